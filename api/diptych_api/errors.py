@@ -1,0 +1,135 @@
+"""Every error that people may see.
+
+DiptychError
+├── UserError             permanent; something a person must change          exit 2
+│   ├── SpecInvalid       a field of the YAML
+│   ├── DatasetInvalid    pictures, captions, layout, archive
+│   ├── BaseInvalid       the base model's files
+│   ├── AdapterInvalid    an adapter's files
+│   ├── HubAuth           the hub refused the token
+│   └── UnsupportedHere   a field that this place or version cannot honour
+├── RunFailed             the run ended; the last good state is kept         exit 1
+│   ├── NaNLoss
+│   ├── GpuOutOfMemory
+│   ├── HostOutOfMemory
+│   ├── StoreUnwritable
+│   ├── CheckpointCorrupt
+│   ├── CacheCorrupt
+│   ├── ArtifactInvalid
+│   ├── DeadlineExceeded
+│   └── WorkerLost
+├── Interrupted           asked to stop; state saved, run again to go on     exit 130
+└── RetryLater            may pass by itself                                 exit 75
+"""
+
+from typing import ClassVar
+
+
+class DiptychError(Exception):
+    """An error with a reason for machines, a message for people and a hint at what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    @property
+    def reason(self) -> str:
+        """Return the CamelCase reason, as it stands in a condition."""
+        return type(self).__name__
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the hint when the error crosses a process boundary."""
+        return (_rebuild, (type(self), self.message, self.hint))
+
+    def __str__(self) -> str:
+        """Return message and hint on one line."""
+        return f"{self.message} {self.hint}".strip()
+
+
+def _rebuild(kind: type[DiptychError], message: str, hint: str) -> DiptychError:
+    return kind(message, hint=hint)
+
+
+class UserError(DiptychError):
+    """Permanent until a person changes something."""
+
+    exit_code = 2
+
+
+class SpecInvalid(UserError):
+    """A field of the spec is wrong."""
+
+
+class DatasetInvalid(UserError):
+    """Pictures, captions, layout or archive cannot be used."""
+
+
+class BaseInvalid(UserError):
+    """The base model's files cannot be used."""
+
+
+class AdapterInvalid(UserError):
+    """An adapter's files cannot be used."""
+
+
+class HubAuth(UserError):
+    """The model hub refused the request for lack of rights."""
+
+
+class UnsupportedHere(UserError):
+    """This place or this version cannot honour a field."""
+
+
+class RunFailed(DiptychError):
+    """The run ended without success; the last good state is kept."""
+
+
+class NaNLoss(RunFailed):
+    """The loss is not a finite number."""
+
+
+class GpuOutOfMemory(RunFailed):
+    """The GPU has too little memory for the settings."""
+
+
+class HostOutOfMemory(RunFailed):
+    """The machine has too little memory for the settings."""
+
+
+class StoreUnwritable(RunFailed):
+    """The run store refused a write: full disk, missing rights, lost network."""
+
+
+class CheckpointCorrupt(RunFailed):
+    """A checkpoint's files do not match their hashes."""
+
+
+class CacheCorrupt(RunFailed):
+    """A cache shard's contents do not match its hash."""
+
+
+class ArtifactInvalid(RunFailed):
+    """The artifact failed its integrity check."""
+
+
+class DeadlineExceeded(RunFailed):
+    """The run took longer than allowed."""
+
+
+class WorkerLost(RunFailed):
+    """A worker died and could not be replaced."""
+
+
+class Interrupted(DiptychError):
+    """Somebody asked the run to stop; the state is saved."""
+
+    exit_code = 130
+
+
+class RetryLater(DiptychError):
+    """The cause may pass by itself."""
+
+    exit_code = 75

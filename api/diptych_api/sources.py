@@ -1,0 +1,100 @@
+"""Where things come from and go to: bases, data sets, output, secrets."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from diptych_api.fields import Location, Model, Name, Path, Sha256, Text
+
+
+class SecretKey(Model):
+    """One key of a Secret in the job's namespace; on one machine, an environment variable of the same name."""
+
+    name: Text = Field(description="Name of the Secret.")
+    key: Text = Field(description="Key in the Secret; on one machine, the environment variable that is read.")
+
+
+class Claim(Model):
+    """A folder on a PersistentVolumeClaim."""
+
+    claim_name: Text = Field(description="Name of the PersistentVolumeClaim in the same namespace.")
+    path: Path = Field(default=".", description="Folder inside the volume; it may not leave the volume.")
+
+
+class HuggingFaceModel(Model):
+    """A model repository on the Hugging Face hub, pinned to a commit."""
+
+    repo: Text = Field(description="Repository id, as in `owner/name`.")
+    revision: str = Field(
+        pattern=r"^[0-9a-f]{40}$", max_length=40, description="Commit hash of 40 hex digits. Branches move, commits do not."
+    )
+    token: SecretKey | None = Field(default=None, description="Token for gated or private repositories.")
+
+
+class Base(Model):
+    """The model to start from. Exactly one of builtin, huggingFace, uri and pvc."""
+
+    builtin: Literal["tiny-emoji"] | None = Field(default=None, description="A base that comes with Diptych.")
+    hugging_face: HuggingFaceModel | None = Field(default=None, description="A diffusers pipeline on the Hugging Face hub.")
+    uri: Location | None = Field(
+        default=None,
+        description="A diffusers pipeline folder: a local path, file://, s3:// or gs://, or an https:// archive with sha256.",
+    )
+    sha256: Sha256 | None = Field(default=None, description="Checksum of an https:// archive.")
+    pvc: Claim | None = Field(default=None, description="A diffusers pipeline folder on a volume.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [self.builtin, self.hugging_face, self.uri, self.pvc]
+        if sum(x is not None for x in given) != 1:
+            raise ValueError("set exactly one of builtin, huggingFace, uri and pvc")
+        if self.uri is not None and self.uri.startswith("https://") and self.sha256 is None:
+            raise ValueError("an https:// uri needs sha256, the checksum of the archive")
+        return self
+
+
+class HuggingFaceDataset(Model):
+    """A data set repository on the Hugging Face hub, pinned to a commit."""
+
+    repo: Text = Field(description="Repository id, as in `owner/name`.")
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$", max_length=40, description="Commit hash of 40 hex digits.")
+    config: Text | None = Field(default=None, description="Configuration name, where the data set has several.")
+    split: Text = Field(default="train", description="Split to read.")
+    token: SecretKey | None = Field(default=None, description="Token for gated or private repositories.")
+
+
+class DatasetSource(Model):
+    """Where the pictures are. Exactly one of uri, huggingFace and pvc."""
+
+    uri: Location | None = Field(
+        default=None,
+        description="Folder or archive (.zip, .tar, .tar.gz): a local path, file://, s3://, gs://, hf:// or https://.",
+    )
+    sha256: Sha256 | None = Field(default=None, description="Checksum of an archive; required for https://.")
+    hugging_face: HuggingFaceDataset | None = Field(default=None, description="A data set on the Hugging Face hub.")
+    pvc: Claim | None = Field(default=None, description="A folder on a volume.")
+    credentials: SecretKey | None = Field(default=None, description="Credentials for the object store.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if sum(x is not None for x in [self.uri, self.hugging_face, self.pvc]) != 1:
+            raise ValueError("set exactly one of uri, huggingFace and pvc")
+        if self.uri is not None and self.uri.startswith("https://") and self.sha256 is None:
+            raise ValueError("an https:// uri needs sha256, the checksum of the archive")
+        return self
+
+
+class Output(Model):
+    """Where the run store is kept. Exactly one of uri and pvc."""
+
+    uri: Location | None = Field(
+        default=None, description="A local path, file://, s3:// or gs://. Runs are folders below it."
+    )
+    pvc: Claim | None = Field(default=None, description="A folder on a volume.")
+    credentials: SecretKey | None = Field(default=None, description="Credentials for the object store.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.uri is None) == (self.pvc is None):
+            raise ValueError("set exactly one of uri and pvc")
+        return self

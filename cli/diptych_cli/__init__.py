@@ -1,0 +1,1 @@
+"""The `diptych` command: thin, calls the other rooms."""

@@ -1,0 +1,1 @@
+"""The numerics that training and serving share: torch only, no ray, no web."""

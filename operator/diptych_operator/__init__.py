@@ -1,0 +1,1 @@
+"""The operator that watches the resources and owns RayJobs and RayServices."""
