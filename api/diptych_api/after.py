@@ -15,28 +15,36 @@ class Evaluation(Model):
     """Pictures and figures of base and tuned for the same prompts and seeds."""
 
     enabled: bool = Field(default=True, description="Compare base and tuned after training.")
-    suite: Text | None = Field(default=None, description="Name of a prompt suite; held-out captions when neither suite nor prompts is set.")
+    suite: Text | None = Field(
+        default=None, description="Name of a prompt suite; held-out captions when neither suite nor prompts is set."
+    )
     prompts: list[Prompt] = Field(default=[], max_length=256, description="Own prompts.")
     max_prompts: int = Field(default=40, ge=1, le=10_000, description="At most this many prompts are drawn.")
     inference_steps: int = Field(default=30, ge=1, le=1000, description="Sampling steps.")
     guidance_scale: float = Field(default=7.5, ge=0, le=30, description="Classifier-free guidance.")
     scheduler: Scheduler = Field(default="DDIM", description="Sampler.")
     seed: Seed = Field(default=1234, description="Seed of the first prompt's noise; the n-th prompt uses seed + n.")
-    metrics: list[Metric] = Field(default=["ValidationLoss", "StyleDistance"], max_length=16, description="What is measured.")
+    metrics: list[Metric] = Field(
+        default=["ValidationLoss", "StyleDistance"], max_length=16, description="What is measured."
+    )
 
 
 class Gate(Model):
     """One condition that an artifact must meet to be promoted."""
 
     metric: Metric = Field(description="What is compared.")
-    min_improvement: float = Field(default=0, ge=-1e6, le=1e6, description="Smallest improvement over the incumbent, in the metric's unit.")
+    min_improvement: float = Field(
+        default=0, ge=-1e6, le=1e6, description="Smallest improvement over the incumbent, in the metric's unit."
+    )
 
 
 class Promotion(Model):
     """Which DiffusionModel a good artifact may become, and how good is good enough."""
 
     model: Name = Field(description="Name of the DiffusionModel.")
-    gates: list[Gate] = Field(default=[], max_length=16, description="All must hold. Empty: strictly lower validation loss.")
+    gates: list[Gate] = Field(
+        default=[], max_length=16, description="All must hold. Empty: strictly lower validation loss."
+    )
 
 
 class Tracking(Model):
@@ -59,7 +67,9 @@ class Publish(Model):
     """Where the artifact is made public."""
 
     hugging_face_repo: Text | None = Field(default=None, description="Model repository; created when missing.")
-    uri: Location | None = Field(default=None, description="Object store folder (s3://, gs://) or OCI reference (oci://).")
+    uri: Location | None = Field(
+        default=None, description="Object store folder (s3://, gs://) or OCI reference (oci://)."
+    )
     token: SecretKey | None = Field(default=None, description="Token for the hub or registry.")
     private: bool = Field(default=True, description="Create the repository as private.")
     dry_run: bool = Field(default=False, description="Say what would be sent, send nothing.")

@@ -1,10 +1,11 @@
 """What to learn from: layout, captions, split, transforms and filters of a data set."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from diptych_api.fields import Fraction, Location, Model, Prompt, Seed, Text
+from diptych_api.rules import rule
 from diptych_api.sources import DatasetSource, SecretKey
 
 Layout = Literal["ImageFolder", "JsonLines", "ClassFolders", "CaptionTable", "Flickr30k", "Sidecar", "HubDataset"]
@@ -15,16 +16,24 @@ class Split(Model):
 
     fraction: Fraction | None = Field(default=None, description="Share of the samples held out, 0 to 1.")
     count: int | None = Field(default=None, ge=0, le=10_000_000, description="Number of samples held out.")
-    train_range: tuple[int, int] | None = Field(default=None, description="First and past-the-end index of training samples.")
-    validation_range: tuple[int, int] | None = Field(default=None, description="First and past-the-end index of held-out samples.")
+    train_range: tuple[int, int] | None = Field(
+        default=None, description="First and past-the-end index of training samples."
+    )
+    validation_range: tuple[int, int] | None = Field(
+        default=None, description="First and past-the-end index of held-out samples."
+    )
     seed: Seed = Field(default=0, description="Seed of the split. The same seed holds out the same samples.")
 
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        ways = [self.fraction is not None, self.count is not None, self.train_range is not None or self.validation_range is not None]
-        if sum(ways) > 1:
-            raise ValueError("set one of fraction, count and ranges")
-        return self
+    @rule(
+        "set only one of fraction, count and the ranges",
+        cel=(
+            "(has(self.fraction) ? 1 : 0) + (has(self.count) ? 1 : 0) + "
+            "(has(self.trainRange) || has(self.validationRange) ? 1 : 0) <= 1"
+        ),
+    )
+    def _one_way(self) -> bool:
+        ranges = self.train_range is not None or self.validation_range is not None
+        return sum([self.fraction is not None, self.count is not None, ranges]) <= 1
 
 
 class Image(Model):
@@ -34,7 +43,9 @@ class Image(Model):
     crop: Literal["Center", "Stretch"] = Field(
         default="Center", description="Center: resize the short side, cut the middle. Stretch: change the aspect."
     )
-    horizontal_flip: bool = Field(default=False, description="Mirror each picture with probability one half, drawn for every visit.")
+    horizontal_flip: bool = Field(
+        default=False, description="Mirror each picture with probability one half, drawn for every visit."
+    )
     background: str = Field(
         default="#ffffff", pattern=r"^#[0-9a-fA-F]{6}$", max_length=7, description="Colour behind transparent pixels."
     )
@@ -43,34 +54,50 @@ class Image(Model):
 class BadSamples(Model):
     """What happens to pictures and captions that cannot be read."""
 
-    max_fraction: Fraction = Field(default=0.05, description="The run fails when more than this share is unusable; the rest is skipped and listed.")
+    max_fraction: Fraction = Field(
+        default=0.05, description="The run fails when more than this share is unusable; the rest is skipped and listed."
+    )
 
 
 class Filters(Model):
     """Pictures that are left out before training."""
 
     min_side: int | None = Field(default=None, ge=1, le=65_536, description="Shortest allowed side in pixels.")
-    max_aspect: float | None = Field(default=None, ge=1, le=100, description="Longest allowed side divided by the shortest.")
-    min_sharpness: float | None = Field(default=None, ge=0, le=1e6, description="Smallest allowed variance of the Laplacian.")
+    max_aspect: float | None = Field(
+        default=None, ge=1, le=100, description="Longest allowed side divided by the shortest."
+    )
+    min_sharpness: float | None = Field(
+        default=None, ge=0, le=1e6, description="Smallest allowed variance of the Laplacian."
+    )
 
 
 class Dedup(Model):
     """Removal of near-duplicates; one of each group is kept."""
 
     enabled: bool = Field(default=False, description="Look for near-duplicates.")
-    threshold: Fraction = Field(default=0.995, description="Cosine similarity above which two pictures count as the same.")
-    scope: Literal["Class", "Global"] = Field(default="Global", description="Compare within a class folder or across all pictures.")
+    threshold: Fraction = Field(
+        default=0.995, description="Cosine similarity above which two pictures count as the same."
+    )
+    scope: Literal["Class", "Global"] = Field(
+        default="Global", description="Compare within a class folder or across all pictures."
+    )
     embedder: Text = Field(default="phash", description="phash, or the name or path of an OpenCLIP model.")
 
 
 class Captioning(Model):
     """Writing captions for pictures that have none."""
 
-    provider: Literal["None", "Qwen2VL", "Florence2", "BLIP", "Template", "OpenAI"] = Field(default="None", description="Who writes the captions.")
-    model: Location | None = Field(default=None, description="Model id or path, where the provider's default is not wanted.")
+    provider: Literal["None", "Qwen2VL", "Florence2", "BLIP", "Template", "OpenAI"] = Field(
+        default="None", description="Who writes the captions."
+    )
+    model: Location | None = Field(
+        default=None, description="Model id or path, where the provider's default is not wanted."
+    )
     endpoint: Location | None = Field(default=None, description="Base URL of an OpenAI-compatible endpoint.")
     api_key: SecretKey | None = Field(default=None, description="Key for the endpoint.")
-    prompt: Prompt | None = Field(default=None, description="Instruction to the captioner, or the template with {fields}.")
+    prompt: Prompt | None = Field(
+        default=None, description="Instruction to the captioner, or the template with {fields}."
+    )
     image_size: int = Field(default=512, ge=64, le=2048, description="Side in pixels that the captioner sees.")
     batch_size: int = Field(default=8, ge=1, le=1024, description="Pictures at once.")
     max_new_tokens: int = Field(default=96, ge=1, le=1024, description="Longest caption in tokens.")
@@ -86,7 +113,7 @@ class Dataset(Model):
     limit: int | None = Field(default=None, ge=1, le=100_000_000, description="Read at most this many samples.")
     caption_policy: Literal["First", "All", "PerEpoch"] = Field(
         default="First",
-        description="Where a picture has several captions: the first, one sample for each, or one drawn anew each epoch.",
+        description="Of several captions of a picture: the first, one sample for each, or one drawn anew each epoch.",
     )
     split: Split = Field(default=Split(), description="Which samples are held out.")
     image: Image = Field(default=Image(), description="How pictures become tensors.")

@@ -1,3 +1,4 @@
+# ruff: noqa: N818 - the class name is the reason that people read in conditions and reports
 """Every error that people may see.
 
 DiptychError
@@ -22,6 +23,8 @@ DiptychError
 └── RetryLater            may pass by itself                                 exit 75
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -59,8 +62,44 @@ class UserError(DiptychError):
     exit_code = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a resource: file, line counted from 1 (0 when there is none), field and what is wrong with it."""
+
+    file: str
+    line: int
+    field: str
+    message: str
+
+    @property
+    def location(self) -> str:
+        """Return file and line, as editors read it."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+    @property
+    def text(self) -> str:
+        """Return field and message."""
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+    def __str__(self) -> str:
+        """Return location, field and message on one line."""
+        return f"{self.location} {self.text}"
+
+
 class SpecInvalid(UserError):
-    """A field of the spec is wrong."""
+    """A field of the spec is wrong. Carries every problem that was found."""
+
+    def __init__(self, message: str, *, hint: str = "", problems: Iterable[Problem] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the problems when the error crosses a process boundary."""
+        return (_rebuild_spec_invalid, (self.message, self.hint, self.problems))
+
+
+def _rebuild_spec_invalid(message: str, hint: str, problems: tuple[Problem, ...]) -> SpecInvalid:
+    return SpecInvalid(message, hint=hint, problems=problems)
 
 
 class DatasetInvalid(UserError):
@@ -80,7 +119,7 @@ class HubAuth(UserError):
 
 
 class UnsupportedHere(UserError):
-    """This place or this version cannot honour a field."""
+    """A field that this place or this version cannot honour."""
 
 
 class RunFailed(DiptychError):

@@ -1,15 +1,24 @@
 """The base classes and the bounded types that all resource models are made of."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from diptych_api.rules import rules_of
 
 API_GROUP = "diptych.dev"
-API_VERSION = f"{API_GROUP}/v1alpha1"
+API_VERSION: Literal["diptych.dev/v1alpha1"] = "diptych.dev/v1alpha1"
 
 NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 URI_PATTERN = r"^[A-Za-z][A-Za-z0-9+.-]*://.+$"
@@ -36,6 +45,14 @@ class Model(BaseModel):
             context = {"text": text, "broken": [(rule.field, rule.message) for rule in broken]}
             raise PydanticCustomError(BROKEN_RULE, "{text}", context)
         return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the rules to the JSON schema, where the generator of the CRDs finds them."""
+        schema = handler(core)
+        if rules := rules_of(cls):
+            handler.resolve_ref_schema(schema)["x-kubernetes-validations"] = [rule.wire() for rule in rules]
+        return schema
 
 
 class Record(Model):

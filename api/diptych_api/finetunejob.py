@@ -1,31 +1,59 @@
 """FineTuneJob: what to learn, from what, how good is good enough."""
 
-from typing import Any, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from diptych_api.after import Evaluation, Export, Promotion, Publish, Tracking
 from diptych_api.cluster import Resources
 from diptych_api.dataset import Dataset
-from diptych_api.fields import Model
+from diptych_api.fields import Location, Model, Record, Time
+from diptych_api.report import ArtifactRef, CheckpointRef, Failure, MetricValue, Phase, SampleRef
+from diptych_api.resource import Resource, Status
+from diptych_api.rules import rule
 from diptych_api.sources import Base, Output
 from diptych_api.training import LoRA, Method, Training, UNet
 
 Preset = Literal["lora-r4", "lora-r16", "style-r8", "flickr30k-full", "flowers-scratch"]
+PRESET_METHODS: dict[Preset, Method] = {"flickr30k-full": "FullUNet", "flowers-scratch": "FromScratch"}
+PRESET_METHOD_CEL = (
+    "(self.preset == 'flickr30k-full' ? 'FullUNet' : self.preset == 'flowers-scratch' ? 'FromScratch' : 'LoRA')"
+)
+_LENGTH = "(has(self.unet.{0}) ? size(self.unet.{0}) : 4)"
+METHOD_CEL = f"(has(self.method) ? self.method : has(self.preset) ? {PRESET_METHOD_CEL} : 'LoRA')"
+JobPhase = Literal[
+    "Pending",
+    "Provisioning",
+    "Starting",
+    "Running",
+    "Retrying",
+    "Suspending",
+    "Suspended",
+    "Succeeded",
+    "Failed",
+    "Cancelled",
+]
 
 
 class Retry(Model):
     """What happens after a failure that may pass."""
 
-    backoff_limit: int = Field(default=2, ge=0, le=20, description="Further attempts; each goes on from the last checkpoint.")
+    backoff_limit: int = Field(
+        default=2, ge=0, le=20, description="Further attempts; each goes on from the last checkpoint."
+    )
 
 
 class FineTuneJobSpec(Model):
     """Everything a job is made of. Fixed once created, but for suspend, ttlSecondsAfterFinished and maxGpuSeconds."""
 
+    mutable: ClassVar[frozenset[str]] = frozenset({"suspend", "ttl_seconds_after_finished", "max_gpu_seconds"})
+
     preset: Preset | None = Field(default=None, description="Defaults of a known recipe; fields that are set win.")
     base: Base = Field(description="The model to start from.")
-    method: Method = Field(default="LoRA", description="LoRA learns an adapter, FullUNet every weight of the UNet, FromScratch a new UNet.")
+    method: Method = Field(
+        default="LoRA",
+        description="LoRA learns an adapter, FullUNet every weight of the UNet, FromScratch a new UNet.",
+    )
     lora: LoRA = Field(default=LoRA(), description="Shape of the adapter; LoRA only.")
     unet: UNet | None = Field(default=None, description="Shape of the new UNet; FromScratch only.")
     dataset: Dataset = Field(description="What to learn from.")
@@ -38,17 +66,141 @@ class FineTuneJobSpec(Model):
     output: Output = Field(default=Output(uri="runs"), description="Where the run store is kept.")
     resources: Resources = Field(default=Resources(), description="Workers and pods.")
     retry: Retry = Field(default=Retry(), description="Further attempts.")
-    active_deadline_seconds: int | None = Field(default=None, ge=1, le=10**9, description="Longest time from start to end, over all attempts.")
-    pre_running_deadline_seconds: int | None = Field(default=None, ge=1, le=10**9, description="Longest wait for nodes and images.")
-    ttl_seconds_after_finished: int | None = Field(default=None, ge=0, le=10**9, description="Time after which pods of a finished job are removed.")
-    max_gpu_seconds: int | None = Field(default=None, ge=1, le=10**12, description="GPU seconds that all attempts may use together.")
+    active_deadline_seconds: int | None = Field(
+        default=None, ge=1, le=10**9, description="Longest time from start to end in seconds, over all attempts."
+    )
+    pre_running_deadline_seconds: int | None = Field(
+        default=None, ge=1, le=10**9, description="Longest wait for nodes and images in seconds."
+    )
+    ttl_seconds_after_finished: int | None = Field(
+        default=None, ge=0, le=10**9, description="Seconds after which pods of a finished job are removed."
+    )
+    max_gpu_seconds: int | None = Field(
+        default=None, ge=1, le=10**12, description="GPU seconds that all attempts may use together."
+    )
     suspend: bool = Field(default=False, description="True stops the job after a checkpoint; false goes on from there.")
-    managed_by: Literal["diptych.dev/operator", "kueue.x-k8s.io/multikueue"] = Field(default="diptych.dev/operator", description="Who reconciles the job.")
+    managed_by: Literal["diptych.dev/operator", "kueue.x-k8s.io/multikueue"] = Field(
+        default="diptych.dev/operator", description="Who reconciles the job."
+    )
 
-    @model_validator(mode="after")
-    def _method_parts(self) -> Self:
-        if (self.method == "FromScratch") != (self.unet is not None):
-            raise ValueError("unet is set exactly when method is FromScratch")
-        if self.training.train_text_encoder and self.method != "FromScratch":
-            raise ValueError("training.trainTextEncoder needs method FromScratch; use lora.textEncoderRank with LoRA")
-        return self
+    @property
+    def effective_method(self) -> Method:
+        """Return the method that is set, else the preset's, else the default."""
+        if self.preset is None or "method" in self.model_fields_set:
+            return self.method
+        return PRESET_METHODS.get(self.preset, "LoRA")
+
+    @rule(
+        "preset flickr30k-full trains FullUNet, flowers-scratch FromScratch and the others LoRA; leave method out",
+        cel=f"!has(self.preset) || !has(self.method) || self.method == {PRESET_METHOD_CEL}",
+        field="method",
+    )
+    def _method_of_preset(self) -> bool:
+        return self.preset is None or self.effective_method == PRESET_METHODS.get(self.preset, "LoRA")
+
+    @rule(
+        "unet is set exactly when method is FromScratch",
+        cel=f"{METHOD_CEL} == 'FromScratch' ? (has(self.unet) || has(self.preset)) : !has(self.unet)",
+        field="unet",
+    )
+    def _unet_from_scratch(self) -> bool:
+        if self.effective_method == "FromScratch":
+            return self.unet is not None or self.preset is not None
+        return self.unet is None
+
+    @rule(
+        "blockOutChannels, downBlockTypes and upBlockTypes must have the same length",
+        cel=(
+            "has(self.preset) || !has(self.unet) || "
+            f"({_LENGTH.format('blockOutChannels')} == {_LENGTH.format('downBlockTypes')} && "
+            f"{_LENGTH.format('blockOutChannels')} == {_LENGTH.format('upBlockTypes')})"
+        ),
+        field="unet",
+    )
+    def _levels_match(self) -> bool:
+        if self.preset is not None or self.unet is None:
+            return True
+        unet = self.unet
+        return len(unet.block_out_channels) == len(unet.down_block_types) == len(unet.up_block_types)
+
+    @rule(
+        "training.trainTextEncoder needs method FromScratch; use lora.textEncoderRank with LoRA",
+        cel=(
+            "!has(self.training) || !has(self.training.trainTextEncoder) || !self.training.trainTextEncoder || "
+            f"{METHOD_CEL} == 'FromScratch'"
+        ),
+        field="training.trainTextEncoder",
+    )
+    def _text_encoder_from_scratch(self) -> bool:
+        return not self.training.train_text_encoder or self.effective_method == "FromScratch"
+
+
+class Progress(Record):
+    """How far training is. Numbers are for people; exact values stand in the run store."""
+
+    activity: Phase | None = Field(default=None, description="What the program does now.")
+    step: int = Field(default=0, ge=0, le=10_000_000, description="Optimiser steps done.")
+    total_steps: int = Field(default=0, ge=0, le=10_000_000, description="Optimiser steps in all.")
+    percent: int = Field(default=0, ge=0, le=100, description="Share of the steps that is done, in percent.")
+    eta_seconds: float | None = Field(default=None, ge=0, description="Estimated seconds to the end of training.")
+    loss: float | None = Field(default=None, description="Training loss, rounded to four digits.")
+    val_loss: float | None = Field(default=None, description="Newest validation loss, rounded to four digits.")
+    images_per_second: float | None = Field(default=None, ge=0, description="Training throughput over all workers.")
+    last_updated_time: Time | None = Field(default=None, description="When the program last reported.")
+
+
+class JobFailure(Failure):
+    """Why the job, or its last attempt, ended, and in which pod."""
+
+    pod: str = Field(default="", max_length=253, description="Pod in which it happened.")
+    exit_code: int | None = Field(default=None, ge=-255, le=255, description="Exit code of the container.")
+
+
+class Attempt(Record):
+    """One finished attempt."""
+
+    number: int = Field(ge=1, le=1000, description="Attempt, counted from 1.")
+    reason: str = Field(default="", max_length=64, description="Why it ended, in CamelCase.")
+    from_step: int = Field(default=0, ge=0, le=10_000_000, description="Optimiser step it started at.")
+    to_step: int = Field(default=0, ge=0, le=10_000_000, description="Last optimiser step it reported.")
+    start_time: Time | None = Field(default=None, description="When it began.")
+    end_time: Time | None = Field(default=None, description="When it ended.")
+    gpu_seconds: float = Field(default=0, ge=0, description="GPU seconds it used.")
+
+
+class JobColumns(Record):
+    """Short texts for the columns of `kubectl get`."""
+
+    progress: str = Field(default="", max_length=16, description="Share of the steps that is done, such as 71%.")
+    eta: str = Field(default="", max_length=16, description="Time left, such as 41s or 2h10m.")
+    base: str = Field(default="", max_length=256, description="The base: name, repository or place.")
+
+
+class FineTuneJobStatus(Status):
+    """State of a job."""
+
+    phase: JobPhase = Field(default="Pending", description="State in one word.")
+    attempt: int = Field(default=0, ge=0, le=1000, description="Attempt that runs or ran last, counted from 1.")
+    progress: Progress | None = Field(default=None, description="How far training is.")
+    checkpoint: CheckpointRef | None = Field(default=None, description="Newest valid checkpoint.")
+    samples: list[SampleRef] = Field(default=[], max_length=8, description="Newest pictures drawn on the way.")
+    artifact: ArtifactRef | None = Field(default=None, description="The finished and checked artifact.")
+    evaluation: list[MetricValue] = Field(default=[], max_length=64, description="Figures of base and tuned.")
+    attempts: list[Attempt] = Field(default=[], max_length=10, description="Last finished attempts, oldest first.")
+    run: Location | None = Field(default=None, description="Folder of the run in the run store.")
+    ray_job_name: str | None = Field(default=None, max_length=63, description="The RayJob of the job.")
+    ray_cluster_name: str | None = Field(default=None, max_length=63, description="The RayCluster of the attempt.")
+    gpus: int = Field(default=0, ge=0, le=16_384, description="GPUs of all workers together.")
+    gpu_seconds: float = Field(default=0, ge=0, description="GPU seconds used by all attempts.")
+    start_time: Time | None = Field(default=None, description="When the first attempt began.")
+    completion_time: Time | None = Field(default=None, description="When the job came to its end.")
+    last_failure: JobFailure | None = Field(default=None, description="Why the last attempt failed.")
+    columns: JobColumns = Field(default=JobColumns(), description="Texts for `kubectl get`.")
+
+
+class FineTuneJob(Resource):
+    """A job that teaches a text-to-image model something new from captioned pictures."""
+
+    kind: Literal["FineTuneJob"] = Field(default="FineTuneJob", description="Kind of the object.")
+    spec: FineTuneJobSpec = Field(description="What to learn, from what, how good is good enough.")
+    status: FineTuneJobStatus = Field(default=FineTuneJobStatus(), description="State of the job.")

@@ -1,36 +1,48 @@
 """Report: what a running job says of itself."""
 
-from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
 
-from diptych_api.fields import Location, Model, Text
+from diptych_api.fields import Location, Record, Text, Time
 
 Phase = Literal[
-    "Pending", "Preparing", "Captioning", "Caching", "Training", "Evaluating", "Gating", "Exporting", "Publishing",
-    "Succeeded", "Failed", "Suspended", "Cancelled",
+    "Pending",
+    "Preparing",
+    "Captioning",
+    "Caching",
+    "Training",
+    "Evaluating",
+    "Gating",
+    "Exporting",
+    "Publishing",
+    "Succeeded",
+    "Failed",
+    "Suspended",
+    "Cancelled",
 ]
 
 
-class Failure(Model):
+class Failure(Record):
     """Why a run ended, in words for machines and for people."""
 
-    reason: str = Field(pattern=r"^[A-Z][A-Za-z0-9]*$", max_length=64, description="CamelCase reason, one of the error names.")
+    reason: str = Field(
+        pattern=r"^[A-Z][A-Za-z0-9]*$", max_length=64, description="CamelCase reason, one of the error names."
+    )
     message: str = Field(default="", max_length=2048, description="What was wrong, and where.")
     hint: str = Field(default="", max_length=1024, description="What to do about it.")
     step: int | None = Field(default=None, ge=0, le=10_000_000, description="Optimiser step at which it happened.")
 
 
-class CheckpointRef(Model):
+class CheckpointRef(Record):
     """The newest valid checkpoint."""
 
     step: int = Field(ge=0, le=10_000_000, description="Optimiser step it holds.")
     uri: Location = Field(description="Where it is.")
-    time: datetime = Field(description="When it was complete.")
+    time: Time = Field(description="When it was complete.")
 
 
-class ArtifactRef(Model):
+class ArtifactRef(Record):
     """The finished artifact."""
 
     uri: Location = Field(description="Where it is.")
@@ -39,14 +51,14 @@ class ArtifactRef(Model):
     trainable_parameters: int = Field(ge=0, le=2**53, description="Parameters that were trained.")
 
 
-class SampleRef(Model):
+class SampleRef(Record):
     """A picture drawn on the way."""
 
     step: int = Field(ge=0, le=10_000_000, description="Optimiser step.")
     uri: Location = Field(description="Where the picture is.")
 
 
-class MetricValue(Model):
+class MetricValue(Record):
     """One figure of the evaluation."""
 
     name: Text = Field(description="Metric.")
@@ -56,7 +68,7 @@ class MetricValue(Model):
     unit: str = Field(default="", max_length=32, description="Unit, empty for none.")
 
 
-class Report(Model):
+class Report(Record):
     """The state of a run at one moment."""
 
     phase: Phase = Field(description="What the run is doing.")
@@ -81,4 +93,4 @@ class Report(Model):
     artifact: ArtifactRef | None = Field(default=None, description="The finished artifact.")
     metrics: list[MetricValue] = Field(default=[], max_length=64, description="Figures of the evaluation.")
     failure: Failure | None = Field(default=None, description="Why the run ended, when it failed.")
-    time: datetime = Field(description="When this was said.")
+    time: Time = Field(description="When this was said.")

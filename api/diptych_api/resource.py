@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from diptych_api.fields import API_VERSION, NAME_PATTERN, Model, Record, Time
 from diptych_api.rules import rule
@@ -72,7 +72,10 @@ class Condition(Record):
 class Status(Record):
     """What the operator says of a resource. Only the operator writes it."""
 
-    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-keys": {"conditions": ["type"]}})
-
     observed_generation: int | None = Field(default=None, ge=0, description="metadata.generation the status speaks of.")
-    conditions: list[Condition] = Field(default=[], max_length=16, description="Aspects of the state, one of each type.")
+    conditions: list[Condition] = Field(
+        default=[],
+        max_length=16,
+        description="Aspects of the state, one of each type.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )

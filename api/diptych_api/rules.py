@@ -21,10 +21,13 @@ class Rule:
     holds: Callable[[Any], bool]
     field: str = ""
 
+    def wire(self) -> dict[str, str]:
+        """Return the rule as it stands in a CRD. The API server knows no fields of metadata to point at."""
+        points_at = {"fieldPath": f".{self.field}"} if self.field and not self.field.startswith("metadata.") else {}
+        return {"rule": self.cel, "message": self.message, **points_at}
 
-def rule(
-    message: str, *, cel: str, field: str = ""
-) -> Callable[[Callable[[ModelT], bool]], Callable[[ModelT], bool]]:
+
+def rule(message: str, *, cel: str, field: str = "") -> Callable[[Callable[[ModelT], bool]], Callable[[ModelT], bool]]:
     """Mark a method of a model as a rule: it returns whether the value is acceptable."""
 
     def mark(holds: Callable[[ModelT], bool]) -> Callable[[ModelT], bool]:

@@ -1,10 +1,11 @@
 """Where things come from and go to: bases, data sets, output, secrets."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from diptych_api.fields import Location, Model, Name, Path, Sha256, Text
+from diptych_api.fields import Location, Model, Path, Sha256, Text
+from diptych_api.rules import rule
 
 
 class SecretKey(Model):
@@ -26,7 +27,9 @@ class HuggingFaceModel(Model):
 
     repo: Text = Field(description="Repository id, as in `owner/name`.")
     revision: str = Field(
-        pattern=r"^[0-9a-f]{40}$", max_length=40, description="Commit hash of 40 hex digits. Branches move, commits do not."
+        pattern=r"^[0-9a-f]{40}$",
+        max_length=40,
+        description="Commit hash of 40 hex digits. Branches move, commits do not.",
     )
     token: SecretKey | None = Field(default=None, description="Token for gated or private repositories.")
 
@@ -35,22 +38,30 @@ class Base(Model):
     """The model to start from. Exactly one of builtin, huggingFace, uri and pvc."""
 
     builtin: Literal["tiny-emoji"] | None = Field(default=None, description="A base that comes with Diptych.")
-    hugging_face: HuggingFaceModel | None = Field(default=None, description="A diffusers pipeline on the Hugging Face hub.")
+    hugging_face: HuggingFaceModel | None = Field(
+        default=None, description="A diffusers pipeline on the Hugging Face hub."
+    )
     uri: Location | None = Field(
         default=None,
-        description="A diffusers pipeline folder: a local path, file://, s3:// or gs://, or an https:// archive with sha256.",
+        description="A diffusers pipeline folder: a path, file://, s3:// or gs://, or an https:// archive with sha256.",
     )
     sha256: Sha256 | None = Field(default=None, description="Checksum of an https:// archive.")
     pvc: Claim | None = Field(default=None, description="A diffusers pipeline folder on a volume.")
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        given = [self.builtin, self.hugging_face, self.uri, self.pvc]
-        if sum(x is not None for x in given) != 1:
-            raise ValueError("set exactly one of builtin, huggingFace, uri and pvc")
-        if self.uri is not None and self.uri.startswith("https://") and self.sha256 is None:
-            raise ValueError("an https:// uri needs sha256, the checksum of the archive")
-        return self
+    @rule(
+        "set exactly one of builtin, huggingFace, uri and pvc",
+        cel="[has(self.builtin), has(self.huggingFace), has(self.uri), has(self.pvc)].exists_one(given, given)",
+    )
+    def _one_place(self) -> bool:
+        return sum(place is not None for place in (self.builtin, self.hugging_face, self.uri, self.pvc)) == 1
+
+    @rule(
+        "an https:// uri needs sha256, the checksum of the archive",
+        cel="!has(self.uri) || !self.uri.startsWith('https://') || has(self.sha256)",
+        field="sha256",
+    )
+    def _https_with_checksum(self) -> bool:
+        return self.uri is None or not self.uri.startswith("https://") or self.sha256 is not None
 
 
 class HuggingFaceDataset(Model):
@@ -75,13 +86,20 @@ class DatasetSource(Model):
     pvc: Claim | None = Field(default=None, description="A folder on a volume.")
     credentials: SecretKey | None = Field(default=None, description="Credentials for the object store.")
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if sum(x is not None for x in [self.uri, self.hugging_face, self.pvc]) != 1:
-            raise ValueError("set exactly one of uri, huggingFace and pvc")
-        if self.uri is not None and self.uri.startswith("https://") and self.sha256 is None:
-            raise ValueError("an https:// uri needs sha256, the checksum of the archive")
-        return self
+    @rule(
+        "set exactly one of uri, huggingFace and pvc",
+        cel="[has(self.uri), has(self.huggingFace), has(self.pvc)].exists_one(given, given)",
+    )
+    def _one_place(self) -> bool:
+        return sum(place is not None for place in (self.uri, self.hugging_face, self.pvc)) == 1
+
+    @rule(
+        "an https:// uri needs sha256, the checksum of the archive",
+        cel="!has(self.uri) || !self.uri.startsWith('https://') || has(self.sha256)",
+        field="sha256",
+    )
+    def _https_with_checksum(self) -> bool:
+        return self.uri is None or not self.uri.startswith("https://") or self.sha256 is not None
 
 
 class Output(Model):
@@ -93,8 +111,6 @@ class Output(Model):
     pvc: Claim | None = Field(default=None, description="A folder on a volume.")
     credentials: SecretKey | None = Field(default=None, description="Credentials for the object store.")
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if (self.uri is None) == (self.pvc is None):
-            raise ValueError("set exactly one of uri and pvc")
-        return self
+    @rule("set exactly one of uri and pvc", cel="has(self.uri) != has(self.pvc)")
+    def _one_place(self) -> bool:
+        return (self.uri is None) != (self.pvc is None)

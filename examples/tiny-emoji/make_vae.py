@@ -8,6 +8,7 @@ latents have mean 0 and deviation 1 and ``scaling_factor`` is 1.
 """
 
 import argparse
+import copy
 import math
 import time
 from pathlib import Path
@@ -16,18 +17,19 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-BATCH, PEAK_LR, KL_WEIGHT, WARM_UP = 8, 1.5e-3, 3e-5, 200
+BATCH, PEAK_LR, KL_WEIGHT, WARM_UP, EMA_DECAY = 8, 1.5e-3, 3e-5, 100, 0.998
 
 
 def build() -> AutoencoderKL:
-    """Return the untrained VAE: 64x64x3 to 8x8x16 latents."""
+    """Return the untrained VAE: 64x64x3 to 16x16x6 latents."""
     return AutoencoderKL(
-        block_out_channels=(24, 48, 96, 128),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8, 32, 96),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
         layers_per_block=1,
-        latent_channels=16,
-        norm_num_groups=8,
+        latent_channels=6,
+        norm_num_groups=4,
+        mid_block_add_attention=False,
         sample_size=64,
         scaling_factor=1.0,
     )
@@ -39,12 +41,11 @@ def to_tensor(pictures: np.ndarray) -> torch.Tensor:
 
 
 def augment(x_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Return the batch with random flips, shifts of up to 4 pixels and exchanged colours."""
+    """Return the batch with random flips and shifts of up to 4 pixels."""
     out = []
     for x in x_BCHW:
-        flip, colours, dy, dx = (torch.rand(4, generator=rng)).tolist()
+        flip, dy, dx = torch.rand(3, generator=rng).tolist()
         x = x.flip(-1) if flip < 0.5 else x
-        x = x[torch.randperm(3, generator=rng)] if colours < 0.3 else x
         x = torch.nn.functional.pad(x, (4, 4, 4, 4), value=1.0)
         top, left = int(dy * 9), int(dx * 9)
         out.append(x[:, top : top + 64, left : left + 64])
@@ -90,13 +91,15 @@ def main() -> None:
     data = np.load(args.pictures)
     train, held = data["pictures"][~data["held"]], data["pictures"][data["held"]]
     vae = AutoencoderKL.from_pretrained(args.start) if args.start else build()
+    vae.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=PEAK_LR, betas=(0.9, 0.99), weight_decay=0.0)
+    average = copy.deepcopy(vae).requires_grad_(False)
     started, step, spent = time.monotonic(), 0, 0.0
     while spent < 1:
         lr = PEAK_LR * min(1, (step + 1) / WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * spent))
         optimizer.param_groups[0]["lr"] = lr
         index = torch.randint(len(train), (BATCH,), generator=rng).numpy()
-        x = augment(to_tensor(train[index]), rng)
+        x = augment(to_tensor(train[index]), rng).to(memory_format=torch.channels_last)
         latent = vae.encode(x).latent_dist
         y = vae.decode(latent.sample()).sample
         mse = (x - y).square().mean()
@@ -106,14 +109,18 @@ def main() -> None:
         optimizer.step()
         optimizer.zero_grad()
         step += 1
+        decay = min(EMA_DECAY, step / (step + 10))
+        fresh = [p.detach() for p in vae.parameters()]
+        torch._foreach_lerp_(list(average.parameters()), fresh, 1 - decay)
         spent = (time.monotonic() - started) / (60 * args.minutes)
-        if step % 250 == 0:
-            print(f"step {step}  {100 * spent:.0f} %  mse {mse.item():.4f}  held-out {psnr(vae, held):.2f} dB", flush=True)
+        if step % 200 == 0:
+            print(f"step {step}  {100 * spent:.0f} %  mse {mse.item():.4f}  held-out {psnr(average, held):.2f} dB", flush=True)
         if step % 1000 == 0:
-            vae.save_pretrained(args.out.with_name(args.out.name + "-unfinished"))
+            average.save_pretrained(args.out.with_name(args.out.name + "-unfinished"))
+    vae = average.eval()
     normalise(vae, train)
     vae.save_pretrained(args.out)
-    print(f"done: {step} steps, held-out {psnr(vae, held):.2f} dB", flush=True)
+    print(f"done: {step} steps, held-out {psnr(average, held):.2f} dB", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,28 @@
+# Each target installs what it needs; git, make and Python 3.11 or newer are enough to start.
+export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0# or `uv run` ships the working directory to every Ray worker
+UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
+RUN := $(UV) run --frozen --no-sync
+.PHONY: init lint type test unit demo docs generate bench clean
+
+.cache/uv/bin/uv:
+	python3 -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv==0.13.8
+init: $(UV)
+	@$(UV) sync --frozen --quiet --extra training
+lint: init
+	$(RUN) ruff check && $(RUN) ruff format --check && $(RUN) lint-imports
+type: init
+	$(RUN) mypy
+unit: init
+	$(RUN) pytest -m "not ray"
+test: unit
+	$(RUN) pytest -m ray
+demo: init
+	$(RUN) diptych run examples/noto-style.yaml --set output.uri=demo/runs --evidence demo
+docs: init
+	$(RUN) python -m diptych_cli.reference docs/reference/cli.md
+generate: docs
+	$(RUN) python -m diptych_api.generate
+bench: init
+	$(RUN) python bench/train.py
+clean:
+	rm -rf .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache demo dist

@@ -1,0 +1,64 @@
+"""Names that several rooms must agree on: labels, annotations, children of a resource."""
+
+from typing import Final
+
+from diptych_api.fields import API_GROUP
+
+FIELD_MANAGER: Final = "diptych-operator"
+REPORT_MANAGER: Final = "diptych-report"
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+COMPONENT: Final = "app.kubernetes.io/component"
+PRODUCT: Final = "diptych"
+OWNER_UID: Final = f"{API_GROUP}/owner-uid"
+JOB_LABEL: Final = f"{API_GROUP}/job"
+DEPLOYMENT_LABEL: Final = f"{API_GROUP}/deployment"
+MODEL_LABEL: Final = f"{API_GROUP}/model"
+JOB_ANNOTATION: Final = f"{API_GROUP}/resolved-job"
+HASH_ANNOTATION: Final = f"{API_GROUP}/config-hash"
+QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
+QUEUE_PRIORITY_LABEL: Final = "kueue.x-k8s.io/priority-class"
+REPORTER_ACCOUNT: Final = "diptych-reporter"
+POD_ACCOUNT: Final = "diptych-pod"
+
+
+def ray_job_name(job: str) -> str:
+    """Return the name of a job's RayJob. KubeRay takes at most 47 characters; ours have at most 40."""
+    return job
+
+
+def ray_service_name(deployment: str) -> str:
+    """Return the name of a deployment's RayService."""
+    return deployment
+
+
+def report_name(job: str) -> str:
+    """Return the name of the FineTuneReport that a job writes."""
+    return job
+
+
+def job_policy_name(job: str) -> str:
+    """Return the name of a job's NetworkPolicy."""
+    return f"{job}-finetune"
+
+
+def deployment_policy_name(deployment: str) -> str:
+    """Return the name of a deployment's NetworkPolicy."""
+    return f"{deployment}-serving"
+
+
+def service_name(deployment: str) -> str:
+    """Return the name of the Service with a deployment's own and compatible ports."""
+    return f"{deployment}-images"
+
+
+def disruption_budget_name(deployment: str) -> str:
+    """Return the name of a deployment's PodDisruptionBudget."""
+    return f"{deployment}-serving"
+
+
+def labels(owner_uid: str, *, job: str | None = None, deployment: str | None = None) -> dict[str, str]:
+    """Return the labels of a child, by which the operator selects what it watches."""
+    named = {JOB_LABEL: job, DEPLOYMENT_LABEL: deployment}
+    component = "training" if job else "serving"
+    fixed = {MANAGED_BY: PRODUCT, COMPONENT: component, OWNER_UID: owner_uid}
+    return fixed | {label: name for label, name in named.items() if name}

@@ -1,0 +1,51 @@
+"""`diptych export`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diptych_cli.arguments import AsJson, Overrides, Target
+from diptych_cli.command import examples
+
+NAME = "export"
+EXAMPLES = examples(
+    ("diptych export job.yaml --format kohya -o noto.safetensors", "One file for ComfyUI, A1111 and their kin."),
+    ("diptych export runs/local/noto-style-1a2b3c4d --format diffusers -o noto", "For load_lora_weights of diffusers."),
+    ("diptych export noto.safetensors --format peft -o noto-peft", "Converts an adapter that came from elsewhere."),
+)
+
+
+class FormatName(StrEnum):
+    """Forms that an artifact can leave in."""
+
+    PEFT = "peft"
+    DIFFUSERS = "diffusers"
+    KOHYA = "kohya"
+    PIPELINE = "pipeline"
+
+
+def command(
+    target: Target,
+    overrides: Overrides = None,
+    *,
+    form: Annotated[
+        FormatName,
+        typer.Option(
+            "--format",
+            metavar="FORM",
+            help="peft or diffusers (a folder), kohya (one file), pipeline (a whole model).",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="PATH", help="File or folder that is written.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Copy or convert a run's artifact, every file checked against its hash first.
+
+    In place of a run, an adapter's file or folder can be given.
+    """
+    from diptych_cli.exporting import ExportRequest, export  # noqa: PLC0415 - imports pydantic's models
+
+    export(ExportRequest(target, tuple(overrides or ()), form.value, output, force=force, as_json=as_json))

@@ -1,0 +1,89 @@
+"""Copying or converting an artifact into the form that another program reads."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from diptych_api.artifact import ArtifactFormat
+from diptych_api.errors import UnsupportedHere, UserError
+from diptych_cli.artifact_files import fetch_artifact, form_folder
+from diptych_cli.runs import find_run
+
+FORMATS: dict[str, ArtifactFormat] = {
+    "peft": "PEFT",
+    "diffusers": "Diffusers",
+    "kohya": "Kohya",
+    "pipeline": "Pipeline",
+}
+WEIGHTS = ".safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """What `diptych export` was asked for."""
+
+    target: str
+    overrides: tuple[str, ...]
+    form: str
+    output: Path
+    force: bool = False
+    as_json: bool = False
+
+
+def export(request: ExportRequest) -> None:
+    """Write the artifact, or an adapter that came from elsewhere, in one form. Raises DiptychError."""
+    _check_output(request)
+    if _is_adapter(Path(request.target)):
+        source, how = Path(request.target), "converted"
+        written = _convert(source, request)
+    else:
+        folder, record = fetch_artifact(find_run(request.target, request.overrides))
+        source = form_folder(folder, FORMATS[request.form])
+        if FORMATS[request.form] in record.formats and source.is_dir():
+            how, written = "copied", _copy(source, request)
+        elif "PEFT" in record.formats and request.form != "pipeline":
+            how, written = "converted", _convert(form_folder(folder, "PEFT"), request)
+        else:
+            has = ", ".join(name for name, form in FORMATS.items() if form in record.formats)
+            raise UnsupportedHere(f"The artifact has no {request.form} form.", hint=f"It has: {has}.")
+    if request.as_json:
+        typer.echo(json.dumps({"format": request.form, "how": how, "files": list(map(str, written))}))
+    else:
+        typer.echo("\n".join(f"✓ {how} {path}" for path in written))
+
+
+def _is_adapter(path: Path) -> bool:
+    return path.suffix == WEIGHTS or (path / "adapter_config.json").is_file() or any(path.glob(f"*{WEIGHTS}"))
+
+
+def _check_output(request: ExportRequest) -> None:
+    if request.form == "kohya" and request.output.suffix != WEIGHTS:
+        raise UserError(f"{request.output}: a kohya export is one file.", hint=f"Name it {request.output}{WEIGHTS}.")
+    taken = request.output.exists() and (request.output.is_file() or any(request.output.iterdir()))
+    if taken and not request.force:
+        raise UserError(f"{request.output} exists.", hint="Choose another name, or replace it with --force.")
+
+
+def _copy(source: Path, request: ExportRequest) -> list[Path]:
+    request.output.parent.mkdir(parents=True, exist_ok=True)
+    if request.form == "kohya":
+        file = next(iter(sorted(source.glob(f"*{WEIGHTS}"))))
+        return [Path(shutil.copyfile(file, request.output))]
+    shutil.copytree(source, request.output, dirs_exist_ok=True)
+    return sorted(request.output / file.relative_to(source) for file in source.rglob("*") if file.is_file())
+
+
+def _convert(source: Path, request: ExportRequest) -> list[Path]:
+    from diptych_diffusion import adapter_files  # noqa: PLC0415 - imports torch, which a copy does not need
+
+    weights = adapter_files.load_adapter(source)
+    if request.form == "peft":
+        return adapter_files.save_peft(request.output, weights)
+    if request.form == "diffusers":
+        return [adapter_files.save_diffusers(request.output, weights)]
+    if request.form == "kohya":
+        return [adapter_files.save_kohya(request.output, weights)]
+    raise UnsupportedHere("An adapter cannot become a pipeline yet.", hint="Export it as peft, diffusers or kohya.")

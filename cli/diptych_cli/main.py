@@ -1,0 +1,41 @@
+"""The `diptych` command and its help."""
+
+import os
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from diptych_cli.command import EXIT_CODES, with_exit_code
+from diptych_cli.commands import export, generate, logs, run, status, validate
+
+EPILOG = "\n\n".join(["[bold]Exit codes[/]", *(f"{code:>4}  {meaning}" for code, meaning in EXIT_CODES.items())])
+FIRST_STEPS = "[bold]Start here[/]: diptych validate JOB.yaml, then diptych run JOB.yaml."
+
+app = typer.Typer(
+    name="diptych",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    epilog=f"{FIRST_STEPS}\n\n{EPILOG}",
+    pretty_exceptions_show_locals=False,
+)
+for module in (validate, run, status, logs, generate, export):
+    app.command(module.NAME, epilog=module.EXAMPLES)(with_exit_code(module.command))
+
+
+def _tell_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        typer.echo(f"diptych {version('diptych')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Fine-tune text-to-image diffusion models on your pictures, then see base and tuned side by side."""
+    # Otherwise transformers greets every command with notes about torchvision, which we do not use.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

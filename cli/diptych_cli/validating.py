@@ -1,0 +1,59 @@
+"""Checking a YAML file, and telling what it would do."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import typer
+
+from diptych_api.finetunejob import FineTuneJob
+from diptych_api.presets import resolve
+from diptych_api.runstore import run_folder, run_name
+from diptych_api.wire import to_wire
+from diptych_api.yaml_reader import read_resource
+from diptych_cli.job_file import base_name, dataset_name, method_name, resources_name, training_length
+from diptych_training.supported import check_supported, ignored
+
+
+def validate(path: Path, overrides: Sequence[str], *, as_json: bool) -> None:
+    """Print what a file says, or raise SpecInvalid or UnsupportedHere with every reason why it cannot run here."""
+    resource = read_resource(path, overrides)
+    name = resource.metadata.name
+    told = {"valid": True, "kind": resource.kind, "name": name}
+    if not isinstance(resource, FineTuneJob):
+        typer.echo(json.dumps(told) if as_json else f"✓ {path} is a valid {resource.kind}.")
+        return
+    resolved = resolve(resource.spec)
+    check_supported(resolved)
+    notes, facts = ignored(resolved), summary(resource)
+    if as_json:
+        spec = to_wire(resource.model_copy(update={"spec": resolved}))["spec"]
+        typer.echo(json.dumps(told | {"summary": facts, "notes": notes, "spec": spec}, ensure_ascii=False))
+        return
+    changes = "".join(f" --set {override}" for override in overrides)
+    lines = [f"✓ {path} is a valid FineTuneJob.", *_aligned(facts), *(f"note: {note}" for note in notes)]
+    typer.echo("\n".join([*lines, f"next: diptych run {path}{changes}"]))
+
+
+def summary(job: FineTuneJob) -> dict[str, str]:
+    """Return what a job would do, by topic."""
+    spec = resolve(job.spec)
+    training, image = spec.training, spec.dataset.image
+    facts = {"name": job.metadata.name, "method": method_name(spec), "base": base_name(spec.base)}
+    if spec.method == "LoRA":
+        facts["method"] += f", alpha {spec.lora.alpha:g}, on {', '.join(spec.lora.target_modules)}"
+    facts["dataset"] = f"{dataset_name(spec.dataset.source)} · {spec.dataset.layout} · {image.size} px"
+    facts["training"] = (
+        f"{training_length(training)} of {training.batch_size} · learning rate {training.learning_rate:g}"
+        f" · seed {training.seed}"
+    )
+    facts["resources"] = resources_name(spec.resources)
+    if spec.output.uri is not None:
+        run = run_name(job.metadata.name, job.spec)
+        facts["output"] = run_folder(spec.output.uri, job.metadata.namespace, run)
+    return facts
+
+
+def _aligned(facts: Mapping[str, str]) -> list[str]:
+    width = max(map(len, facts))
+    return [f"  {topic:<{width}}  {fact}" for topic, fact in facts.items()]

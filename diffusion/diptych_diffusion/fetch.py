@@ -1,0 +1,128 @@
+"""Bring a base's files to this machine: from the Hugging Face hub by commit, or from an object store."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import fsspec
+from httpx2 import HTTPError
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from diptych_api.errors import BaseInvalid, DiptychError, HubAuth, RetryLater, UnsupportedHere
+from diptych_api.sources import HuggingFaceModel
+
+WANTED: Final = re.compile(
+    r"((unet|vae|text_encoder|tokenizer|scheduler)/)?[A-Za-z0-9_][A-Za-z0-9._-]*\.(safetensors|json|txt)"
+)
+COMPLETE: Final = ".complete"
+
+
+def wanted_files(names: Iterable[str]) -> list[str]:
+    """Return the names that a pipeline needs: JSON and text, and of each part's weights the best safetensors variant.
+
+    Weights beside model_index.json are other tools' checkpoints, non_ema weights are for going on with their training.
+    """
+    known = {name for name in names if WANTED.fullmatch(name) and ".non_ema." not in name}
+    full = {name for name in known if ".fp16" not in name}
+    weights_in = {name.split("/")[0] for name in full if "/" in name and name.endswith(".safetensors")}
+    chosen = {name for name in known if name in full or name.split("/")[0] not in weights_in}
+    return sorted(name for name in chosen if "/" in name or not name.endswith(".safetensors"))
+
+
+def from_hub(model: HuggingFaceModel, cache_dir: Path) -> Path:
+    """Return the folder of a repository at a commit; a complete copy is used without asking the hub again."""
+    folder = cache_dir / "hub" / model.repo.replace("/", "--") / model.revision
+    if (folder / COMPLETE).exists():
+        return folder
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=_token(model))
+    try:
+        names = wanted_files(api.list_repo_files(model.repo, revision=model.revision))
+        if "model_index.json" not in names:
+            raise BaseInvalid(
+                f"{model.repo} at {model.revision} has no model_index.json: it is not a diffusers pipeline."
+            )
+        api.snapshot_download(model.repo, revision=model.revision, local_dir=folder, allow_patterns=names)
+    except HfHubHTTPError as cause:
+        raise _refusal(model, cause.response.status_code) from cause
+    except (OSError, HTTPError) as cause:
+        raise RetryLater(
+            f"The hub could not be reached for {model.repo}: {cause}", hint="Try again, or give a uri."
+        ) from cause
+    (folder / COMPLETE).touch()
+    return folder
+
+
+def _token(model: HuggingFaceModel) -> str | None:
+    if model.token is None:
+        return None
+    token = os.environ.get(model.token.key)
+    if not token:
+        raise HubAuth(
+            f"{model.repo} needs a token, and the environment variable {model.token.key} is not set.",
+            hint=f"export {model.token.key}=… with a read token of the hub.",
+        )
+    return token
+
+
+def _refusal(model: HuggingFaceModel, status: int) -> DiptychError:
+    what = f"{model.repo} at {model.revision}"
+    if status in {401, 403}:
+        return HubAuth(
+            f"The hub refused {what} ({status}): it is private, gated, or does not exist.",
+            hint="Accept its licence on the hub, and name a token: huggingFace.token.key is an environment variable.",
+        )
+    if status == 404:  # noqa: PLR2004 - not found
+        return BaseInvalid(f"The hub has no {what}.", hint="Check repo and revision; the revision is a commit hash.")
+    return RetryLater(f"The hub answered {status} for {what}.")
+
+
+def from_store(uri: str, cache_dir: Path) -> Path:
+    """Return a local copy of a pipeline folder in an object store; copied anew when a name, size or version changes."""
+    if uri.partition("://")[0] in {"http", "https", "hf"}:
+        raise UnsupportedHere(
+            f"A base at {uri} cannot be read yet.",
+            hint="Download and unpack it, and give the folder; or use huggingFace.",
+        )
+    try:
+        files, root = fsspec.url_to_fs(uri)
+        found = files.find(root, detail=True)
+    except (ImportError, ValueError) as cause:
+        raise UnsupportedHere(
+            f"{uri} cannot be opened here: {cause}", hint="Install the store's fsspec package."
+        ) from cause
+    except OSError as cause:
+        raise RetryLater(f"{uri} cannot be listed: {cause}", hint="Check the name and the credentials.") from cause
+    by_name = {path.removeprefix(root).lstrip("/"): entry for path, entry in found.items()}
+    names = wanted_files(by_name)
+    if "model_index.json" not in names:
+        raise BaseInvalid(f"{uri} has no model_index.json.", hint="Give the folder of a diffusers pipeline.")
+    state = [
+        (name, *(str(by_name[name].get(key)) for key in ("size", "ETag", "etag", "created", "mtime"))) for name in names
+    ]
+    folder = cache_dir / "store" / hashlib.sha256(json.dumps([uri, state]).encode()).hexdigest()[:32]
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
+            for name in names:
+                target = Path(unfinished, "base", name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                files.get_file(by_name[name]["name"], str(target))
+            _rename(Path(unfinished, "base"), folder)
+    return folder
+
+
+def _rename(unfinished: Path, folder: Path) -> None:
+    """Give a finished copy its name, unless another process was first."""
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(unfinished)

@@ -1,0 +1,151 @@
+"""The training loop in a bare process: what it learns, how it goes on, what it refuses."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from diptych_api.errors import CheckpointCorrupt, NaNLoss
+from diptych_training.checkpoint import CheckpointWriter, load, newest
+from diptych_training.loop import Loop
+from diptych_training.progress import Progress, Row
+from diptych_training.saving import Keeper, restore
+from diptych_training.share import Share, build_loop
+from support.tiny_jobs import tiny_share
+
+CPU = torch.device("cpu")
+
+
+class Listener:
+    """Keeps what the loop tells and asks it to stop after a step."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at = stop_at
+        self.told: list[Progress] = []
+
+    def __call__(self, progress: Progress) -> bool:
+        """Take one progress."""
+        self.told.append(progress)
+        return self.stop_at is not None and progress.step >= self.stop_at
+
+    def losses(self) -> dict[int, float]:
+        """Return the training loss of every step that was told."""
+        return {row.step: row.loss for row in self._rows() if row.loss is not None}
+
+    def validations(self) -> dict[int, float]:
+        """Return the validation loss by step."""
+        return {row.step: row.val_loss for row in self._rows() if row.val_loss is not None}
+
+    def _rows(self) -> list[Row]:
+        return [row for progress in self.told for row in progress.rows]
+
+
+def train(share: Share, listener: Listener, *, go_on: bool = False) -> Loop:
+    """Run a loop with checkpoints, from the newest one when asked to go on."""
+    loop = build_loop(share, CPU, listener)
+    loop.report_every_s = 0
+    if go_on:
+        found = newest(share.store, print)
+        assert found is not None
+        restore(loop, found[1], share.identity)
+    with CheckpointWriter(share.store, keep=10) as writer:
+        loop.keeper = Keeper(writer, share.identity)
+        loop.run()
+    return loop
+
+
+def same_weights(a: Loop, b: Loop) -> bool:
+    """Return whether weights and averages are bitwise equal."""
+    pairs = [(a.trainee.parameters, b.trainee.parameters), (a.average.shadow, b.average.shadow)]
+    return all(torch.equal(x[name], y[name]) for x, y in pairs for name in x)
+
+
+def test_loss_falls_and_only_the_adapter_changes(tmp_path: Path) -> None:
+    """Overfit twelve pictures; the frozen digest is checked by the loop itself."""
+    listener = Listener()
+    share = tiny_share(tmp_path, training={"steps": 60, "validation": {"everySteps": 60}})
+    loop = train(share, listener)
+    assert listener.validations()[60] < listener.validations()[0]
+    assert all("lora_" in name for name in loop.trainee.parameters)
+
+
+def test_stop_and_go_on_equals_an_undisturbed_run(tmp_path: Path) -> None:
+    """Losses of every step and final weights are bitwise equal."""
+    whole, part, rest = Listener(), Listener(stop_at=3), Listener()
+    undisturbed = train(tiny_share(tmp_path / "a"), whole)
+    share = tiny_share(tmp_path / "b")
+    stopped = train(share, part)
+    assert stopped.step < 6
+    resumed = train(share, rest, go_on=True)
+    assert part.losses() | rest.losses() == whole.losses()
+    assert part.validations() | rest.validations() == whole.validations()
+    assert same_weights(undisturbed, resumed)
+
+
+@pytest.mark.parametrize("micro", [1, 3])
+def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path: Path, micro: int) -> None:
+    """Trap 11: a batch of 4 cut into 1s, or into 3 and 1, learns the same."""
+    whole, cut = Listener(), Listener()
+    train(tiny_share(tmp_path, output={"uri": "whole"}), whole)
+    train(tiny_share(tmp_path, output={"uri": "cut"}, training={"microBatchSize": micro}), cut)
+    assert list(cut.losses().values()) == pytest.approx(list(whole.losses().values()), rel=1e-5)
+
+
+def test_nan_loss_names_step_samples_and_last_good_checkpoint(tmp_path: Path) -> None:
+    """A diverging learning rate ends the run before the broken state is saved."""
+    share = tiny_share(tmp_path, training={"steps": 400, "learningRate": 1.0, "precision": "fp16"})
+    share.spec.training.__dict__["precision"] = "fp32"
+    loop = build_loop(share, CPU, Listener())
+    next(iter(loop.trainee.parameters.values())).data.fill_(float("nan"))
+    loop.held_out = []
+    with pytest.raises(NaNLoss, match=r"step 1; samples of that step: images/.*no checkpoint was saved"):
+        loop.run()
+    assert newest(share.store, print) is None
+
+
+def test_early_stop_keeps_the_best_checkpoint(tmp_path: Path) -> None:
+    """A learning rate that ruins the weights: the run stops and the best step can be loaded."""
+    changes: dict[str, Any] = {
+        "steps": 50,
+        "learningRate": 0.5,
+        "ema": {"enabled": False},
+        "validation": {"everySteps": 1},
+        "earlyStopping": {"enabled": True, "patience": 2},
+    }
+    share = tiny_share(tmp_path, training=changes)
+    loop = train(share, Listener())
+    assert loop.step < 50
+    assert loop.standing.without_improvement == 3
+    if loop.standing.best_step:
+        assert load(share.store, loop.standing.best_step).meta["step"] == loop.standing.best_step
+
+
+def test_checkpoint_of_another_job_is_refused(tmp_path: Path) -> None:
+    """The message names what differs."""
+    share = tiny_share(tmp_path)
+    train(share, Listener())
+    found = newest(share.store, print)
+    assert found is not None
+    with pytest.raises(CheckpointCorrupt, match="another data set"):
+        restore(build_loop(share, CPU, Listener()), found[1], {**share.identity, "data set": "other"})
+
+
+def test_text_encoder_and_new_unet_learn_together(tmp_path: Path) -> None:
+    """FromScratch: both modules move, from weights that the seed decides."""
+    unet = {
+        "blockOutChannels": [32, 64],
+        "downBlockTypes": ["CrossAttnDownBlock2D", "DownBlock2D"],
+        "upBlockTypes": ["UpBlock2D", "CrossAttnUpBlock2D"],
+        "layersPerBlock": 1,
+        "crossAttentionDim": 32,
+        "attentionHeadDim": 4,
+        "normNumGroups": 8,
+    }
+    share = tiny_share(tmp_path, method="FromScratch", unet=unet, training={"trainTextEncoder": True})
+    first = {k: v.clone() for k, v in build_loop(share, CPU, Listener()).trainee.parameters.items()}
+    again = build_loop(share, CPU, Listener()).trainee.parameters
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    loop = train(share, Listener())
+    moved = {name.split(".")[0] for name, p in loop.trainee.parameters.items() if not torch.equal(p, first[name])}
+    assert moved == {"unet", "text_encoder"}

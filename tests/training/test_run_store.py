@@ -1,0 +1,293 @@
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from diptych_api.errors import RetryLater, RunFailed, StoreUnwritable, UnsupportedHere
+from diptych_api.report import Report
+from diptych_api.sources import Claim, Output, SecretKey
+from diptych_training.run_store import RunStore, runs
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> RunStore:
+    return RunStore.open(Output(uri="runs"), "local", "noto-12345678", tmp_path)
+
+
+class Refusing(MemoryFileSystem):  # type: ignore[misc] # fsspec ships no types
+    """An object store that refuses the n-th write and all after it with an error of its own."""
+
+    cachable = False
+
+    def __init__(self, error: Exception, allowed: int = 0) -> None:
+        super().__init__()
+        self.store: dict[str, Any] = {}
+        self.error, self.allowed = error, allowed
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
+        self.allowed -= 1
+        if self.allowed < 0:
+            raise self.error
+        super().pipe_file(path, value, mode, **options)
+
+
+@pytest.fixture(params=["local", "remote"])
+def store(request: pytest.FixtureRequest, local: RunStore) -> RunStore:
+    return local if request.param == "local" else RunStore(Refusing(OSError(), allowed=1000), "/bucket/local/noto")
+
+
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_opening_a_store_makes_nothing(local: RunStore, tmp_path: Path) -> None:
+    assert local.local("artifact", "peft") == tmp_path / "runs" / "local" / "noto-12345678" / "artifact" / "peft"
+    assert local.list() == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("uri", ["{}/runs", "file://{}/runs"])
+def test_a_local_output_is_a_path_or_a_file_uri(uri: str, tmp_path: Path) -> None:
+    store = RunStore.open(Output(uri=uri.format(tmp_path)), "local", "a", Path("/elsewhere"))
+    assert store.local() == tmp_path / "runs" / "local" / "a"
+    assert store.uri("run.json") == f"file://{tmp_path}/runs/local/a/run.json"
+
+
+@pytest.mark.parametrize(
+    ("output", "field"),
+    [
+        (Output(pvc=Claim(claim_name="disk")), "spec.output.pvc"),
+        (Output(pvc=Claim(claim_name="mounted", path="../..")), "spec.output.pvc.path"),
+        (Output(uri="https://example.org/runs"), "spec.output.uri"),
+        (Output(uri="runs", credentials=SecretKey(name="s3", key="token")), "spec.output.credentials"),
+    ],
+)
+def test_an_output_that_this_machine_cannot_honour_names_its_field(output: Output, field: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedHere, match=field) as caught:
+        RunStore.open(output, "local", "a", tmp_path, {"mounted": tmp_path})
+    assert caught.value.hint or field.endswith("path")
+
+
+def test_a_mounted_volume_is_a_local_folder(tmp_path: Path) -> None:
+    store = RunStore.open(Output(pvc=Claim(claim_name="d", path="x")), "ns", "a", tmp_path, {"d": tmp_path})
+    assert store.local() == tmp_path / "x" / "ns" / "a"
+
+
+def test_what_was_written_is_read_back(store: RunStore) -> None:
+    report = Report(phase="Training", step=3, loss=0.5, time="2026-01-02T03:04:05Z")  # type: ignore[arg-type] # parsed
+    store.write_bytes("a/b.bin", b"\x00\xff")
+    store.write_json("status.json", report)
+    store.write_json("plain.json", {"ä": [1, None]})
+    assert store.read_bytes("a/b.bin") == b"\x00\xff"
+    assert store.read_json("status.json", Report) == report
+    assert store.read_json("plain.json") == {"ä": [1, None]}
+    assert store.read_json("absent.json") is None
+    assert store.list() == ("a", "plain.json", "status.json")
+    assert store.list("a") == ("b.bin",)
+
+
+def test_a_damaged_json_file_is_named(store: RunStore) -> None:
+    store.write_bytes("status.json", b'{"phase": "Tra')
+    with pytest.raises(RunFailed, match=r"status\.json"):
+        store.read_json("status.json", Report)
+    with pytest.raises(RunFailed, match=r"status\.json"):
+        store.read_json("status.json")
+
+
+def test_removing_is_for_files_and_folders_and_what_is_not_there(store: RunStore) -> None:
+    store.write_bytes("a/b/c", b"1")
+    store.write_bytes("d", b"2")
+    for path in ("a", "d", "never"):
+        store.remove(path)
+    assert not any(store.exists(path) for path in ("a/b/c", "a", "d"))
+
+
+def test_a_folder_replaces_what_was_there(store: RunStore, tmp_path: Path) -> None:
+    for number, names in enumerate([("old.json", "both.json"), ("new.json", "both.json", "deep/er.txt")]):
+        source = tmp_path / f"source{number}"
+        for name in names:
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_text(f"{number} {name}")
+        store.put_folder(source, "artifact")
+    found = store.get_folder("artifact")
+    contents = {path.relative_to(found).as_posix(): path.read_text() for path in found.rglob("*") if path.is_file()}
+    assert contents == {"new.json": "1 new.json", "both.json": "1 both.json", "deep/er.txt": "1 deep/er.txt"}
+
+
+def test_lines_are_added_and_a_torn_one_is_forgotten(store: RunStore) -> None:
+    store.append("log.jsonl", "one", "two")
+    store.append("log.jsonl", "drei äöü")
+    assert store.read_lines("log.jsonl") == ("one", "two", "drei äöü")
+    assert store.read_lines("none.jsonl") == ()
+
+
+@pytest.mark.parametrize("torn", ["thr", "x" * 200_000])
+def test_a_line_after_a_torn_one_starts_fresh(local: RunStore, torn: str) -> None:
+    local.append("log.jsonl", "one", "two")
+    file = local.local("log.jsonl")
+    assert file
+    with file.open("a") as stream:
+        stream.write(torn)
+    assert local.read_lines("log.jsonl") == ("one", "two")
+    local.append("log.jsonl", "three")
+    assert local.read_lines("log.jsonl") == ("one", "two", "three")
+
+
+def test_runs_finds_every_run_below_an_output(tmp_path: Path) -> None:
+    output = Output(uri="out")
+    for namespace, name in [("local", "b-1"), ("team", "a-2"), ("local", "a-1")]:
+        RunStore.open(output, namespace, name, tmp_path).write_json("run.json", {})
+    RunStore.open(output, "local", "cache", tmp_path).write_bytes("shard", b"")
+    assert [(s.namespace, s.name) for s in runs(output, tmp_path)] == [
+        ("local", "a-1"),
+        ("local", "b-1"),
+        ("team", "a-2"),
+    ]
+    assert runs(Output(uri="nowhere"), tmp_path) == []
+
+
+def test_the_cache_lies_beside_the_runs(local: RunStore, tmp_path: Path) -> None:
+    assert local.beside("cache").local() == tmp_path / "runs" / "local" / "cache"
+
+
+def test_a_store_reaches_another_process(local: RunStore) -> None:
+    assert pickle.loads(pickle.dumps(local)) == local  # noqa: S301 -- our own bytes
+
+
+def test_a_path_through_a_file_is_refused_with_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    store = RunStore.open(Output(uri="file/runs"), "local", "a", tmp_path)
+    with pytest.raises(StoreUnwritable, match=r"run\.json.*Not a directory.*spec\.output\.uri to a folder"):
+        store.write_bytes("run.json", b"")
+    with pytest.raises(StoreUnwritable, match="spec.output.uri"):
+        store.append("log.jsonl", "line")
+    with pytest.raises(StoreUnwritable, match="spec.output.uri"), store.lock():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device.*Free some space"),
+        (PermissionError(13, "Permission denied"), "Permission denied.*right to write"),
+        (OSError(30, "Read-only file system"), "read-only"),
+        (RuntimeError("NoCredentials: Unable to locate credentials"), "Unable to locate credentials.*credentials"),
+    ],
+)
+def test_an_object_store_that_refuses_is_named_with_the_reason(error: Exception, words: str) -> None:
+    store = RunStore(Refusing(error, allowed=1), "/bucket/local/noto")
+    store.write_bytes("run.json", b"first")
+    with pytest.raises(StoreUnwritable, match=f"(?s)memory:///?bucket/local/noto/run.json.*{words}"):
+        store.write_bytes("run.json", b"second")
+    assert store.read_bytes("run.json") == b"first"
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from diptych_api.errors import StoreUnwritable
+from diptych_api.sources import Output
+from diptych_training.run_store import RunStore
+store = RunStore.open(Output(uri=sys.argv[1]), "local", "a", Path())
+store.write_bytes("big", b"old")
+store.append("log", "x" * 600)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+for write in (lambda: store.write_bytes("big", b"new" * 1000), lambda: store.append("log", "y" * 600)):
+    try:
+        write()
+    except StoreUnwritable as error:
+        print(error)
+"""
+
+
+def test_a_write_that_does_not_fit_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    done = run(FULL_DISK, str(tmp_path))
+    assert done.stdout.count("File too large") == 2, done.stderr
+    store = RunStore.open(Output(uri=str(tmp_path)), "local", "a", tmp_path)
+    assert store.read_bytes("big") == b"old"
+    assert store.read_bytes("log") == b"x" * 600 + b"\n"
+    assert sorted(os.listdir(store.local() or "")) == ["big", "log"]
+
+
+HOLDER = """
+import os, sys
+from pathlib import Path
+from diptych_api.sources import Output
+from diptych_training.run_store import RunStore
+with RunStore.open(Output(uri=sys.argv[1]), "local", "a", Path()).lock():
+    print(os.getpid(), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_told_who_has_the_run_until_that_one_is_killed(tmp_path: Path) -> None:
+    store = RunStore.open(Output(uri=str(tmp_path)), "local", "a", tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout
+        pid = holder.stdout.readline().strip()
+        with pytest.raises(RetryLater, match=f"Process {pid} .*kill {pid}"), store.lock():
+            pass
+        holder.kill()
+    with store.lock():
+        store.write_json("run.json", {})
+    assert json.loads(store.read_bytes("run.json") or b"") == {}
+
+
+def test_an_error_in_the_body_of_a_lock_is_left_as_it_is(local: RunStore) -> None:
+    with pytest.raises(FileNotFoundError, match="mine"), local.lock():
+        raise FileNotFoundError("mine")
+
+
+def test_taking_the_lock_clears_what_killed_writers_left(local: RunStore) -> None:
+    local.write_bytes("checkpoints/step-000001/meta.json", b"{}")
+    root = local.local()
+    assert root
+    (root / "checkpoints" / ".tmp-1" / "deep").mkdir(parents=True)
+    (root / "checkpoints" / "step-000001" / ".tmp-2").write_bytes(b"half")
+    with local.lock():
+        assert sorted(p.name for p in root.rglob("*")) == [".lock", "checkpoints", "meta.json", "step-000001"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from diptych_training.run_store_local import write_file
+events = 0
+def kill_at(frame, event, argument):
+    global events
+    if "run_store_local" in frame.f_code.co_filename:
+        events += 1
+        if events == count:
+            os.kill(os.getpid(), 9)
+    return kill_at
+folder, count = Path(sys.argv[1]), 0
+path = folder / "deep" / "file"
+for count in range(1, 200):
+    child = os.fork()
+    if child == 0:
+        sys.settrace(kill_at)
+        write_file(path, str(count).encode() * 100)
+        os._exit(0)
+    done = os.waitpid(child, 0)[1]
+    content = path.read_bytes() if path.exists() else b""
+    assert content in {b"", str(count).encode() * 100, previous if count > 1 else b""}, (count, content)
+    previous = content
+    if done == 0:
+        print(count)
+        break
+"""
+
+
+def test_a_writer_killed_at_any_line_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    done = run(KILLED, str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 20
+    assert (tmp_path / "deep" / "file").read_bytes() == done.stdout.strip().encode() * 100

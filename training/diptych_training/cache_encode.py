@@ -1,0 +1,91 @@
+"""Pictures and captions to what the cache keeps, by the VAE and the text encoder of a base.
+
+Each is encoded alone, so that a tensor's bits depend on its key only and not on what else was missing.
+Shapes: V variants (plain, flipped), C latent channels, h and w latent sides, L tokens, D text width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from diptych_api.errors import BaseInvalid
+from diptych_diffusion import prompts
+from diptych_diffusion.pipeline import Components, load
+from diptych_training.cache_keys import CacheKeys
+from diptych_training.data.entry import Entry, read_entry
+from diptych_training.data.picture import to_tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PictureItem:
+    """A picture and the key of its latents."""
+
+    key: str
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionItem:
+    """A caption and the key of its embedding."""
+
+    key: str
+    caption: str
+
+
+Item = PictureItem | CaptionItem
+
+
+@lru_cache(maxsize=1)
+def encoders(folder: Path, device: str) -> Components:
+    """Return the base without its UNet, in fp32; a process that encodes many chunks loads it once."""
+    return load(folder, device=device, need_unet=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """Encodes chunks of items in whatever process it is called."""
+
+    folder: Path
+    keys: CacheKeys
+    device: str = "cpu"
+
+    def __call__(self, items: Sequence[Item]) -> bytes:
+        """Return a shard with the tensor of each item under its key.
+
+        Raises:
+            BaseInvalid: when the base is not the one the keys are made for, or gives numbers that are not finite.
+            DatasetInvalid: when a picture changed since the manifest was made.
+
+        """
+        components = encoders(self.folder, self.device)
+        if CacheKeys.of(components, self.keys.latent.image) != self.keys:
+            raise BaseInvalid(
+                f"{self.folder} holds other weights than when the run began.", hint="Start the run again."
+            )
+        return save({item.key: self._encode(components, item) for item in items})
+
+    @torch.no_grad()
+    def _encode(self, components: Components, item: Item) -> Tensor:
+        if isinstance(item, CaptionItem):
+            return _finite(prompts.encode(components, [item.caption])[0], f"the caption {item.caption!r:.200}")
+        image = self.keys.latent.image
+        picture_CHW = to_tensor(read_entry(item.entry, image)).to(self.device)
+        variants = [picture_CHW, picture_CHW.flip(-1)] if image.horizontal_flip else [picture_CHW]
+        return _finite(torch.stack([_posterior(components, v) for v in variants]), f"the picture {item.entry.path}")
+
+
+def _posterior(components: Components, picture_CHW: Tensor) -> Tensor:
+    """Return mean and log-variance as the VAE gives them, unscaled, ``[2, C, h, w]``."""
+    posterior = components.vae.encode(picture_CHW[None]).latent_dist
+    return torch.cat([posterior.mean, posterior.logvar])
+
+
+def _finite(tensor: Tensor, what: str) -> Tensor:
+    if not torch.isfinite(tensor).all():
+        raise BaseInvalid(f"The base turns {what} into numbers that are not finite.", hint="Check the base's weights.")
+    return tensor.float().cpu().contiguous()

@@ -1,0 +1,72 @@
+"""Names of cached tensors: digests over all that a tensor depends on. What was cached otherwise has other names."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Final, Self
+
+from diptych_api.dataset import Image
+from diptych_diffusion.pipeline import Components
+
+CODE_VERSION: Final = 1
+"""Raise it when the code from file to tensor gives other numbers: decoding, resizing, encoding."""
+
+
+def latent_key(picture_sha256: str, vae_digest: str, image: Image, code_version: int = CODE_VERSION) -> str:
+    """Return the name of a picture's latents: file contents, VAE weights and every setting of the transform."""
+    return _digest("latent", code_version, picture_sha256, vae_digest, image.model_dump(mode="json"))
+
+
+def text_key(caption: str, text_digest: str, code_version: int = CODE_VERSION) -> str:
+    """Return the name of a caption's embedding: its text, the tokenizer and the text encoder's weights."""
+    return _digest("text", code_version, caption, text_digest)
+
+
+@dataclass(frozen=True, slots=True)
+class LatentKeys:
+    """The names of latents of one VAE and transform, by the SHA-256 of the picture file."""
+
+    vae_digest: str
+    image: Image
+
+    @classmethod
+    def of(cls, components: Components, image: Image) -> Self:
+        """Return the names for the VAE of a base."""
+        return cls(components.digests["vae"], image)
+
+    def __call__(self, picture_sha256: str) -> str:
+        """Return the name of a picture's latents."""
+        return latent_key(picture_sha256, self.vae_digest, self.image)
+
+
+@dataclass(frozen=True, slots=True)
+class TextKeys:
+    """The names of embeddings of one text encoder, by caption."""
+
+    text_digest: str
+
+    @classmethod
+    def of(cls, components: Components) -> Self:
+        """Return the names for the text encoder and tokenizer of a base."""
+        return cls(_digest(components.digests["text_encoder"], components.digests["tokenizer"]))
+
+    def __call__(self, caption: str) -> str:
+        """Return the name of a caption's embedding."""
+        return text_key(caption, self.text_digest)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKeys:
+    """The names of everything that a base and a transform put into the cache."""
+
+    latent: LatentKeys
+    text: TextKeys
+
+    @classmethod
+    def of(cls, components: Components, image: Image) -> Self:
+        """Return the names for the VAE and the text encoder of a base."""
+        return cls(LatentKeys.of(components, image), TextKeys.of(components))
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Data in: from a folder or an archive to checked, captioned and split pictures."""

@@ -1,0 +1,81 @@
+"""Prepare a data set: source, layout, a look into every picture, split."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from diptych_api.dataset import Dataset
+from diptych_api.errors import DatasetInvalid, UnsupportedHere
+from diptych_training.data.entry import Entry, Manifest, digest_of, read_entry, verify
+from diptych_training.data.layout import read_layout
+from diptych_training.data.listing import read, write, write_rejected
+from diptych_training.data.picture import decode, read_bytes
+from diptych_training.data.sample import Rejected, Sample
+from diptych_training.data.source import open_source
+from diptych_training.data.split import split
+
+__all__ = ["Entry", "Manifest", "prepare", "read", "read_entry", "verify", "write"]
+
+THREADS, BATCH = 8, 256
+
+
+def prepare(dataset: Dataset, workdir: Path, report: Callable[[int, int], None]) -> Manifest:
+    """Return the data set with every picture decoded once and hashed; ``report(done, total)`` hears of each.
+
+    Archives are unpacked below ``workdir``, and rejected.jsonl is written there. Raises DatasetInvalid where too
+    many samples are unusable or none is left to train on.
+    """
+    _refuse_unsupported(dataset)
+    root = open_source(dataset.source, workdir)
+    samples, rejected = read_layout(root, dataset)
+    entries: list[Entry] = []
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads:
+        for start in range(0, len(samples), BATCH):
+            for done, looked in enumerate(threads.map(_look, samples[start : start + BATCH]), start + 1):
+                entries += [looked] if isinstance(looked, Entry) else []
+                rejected += [looked] if isinstance(looked, Rejected) else []
+                report(done, len(samples))
+    listed_in = write_rejected(rejected, workdir)
+    _refuse_too_bad(dataset, len(entries), rejected, listed_in)
+    train, held_out = split(entries, dataset.split)
+    if not train:
+        raise DatasetInvalid(
+            f"The data set at {root} leaves no samples to train on: {len(entries)} are usable, "
+            f"{len(held_out)} of them are held out.",
+            hint="Hold out fewer by spec.dataset.split, or add pictures.",
+        )
+    return Manifest(root, tuple(train), tuple(held_out), tuple(rejected), digest_of(train, held_out))
+
+
+def _look(sample: Sample) -> Entry | Rejected:
+    try:
+        data = read_bytes(sample.path)
+        decode(data)
+    except DatasetInvalid as error:
+        return Rejected(sample.key, sample.line, error.message)
+    return Entry(sample.key, sample.path, sample.captions, hashlib.sha256(data).hexdigest())
+
+
+def _refuse_too_bad(dataset: Dataset, usable: int, rejected: Sequence[Rejected], listed_in: Path) -> None:
+    total, allowed = usable + len(rejected), dataset.bad_samples.max_fraction
+    if not rejected or len(rejected) <= allowed * total:
+        return
+    reasons = "; ".join(str(item) for item in rejected[:3])
+    raise DatasetInvalid(
+        f"{len(rejected)} of {total} samples are unusable ({len(rejected) / total:.1%}, allowed is {allowed:.1%}). "
+        f"The first: {reasons}. All of them: {listed_in}.",
+        hint="Repair or remove them, or raise spec.dataset.badSamples.maxFraction.",
+    )
+
+
+def _refuse_unsupported(dataset: Dataset) -> None:
+    asked = {
+        "filters": dataset.filters != type(dataset.filters)(),
+        "dedup.enabled": dataset.dedup.enabled,
+        "captioning.provider": dataset.captioning.provider != "None",
+        "publishTo": dataset.publish_to is not None,
+    }
+    if fields := [f"spec.dataset.{name}" for name, is_asked in asked.items() if is_asked]:
+        raise UnsupportedHere(f"{', '.join(fields)}: this version cannot do it.", hint="Leave the field out.")

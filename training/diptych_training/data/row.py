@@ -1,0 +1,41 @@
+"""What a layout reader yields, before names and captions are checked."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from diptych_api.dataset import Dataset
+from diptych_training.data.sample import Rejected
+
+ALIASES = {"file_name": "path", "text": "caption"}
+"""Names that stand for the default columns where these are absent: the manifests of other trainers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One picture as a file names it; nothing in it can be trusted yet."""
+
+    line: int
+    name: object
+    captions: object
+    metadata: Mapping[str, str]
+
+
+Reader = Callable[[Path, Dataset], Iterator[Row | Rejected]]
+"""Reads one layout below a root. Raises DatasetInvalid where the layout itself is missing."""
+
+
+def row_of(line: int, fields: Mapping[str, object], dataset: Dataset) -> Row | Rejected:
+    """Return the row that these fields make, or why they make none."""
+    picture, caption = (_column(fields, name) for name in (dataset.image_column, dataset.caption_column))
+    if picture is None or caption is None:
+        wanted = dataset.image_column if picture is None else dataset.caption_column
+        name = fields.get(picture) if picture is not None else ""
+        there = ", ".join(str(field) for field in list(fields)[:10])
+        return Rejected(name if isinstance(name, str) else "", line, f"no field {wanted}; there is: {there}"[:300])
+    rest = {k: str(v) for k, v in fields.items() if k not in {picture, caption} and isinstance(v, str | int | float)}
+    return Row(line, fields[picture], fields[caption], rest)
+
+
+def _column(fields: Mapping[str, object], name: str) -> str | None:
+    return next((column for column in (name, ALIASES.get(name)) if column in fields), None)

@@ -1,0 +1,129 @@
+"""From a data set's source to a local folder: what is local stays in place, all else comes below the work folder."""
+
+import difflib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import IO
+from urllib.parse import unquote, urlsplit
+
+from diptych_api.errors import DatasetInvalid, SpecInvalid, UnsupportedHere
+from diptych_api.sources import DatasetSource
+from diptych_training.data.archive import SUFFIXES, Kind, Limits, extract, kind_of
+from diptych_training.data.download import download, file_system, public
+from diptych_training.data.remote_folder import mirror
+from diptych_training.data.staging import full_disk_named, is_complete, staged, top
+
+LISTED = 10
+FIELD = "spec.dataset.source"
+
+
+def open_source(source: DatasetSource, workdir: Path) -> Path:
+    """Return the local folder with the source's files; archives are checked, unpacked once and found again.
+
+    A folder that stands alone at the top of an archive is itself the root. Raises DatasetInvalid, SpecInvalid,
+    UnsupportedHere, StoreUnwritable and RetryLater.
+    """
+    uri = _supported_uri(source)
+    with full_disk_named(workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
+        path = local_path(uri)
+        if path is not None:
+            return _local(path, source.sha256, workdir)
+        file_system(uri)
+        kind = kind_of(urlsplit(uri).path)
+        if kind is not None:
+            return _remote_archive(uri, kind, source.sha256, workdir)
+        if uri.startswith("https://"):
+            raise _unknown_kind(public(uri))
+        _refuse_checksum(source.sha256)
+        return mirror(uri, workdir)
+
+
+def local_path(uri: str) -> Path | None:
+    """Return the absolute path that a plain path or a file:// URI names; None for URIs of other schemes."""
+    if uri.startswith("file://"):
+        parts = urlsplit(uri)
+        if parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
+            raise SpecInvalid(f"{FIELD}.uri: {uri} names no local path.", hint="Write file:///absolute/path.")
+        return Path(unquote(parts.path))
+    return None if "://" in uri else Path(uri).expanduser().absolute()
+
+
+def _supported_uri(source: DatasetSource) -> str:
+    reasons = {
+        "pvc": (source.pvc, "Mount the volume and give its path as uri."),
+        "huggingFace": (source.hugging_face, "Download the data set and give its folder as uri."),
+        "credentials": (source.credentials, "The object stores' own environment variables are read."),
+    }
+    for name, (value, hint) in reasons.items():
+        if value is not None:
+            raise UnsupportedHere(f"{FIELD}.{name}: this place cannot use it.", hint=hint)
+    if source.uri is None:
+        raise SpecInvalid(f"{FIELD}: uri is missing.", hint="Give a folder or an archive.")
+    return source.uri
+
+
+def _local(path: Path, sha256: str | None, workdir: Path) -> Path:
+    if not path.exists():
+        raise _missing(path)
+    if not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
+        raise DatasetInvalid(f"{path} may not be read.", hint="Change its rights.")
+    if path.is_dir():
+        _refuse_checksum(sha256)
+        return path.resolve()
+    kind = kind_of(path.name)
+    if kind is None or not path.is_file():
+        raise _unknown_kind(str(path))
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        _compare(str(path), found, sha256)
+        return _unpacked(file, kind, workdir / found)
+
+
+def _remote_archive(uri: str, kind: Kind, sha256: str | None, workdir: Path) -> Path:
+    if sha256 is not None and is_complete(workdir / sha256):
+        return top(workdir / sha256)
+    with tempfile.TemporaryFile(dir=workdir) as file:  # without a name: a kill leaves nothing behind
+        found = download(uri, file, Limits().total_bytes)
+        _compare(public(uri), found, sha256)
+        return _unpacked(file, kind, workdir / found)
+
+
+def _unpacked(archive: IO[bytes], kind: Kind, final: Path) -> Path:
+    if not is_complete(final):
+        with staged(final) as folder:
+            extract(archive, kind, folder)
+    return top(final)
+
+
+def _compare(name: str, found: str, wanted: str | None) -> None:
+    if wanted is not None and found != wanted:
+        raise DatasetInvalid(
+            f"The SHA-256 of {name} is {found}, but the spec says {wanted}.",
+            hint="The archive changed or is not the one you mean: check it, then correct sha256.",
+        )
+
+
+def _refuse_checksum(sha256: str | None) -> None:
+    if sha256 is not None:
+        raise SpecInvalid(f"{FIELD}.sha256: a folder has no checksum.", hint="Leave it out, or name an archive.")
+
+
+def _unknown_kind(name: str) -> DatasetInvalid:
+    return DatasetInvalid(
+        f"{name} is no archive that can be read.", hint=f"Name a folder, or a file that ends in {', '.join(SUFFIXES)}."
+    )
+
+
+def _missing(path: Path) -> DatasetInvalid:
+    parent = next(folder for folder in path.parents if folder.is_dir())
+    wanted = path.relative_to(parent).parts[0]
+    there = sorted(entry.name for entry in parent.iterdir())
+    listed = ", ".join(there[:LISTED]) + (f" and {len(there) - LISTED} more" if len(there) > LISTED else "")
+    near = difflib.get_close_matches(wanted, there, n=1)
+    return DatasetInvalid(
+        f"There is no {path}. {parent} holds {listed or 'nothing'}.",
+        hint=f"Did you mean {parent / near[0]}?" if near else f"Check {FIELD}.uri.",
+    )

@@ -1,0 +1,99 @@
+"""Folders that come into being whole, or not at all."""
+
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from diptych_api.errors import StoreUnwritable
+
+FILES, COMPLETE = "files", "complete.json"
+PREFIX = ".unpack-"
+JUNK = frozenset({"__MACOSX", ".DS_Store"})
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST})
+
+
+@contextmanager
+def staged(final: Path) -> Iterator[Path]:
+    """Give a folder to fill that becomes ``final/files`` at once, and only if all goes well.
+
+    What killed processes left behind is removed first.
+    """
+    _sweep(final.parent)
+    folder, descriptor = _claim(final.parent)
+    try:
+        (folder / FILES).mkdir()
+        yield folder / FILES
+        (folder / COMPLETE).write_text("{}\n", encoding="utf-8")
+        if final.exists() and not is_complete(final):
+            shutil.rmtree(final)
+        try:
+            folder.rename(final)
+        except OSError:
+            if not is_complete(final):  # else another process was faster, with the same files
+                raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def is_complete(final: Path) -> bool:
+    """Return whether ``final`` was filled to its end, now or in an earlier run."""
+    return (final / COMPLETE).is_file()
+
+
+def top(final: Path) -> Path:
+    """Return the folder of files, or the one folder in it where that stands alone, as many archives have it."""
+    inside = [path for path in (final / FILES).iterdir() if path.name not in JUNK]
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else final / FILES
+
+
+@contextmanager
+def full_disk_named(workdir: Path) -> Iterator[None]:
+    """Raise StoreUnwritable where the disk below ``workdir`` takes no more."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in UNWRITABLE:
+            raise StoreUnwritable(
+                f"Cannot write below {workdir}: {error.strerror}.", hint="Free space there, or check its rights."
+            ) from error
+        raise
+
+
+def _claim(parent: Path) -> tuple[Path, int]:
+    while True:
+        folder = parent / f"{PREFIX}{secrets.token_hex(8)}"
+        folder.mkdir()
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        if _lock(descriptor) is not False and folder.exists():
+            return folder, descriptor
+        os.close(descriptor)  # a sweep took it between mkdir and lock
+
+
+def _sweep(parent: Path) -> None:
+    for folder in parent.glob(f"{PREFIX}*"):
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            if _lock(descriptor):
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Return whether the lock was free; None where the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True

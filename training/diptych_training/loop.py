@@ -1,0 +1,159 @@
+"""The training loop: the same in a bare process and in every Ray worker."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import torch
+from diptych_api.errors import RunFailed
+from diptych_api.training import Training
+
+from diptych_training.batch import Batch, BatchMaker
+from diptych_training.optim import Average, learning_rate
+from diptych_training.order import Order, Visit, shard
+from diptych_training.progress import Meter, Progress, Row, Tell, mean
+from diptych_training.saving import Keeper
+from diptych_training.step import training_step
+from diptych_training.trainee import Trainee
+from diptych_training.validation import Standing, validation_losses
+
+
+@dataclass
+class Loop:
+    """One worker's share of a run. ``run`` may be called once."""
+
+    training: Training
+    trainee: Trainee
+    optimizer: torch.optim.Optimizer
+    average: Average
+    maker: BatchMaker
+    order: Order
+    held_out: Sequence[Visit]
+    total_steps: int
+    tell: Tell
+    keeper: Keeper | None = None
+    """Saves checkpoints; None on every worker but the first."""
+    rank: int = 0
+    world: int = 1
+    step: int = 0
+    standing: Standing = field(default_factory=Standing)
+    look_every: int = 1
+    """Steps between reads of the figures. On a GPU each read waits for it."""
+    report_every_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Set up the meter and the fp16 scaler."""
+        self.told, self.asked = 0.0, False
+        fp16 = self.trainee.compute_dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(self.trainee.device.type, enabled=fp16)
+        self.meter = Meter(self.order, self.training.batch_size, self.step)
+        if self.step:
+            self.meter.checkpoint_step = self.step
+
+    def run(self) -> bool:
+        """Train to the end, an early stop or a request to stop; return whether training is complete."""
+        self.trainee.train(on=True)
+        before = self.trainee.frozen_digest()
+        if self.step == 0:
+            self._validate()
+        complete = self._steps()
+        if complete and self.trainee.frozen_digest() != before:
+            raise RunFailed("A frozen weight changed while training.", hint="This is a bug: please report it.")
+        return complete
+
+    def _steps(self) -> bool:
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+            ahead = self._build(pool, self.step)
+            while self.step < self.total_steps and not self.standing.is_over(self.training.early_stopping):
+                batches, ahead = ahead.result(), self._build(pool, self.step + 1)
+                self._one_step(batches, stop=self.asked)
+                if self._due(self.look_every):
+                    self.meter.read()
+                if self._due(self.training.validation.every_steps):
+                    self._validate()
+                stop = self.meter.stop
+                if stop or self._due(self.training.checkpoint.every_steps):
+                    self._save(wait=stop)
+                if stop:
+                    self._report(now=True)
+                    return False
+                self._report()
+        self._save(wait=True)
+        self._report(now=True)
+        return True
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.total_steps
+
+    def _build(self, pool: ThreadPoolExecutor, step: int) -> Future[list[Batch]]:
+        """Start building the micro-batches of optimiser step ``step`` beside the one that runs."""
+        visits = self.order.batch(step, self.training.batch_size)
+        mine = [visits[i] for i in shard(len(visits), self.rank, self.world)]
+        size = self.training.micro_batch_size or max(1, len(mine))
+        pieces = [mine[i : i + size] for i in range(0, len(mine), size)]
+        return pool.submit(lambda: [self.maker.training(piece) for piece in pieces])
+
+    def _one_step(self, batches: Sequence[Batch], *, stop: bool) -> None:
+        rate = learning_rate(self.training, self.total_steps, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group.get("ratio", 1.0)
+        result = training_step(
+            self.trainee,
+            self.optimizer,
+            batches,
+            self.scaler,
+            global_size=self.training.batch_size,
+            max_grad_norm=self.training.max_grad_norm,
+            stop=stop,
+        )
+        self.average.update()
+        self.step += 1
+        self.meter.add(self.step, result, rate)
+
+    def _validate(self) -> None:
+        if not self.held_out:
+            return
+        begun = time.monotonic()
+        self.meter.read()
+        with self.average.applied():
+            losses = validation_losses(
+                self.trainee,
+                self.maker,
+                self.held_out,
+                self.training.validation.draws,
+                rank=self.rank,
+                world=self.world,
+            )
+        self.standing = self.standing.after(self.step, mean(losses), self.training.early_stopping)
+        self.meter.rows.append(Row(self.step, val_loss=self.standing.last))
+        if self.training.early_stopping.enabled and self.standing.best_step == self.step > 0:
+            self._save(wait=False)
+        self.meter.paused += time.monotonic() - begun
+
+    def _save(self, *, wait: bool) -> None:
+        """Save a checkpoint on the first worker; a loss that is not finite stops the run before anything is kept."""
+        self.meter.read()
+        if self.keeper is not None:
+            self.keeper.save(self, wait=wait)
+        self.meter.checkpoint_step = self.step
+
+    def _report(self, *, now: bool = False) -> bool:
+        """Tell the progress unless it was just told; return whether the run should stop."""
+        if not now and time.monotonic() - self.told < self.report_every_s:
+            return self.asked
+        self.told = time.monotonic()
+        speed, eta = self.meter.pace(self.step, self.total_steps)
+        self.asked = self.tell(
+            Progress(
+                step=self.step,
+                total_steps=self.total_steps,
+                epoch=(self.step * self.training.batch_size) // len(self.order),
+                standing=self.standing,
+                images_per_second=speed,
+                eta_seconds=eta,
+                rows=self.meter.take_rows(),
+                checkpoint_step=self.meter.checkpoint_step,
+            )
+        )
+        return self.asked

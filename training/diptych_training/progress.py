@@ -1,0 +1,103 @@
+"""What the training loop tells while it runs, and the rows of metrics.jsonl."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from diptych_api.errors import NaNLoss
+
+from diptych_training.order import Order
+from diptych_training.step import StepResult
+from diptych_training.validation import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Figures of one optimiser step, or of one validation after it."""
+
+    step: int
+    loss: float | None = None
+    grad_norm: float | None = None
+    learning_rate: float | None = None
+    val_loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The state of training at one moment, as it leaves the worker."""
+
+    step: int
+    total_steps: int
+    epoch: int
+    standing: Standing
+    images_per_second: float | None
+    eta_seconds: float | None
+    rows: tuple[Row, ...] = ()
+    checkpoint_step: int | None = None
+
+
+Tell = Callable[[Progress], bool]
+"""Takes the progress; returns whether the run should stop."""
+
+
+@dataclass
+class Meter:
+    """Collects the figures of steps on the device and reads them only when somebody looks."""
+
+    order: Order
+    batch_size: int
+    start_step: int
+    checkpoint_step: int | None = None
+    pending: list[tuple[int, StepResult, float]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    paused: float = 0.0
+    stop: bool = False
+    """Whether any worker was asked to stop, as of the figures read so far."""
+
+    def add(self, step: int, result: StepResult, learning_rate: float) -> None:
+        """Keep the figures of the step that made the count ``step``."""
+        self.pending.append((step, result, learning_rate))
+
+    def read(self) -> None:
+        """Move pending figures into rows and learn whether any worker was asked to stop.
+
+        Raises:
+            NaNLoss: at the first step whose loss is not finite, with the samples of that step.
+
+        """
+        if not self.pending:
+            return
+        figures = torch.stack([torch.stack([r.loss, r.grad_norm, r.stop]) for _, r, _ in self.pending]).tolist()
+        for (step, _, rate), (loss, norm, flag) in zip(self.pending, figures, strict=True):
+            if not math.isfinite(loss):
+                self.pending.clear()
+                raise NaNLoss(*self._nan(step, loss))
+            self.rows.append(Row(step, loss, norm, rate))
+            self.stop = self.stop or flag > 0
+        self.pending.clear()
+
+    def _nan(self, step: int, loss: float) -> tuple[str]:
+        keys = [visit.entry.key for visit in self.order.batch(step - 1, self.batch_size)][:8]
+        kept = "no checkpoint was saved" if self.checkpoint_step is None else f"checkpoint {self.checkpoint_step} is good"
+        return (f"The loss became {loss} at step {step}; samples of that step: {', '.join(keys)}; {kept}.",)
+
+    def take_rows(self) -> tuple[Row, ...]:
+        """Return the rows since the last call."""
+        rows, self.rows = tuple(self.rows), []
+        return rows
+
+    def pace(self, step: int, total_steps: int) -> tuple[float | None, float | None]:
+        """Return images per second over all workers and the estimated seconds left, pauses left out."""
+        done = step - self.start_step
+        seconds = time.monotonic() - self.started - self.paused
+        if done <= 0 or seconds <= 0:
+            return None, None
+        return done * self.batch_size / seconds, (total_steps - step) * seconds / done
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the arithmetic mean, summed without loss of precision."""
+    return math.fsum(values) / len(values)

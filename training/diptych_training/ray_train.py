@@ -1,0 +1,127 @@
+"""Starts Ray and the worker group, and waits for both."""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import ray
+from diptych_api.cluster import Resources
+from diptych_api.errors import DiptychError, UnsupportedHere, WorkerLost
+from ray.actor import ActorHandle
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError
+
+from diptych_training.mailbox import Letter
+from diptych_training.share import Share
+from diptych_training.worker import WorkerConfig, train_worker
+
+POLL_S = 0.3
+LOCAL_ENVIRONMENT = {
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # uv run must not ship the working directory to the workers
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextmanager
+def ray_started(address: str | None, resources: Resources) -> Iterator[None]:
+    """Connect to ``address``, or start Ray on this machine for the time of the body; a Ray that runs is kept.
+
+    Raises:
+        UnsupportedHere: when this machine has fewer GPUs than the workers need.
+
+    """
+    if ray.is_initialized():
+        yield
+        return
+    if address is None:
+        os.environ.update({k: v for k, v in LOCAL_ENVIRONMENT.items() if k not in os.environ})
+        cores = max(os.cpu_count() or 1, resources.workers * resources.cpus_per_worker)
+        ray.init(
+            num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=10**8
+        )
+    else:
+        ray.init(address, log_to_driver=False, logging_level="ERROR")
+    try:
+        if address is None:
+            _check_gpus(resources)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_gpus(resources: Resources) -> None:
+    needed, have = resources.workers * resources.gpus_per_worker, int(ray.cluster_resources().get("GPU", 0))
+    if needed > have:
+        raise UnsupportedHere(
+            f"spec.resources: {resources.workers} workers with {resources.gpus_per_worker} GPUs each need {needed} GPUs; "
+            f"this machine has {have}.",
+            hint="Set spec.resources.gpusPerWorker: 0 to train on the CPU.",
+        )
+
+
+def fit(share: Share, mailbox: ActorHandle, wants_stop: Callable[[], bool], on_letter: Callable[[Letter], None]) -> bool:
+    """Run one worker group to its end; return whether training is complete.
+
+    Ray's own checkpoints are not used (the run store keeps ours), so its storage is a folder of this attempt only and a
+    torn snapshot of Ray's can never be met again.
+
+    Raises:
+        DiptychError: the error of a worker.
+        WorkerLost: when a worker died without a word of ours.
+
+    """
+    spec = share.spec
+    with tempfile.TemporaryDirectory(prefix="diptych-ray-train-") as scratch, ThreadPoolExecutor(1) as pool:
+        trainer = TorchTrainer(
+            train_worker,
+            train_loop_config=WorkerConfig(share=share, mailbox=mailbox),
+            torch_config=TorchConfig(backend="nccl" if spec.resources.gpus_per_worker else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=spec.resources.workers,
+                use_gpu=spec.resources.gpus_per_worker > 0,
+                resources_per_worker=_per_worker(spec.resources),
+            ),
+            run_config=RunConfig(
+                name=f"attempt-{uuid.uuid4().hex[:8]}", storage_path=scratch, failure_config=FailureConfig(max_failures=0)
+            ),
+        )
+        running = pool.submit(trainer.fit)
+        errors: list[DiptychError] = []
+        while True:
+            finished = running.done()
+            for letter in ray.get(mailbox.take.remote(stop=wants_stop())):
+                if isinstance(letter, DiptychError):
+                    errors.append(letter)
+                else:
+                    on_letter(letter)
+            if finished:
+                break
+            try:
+                running.exception(timeout=POLL_S)
+            except TimeoutError:
+                continue
+        failure = running.exception()
+        if errors:
+            raise errors[0] from failure
+        if isinstance(failure, TrainingFailedError):
+            raise WorkerLost(_first_line(failure), hint="See the log of the run for the traceback.") from failure
+        return bool(running.result().return_value)
+
+
+def _per_worker(resources: Resources) -> dict[str, float]:
+    per_worker: dict[str, float] = {"CPU": resources.cpus_per_worker}
+    return per_worker | ({"GPU": resources.gpus_per_worker} if resources.gpus_per_worker else {})
+
+
+def _first_line(failure: BaseException) -> str:
+    """Return the line of a Ray error that names the cause."""
+    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
+    return f"A training worker died: {lines[-1][:500] if lines else type(failure).__name__}"

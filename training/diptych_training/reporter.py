@@ -1,0 +1,99 @@
+"""The driver's view of a run: letters come in, reports go to the caller and into the run store."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from diptych_api.errors import DiptychError
+from diptych_api.report import CheckpointRef, Failure, Phase, Report
+from diptych_api.runstore import STATUS_FILE, checkpoint_name
+
+from diptych_training.mailbox import Letter, PhaseProgress
+from diptych_training.progress import Progress
+from diptych_training.run_store import RunStore
+
+METRICS_FILE = "metrics.jsonl"
+STATUS_EVERY_S = 1.0
+
+
+def now() -> datetime:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+@dataclass
+class Reporter:
+    """Keeps the newest report. Every change goes to the caller; the store is written at most once a second."""
+
+    on_report: Callable[[Report], None]
+    store: RunStore | None = None
+    report: Report = field(default_factory=lambda: Report(phase="Pending", time=now()))
+    written: float = 0.0
+
+    def update(self, *, force: bool = True, **changes: Any) -> None:  # noqa: ANN401 -- fields of Report
+        """Change fields of the report and tell it."""
+        self.report = self.report.model_copy(update={**changes, "time": now()})
+        self.on_report(self.report)
+        if self.store is not None and (force or time.monotonic() - self.written > STATUS_EVERY_S):
+            self.store.write_json(STATUS_FILE, self.report)
+            self.written = time.monotonic()
+
+    def phase(self, phase: Phase, message: str = "") -> None:
+        """Begin a phase."""
+        self.update(phase=phase, done=0, total=0, message=message)
+
+    def on_progress(self, done: int, total: int) -> None:
+        """Take the progress of a phase that counts items."""
+        self.update(force=done == total, done=done, total=total)
+
+    def on_letter(self, letter: Letter) -> None:
+        """Take a letter of a worker."""
+        if isinstance(letter, Progress):
+            self._training(letter)
+        elif isinstance(letter, PhaseProgress):
+            self.update(force=False, phase=letter.phase, done=letter.done, total=letter.total)
+
+    def _training(self, progress: Progress) -> None:
+        losses = [row.loss for row in progress.rows if row.loss is not None]
+        rates = [row.learning_rate for row in progress.rows if row.learning_rate is not None]
+        changes: dict[str, Any] = {
+            "phase": "Training",
+            "step": progress.step,
+            "total_steps": progress.total_steps,
+            "epoch": progress.epoch,
+            "val_loss": progress.standing.last,
+            "first_val_loss": progress.standing.first,
+            "best_val_loss": progress.standing.best,
+            "images_per_second": progress.images_per_second,
+            "eta_seconds": progress.eta_seconds,
+        }
+        if losses:
+            changes |= {"loss": sum(losses) / len(losses), "learning_rate": rates[-1]}
+        if self.store is not None:
+            rows = [{k: v for k, v in asdict(row).items() if v is not None} for row in progress.rows]
+            for row in rows:
+                self.store.append(METRICS_FILE, json.dumps(row))
+            if progress.checkpoint_step is not None:
+                changes["checkpoint"] = self._checkpoint(progress.checkpoint_step)
+        self.update(force=False, **changes)
+
+    def _checkpoint(self, step: int) -> CheckpointRef | None:
+        known = self.report.checkpoint
+        if known is not None and known.step == step:
+            return known
+        uri = self.store.uri("checkpoints", checkpoint_name(step)) if self.store else ""
+        return CheckpointRef(step=step, uri=uri, time=now())
+
+    def failed(self, error: BaseException) -> None:
+        """Say why the run ended; a bug shows its type."""
+        known = isinstance(error, DiptychError)
+        failure = Failure(
+            reason=error.reason if known else "InternalError",
+            message=(error.message if known else f"{type(error).__name__}: {error}")[:2048],
+            hint=error.hint[:1024] if known else "This is a bug: please report it with the log of the run.",
+            step=self.report.step or None,
+        )
+        self.update(phase="Failed", failure=failure)

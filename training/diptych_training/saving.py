@@ -1,0 +1,91 @@
+"""What a checkpoint holds, and how a run goes on from one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from diptych_api.errors import CheckpointCorrupt
+from pydantic import JsonValue
+
+from diptych_training.checkpoint import CheckpointState, CheckpointWriter, load, newest
+from diptych_training.optim import restore_optimizer, optimizer_tensors
+from diptych_training.run_store import RunStore
+from diptych_training.validation import Standing
+
+if TYPE_CHECKING:
+    from diptych_training.loop import Loop
+
+Identity = Mapping[str, str]
+"""Digests that must be the same for a checkpoint to fit: resolved spec, data set, base."""
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Saves the loop's state in the background."""
+
+    writer: CheckpointWriter
+    identity: Identity
+
+    def save(self, loop: "Loop", *, wait: bool) -> None:
+        """Hand a copy of the state to the writer; with ``wait``, return when it is on disk."""
+        also = {loop.standing.best_step} if loop.training.early_stopping.enabled else set()
+        self.writer.submit(loop.step, snapshot(loop, self.identity), also=also)
+        if wait:
+            self.writer.flush()
+
+
+def snapshot(loop: "Loop", identity: Identity) -> CheckpointState:
+    """Return a copy of everything the next step depends on, on the CPU. Randomness is keyed, so none is stored."""
+    parameters = {name: p.detach().cpu().clone() for name, p in loop.trainee.parameters.items()}
+    groups = {
+        "parameters": parameters,
+        "average": {name: t.cpu().clone() for name, t in loop.average.shadow.items()},
+        "optimizer": optimizer_tensors(loop.optimizer, loop.trainee.parameters),
+    }
+    meta: dict[str, JsonValue] = {
+        "step": loop.step,
+        "average_updates": loop.average.updates,
+        "standing": asdict(loop.standing),
+        "scaler": loop.scaler.state_dict(),
+        "identity": dict(identity),
+    }
+    return CheckpointState(groups=groups, meta=meta)
+
+
+@torch.no_grad()
+def restore(loop: "Loop", state: CheckpointState, identity: Identity) -> None:
+    """Put the loop into the state of a checkpoint.
+
+    Raises:
+        CheckpointCorrupt: when it belongs to another job, data set or base, or lacks a parameter.
+
+    """
+    theirs = state.meta["identity"]
+    differing = [name for name, digest in identity.items() if theirs.get(name) != digest]
+    if differing:
+        raise CheckpointCorrupt(
+            f"The checkpoint of step {state.meta['step']} was made with another {' and '.join(differing)}.",
+            hint="Give the job another name, or remove the run's folder to start over.",
+        )
+    missing = loop.trainee.parameters.keys() ^ state.groups["parameters"].keys()
+    if missing:
+        raise CheckpointCorrupt(f"The checkpoint and the model differ in {len(missing)} weights: {min(missing)}, ….")
+    for name, parameter in loop.trainee.parameters.items():
+        parameter.copy_(state.groups["parameters"][name])
+        loop.average.shadow[name].copy_(state.groups["average"][name])
+    restore_optimizer(loop.optimizer, loop.trainee.parameters, state.groups["optimizer"])
+    loop.average.updates = int(state.meta["average_updates"])
+    loop.standing = Standing(**state.meta["standing"])
+    loop.scaler.load_state_dict(state.meta["scaler"])
+    loop.step = loop.meter.start_step = loop.meter.checkpoint_step = int(state.meta["step"])
+
+
+def find(store: RunStore, on_skip: Callable[[str], None]) -> tuple[int, CheckpointState] | None:
+    """Return step and state of the newest checkpoint whose files are whole."""
+    return newest(store, on_skip)
+
+
+def best_or_last(store: RunStore, loop_step: int, standing: Standing, *, restore_best: bool) -> CheckpointState:
+    """Return the state the artifact is made of: the best one after an early stop, else the last."""
+    return load(store, standing.best_step if restore_best and standing.best_step else loop_step)

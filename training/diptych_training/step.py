@@ -1,0 +1,98 @@
+"""The training step: plain functions on tensors, importable without Ray.
+
+Shape letters: B samples, C latent channels, H and W latent sides.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from diptych_diffusion.lora_dropout import set_dropout_keys
+from torch import Tensor
+from torch.nn import Parameter
+
+from diptych_training.batch import Batch
+from diptych_training.trainee import Trainee
+
+
+def sample_losses(trainee: Trainee, batch: Batch) -> Tensor:
+    """Return the weighted squared error of each sample, fp32 ``[B]``, mean over its latent.
+
+    The loss of a sample is w(t) · mean((ε̂(x_t, t, c) − y)²), where y is what the base's prediction type asks for
+    (Ho et al., arXiv 2006.11239; v: Salimans and Ho, arXiv 2202.00512).
+    """
+    if trainee.has_dropout:
+        set_dropout_keys(trainee.unet, batch.keys_B)
+    device_type, dtype = trainee.device.type, trainee.compute_dtype
+    with torch.autocast(device_type, dtype=dtype, enabled=dtype != torch.float32):
+        text = batch.text if trainee.text_encoder is None else trainee.text_encoder(batch.text)[0]
+        predicted = trainee.unet(batch.noisy_BCHW.to(dtype), batch.t_B, text.to(dtype), return_dict=False)[0]
+    error = (predicted.float() - batch.target_BCHW).square().mean((1, 2, 3))
+    return error * batch.weight_B
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """Figures of one optimiser step, left on the device so that nothing waits for them."""
+
+    loss: Tensor
+    grad_norm: Tensor
+    stop: Tensor
+    """Above 0 when any worker was asked to stop."""
+
+
+def accumulate(trainee: Trainee, batches: Iterable[Batch], global_size: int, scaler: torch.amp.GradScaler) -> Tensor:
+    """Add the gradients of these micro-batches and return the sum of their losses over ``global_size``.
+
+    Dividing by the number of samples of the whole step, not by the number of micro-batches, gives the same gradient
+    however the batch is cut, last short piece included.
+    """
+    total = torch.zeros((), device=trainee.device)
+    for batch in batches:
+        loss = sample_losses(trainee, batch.to(trainee.device)).sum() / global_size
+        scaler.scale(loss).backward()
+        total += loss.detach()
+    return total
+
+
+def reduce_gradients(parameters: Sequence[Parameter], extra: Tensor) -> Tensor:
+    """Sum the gradients and ``extra`` over all workers in one message; return the summed ``extra``."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return extra
+    for parameter in parameters:
+        if parameter.grad is None:  # a worker without samples in this step
+            parameter.grad = torch.zeros_like(parameter)
+    grads = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([*(g.reshape(-1) for g in grads), extra])
+    dist.all_reduce(flat)
+    *summed, extra = flat.split([*(g.numel() for g in grads), extra.numel()])
+    torch._foreach_copy_(grads, [s.view_as(g) for s, g in zip(summed, grads, strict=True)])  # noqa: SLF001
+    return extra
+
+
+def training_step(
+    trainee: Trainee,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[Batch],
+    scaler: torch.amp.GradScaler,
+    *,
+    global_size: int,
+    max_grad_norm: float,
+    stop: bool = False,
+) -> StepResult:
+    """Do one optimiser step: accumulate, sum over workers, clip once, update.
+
+    ``global_size`` is the number of samples over all workers and micro-batches. With fp16 the update is skipped
+    when the scaled gradients overflow.
+    """
+    parameters = list(trainee.parameters.values())
+    optimizer.zero_grad(set_to_none=True)
+    loss = accumulate(trainee, batches, global_size, scaler)
+    flag = torch.full_like(loss, float(stop))
+    extra = reduce_gradients(parameters, torch.stack([loss, flag]))
+    scaler.unscale_(optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+    scaler.step(optimizer)
+    scaler.update()
+    return StepResult(loss=extra[0], grad_norm=norm, stop=extra[1])

@@ -1,0 +1,105 @@
+"""What is trained: the UNet with its adapter, a whole UNet, or a new UNet and its text encoder."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from diffusers import UNet2DConditionModel
+from diptych_api.errors import SpecInvalid
+from diptych_api.finetunejob import FineTuneJobSpec
+from diptych_diffusion import lora
+from diptych_diffusion.draws import seed64
+from diptych_diffusion.fingerprint import weights_digest
+from diptych_diffusion.pipeline import Components
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """The modules of one worker and the parameters that learn, by name. Trained parameters are fp32."""
+
+    unet: nn.Module
+    text_encoder: nn.Module | None
+    parameters: dict[str, Parameter]
+    compute_dtype: torch.dtype
+    device: torch.device
+    has_dropout: bool = False
+    """Whether the adapter drops inputs; their choice is keyed by sample."""
+
+    def frozen(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield every tensor that must not change while training."""
+        learning = {id(p) for p in self.parameters.values()}
+        modules = {"unet": self.unet, "text_encoder": self.text_encoder}
+        for name, module in modules.items():
+            if module is not None:
+                tensors = chain(module.named_parameters(), module.named_buffers())
+                yield from ((f"{name}.{key}", t) for key, t in tensors if id(t) not in learning)
+
+    def frozen_digest(self) -> str:
+        """Return a hash over every tensor that must not change while training."""
+        return weights_digest({name: tensor.detach().cpu() for name, tensor in self.frozen()})
+
+    def train(self, *, on: bool) -> None:
+        """Switch dropout on or off."""
+        self.unet.train(on)
+        if self.text_encoder is not None:
+            self.text_encoder.train(on)
+
+
+def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Return the dtype of the frozen parts and of autocast: auto is bf16 on a GPU that has it, else fp32."""
+    if precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def build_trainee(spec: FineTuneJobSpec, components: Components, device: torch.device) -> Trainee:
+    """Return the modules on ``device`` with exactly the parameters of the method set to learn."""
+    dtype = compute_dtype(spec.training.precision, device)
+    if spec.method == "LoRA":
+        unet, text_encoder = components.denoiser.to(device, dtype), None
+        lora.inject(unet, spec.lora, spec.training.seed)
+        learning = {f"unet.{name}": p for name, p in lora.trainable(unet)}
+    else:
+        unet = new_unet(spec, components) if spec.method == "FromScratch" else components.denoiser
+        unet = unet.to(device, torch.float32)
+        text_encoder = components.text_encoder.to(device) if spec.training.train_text_encoder else None
+        learning = {f"unet.{name}": p for name, p in unet.named_parameters()}
+        if text_encoder is not None:
+            learning |= {f"text_encoder.{name}": p for name, p in text_encoder.named_parameters()}
+    for parameter in learning.values():
+        parameter.requires_grad_(True)
+    if spec.training.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+    if spec.training.channels_last:
+        unet.to(memory_format=torch.channels_last)
+    has_dropout = spec.method == "LoRA" and spec.lora.dropout > 0
+    return Trainee(unet, text_encoder, dict(sorted(learning.items())), dtype, device, has_dropout)
+
+
+def new_unet(spec: FineTuneJobSpec, components: Components) -> UNet2DConditionModel:
+    """Return the UNet of ``spec.unet`` with seeded weights, whatever torch drew before.
+
+    Raises:
+        SpecInvalid: when its cross-attention does not fit the text encoder.
+
+    """
+    shape = spec.unet
+    width = int(components.text_encoder.config.hidden_size)
+    if shape is None or shape.cross_attention_dim != width:
+        given = None if shape is None else shape.cross_attention_dim
+        raise SpecInvalid(
+            f"spec.unet.crossAttentionDim: {given} does not fit the text encoder, whose output is {width} wide.",
+            hint=f"Set it to {width}.",
+        )
+    vae = components.vae.config
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed64(spec.training.seed, "unet"))
+        return UNet2DConditionModel(
+            sample_size=spec.dataset.image.size // 2 ** (len(vae.block_out_channels) - 1),
+            in_channels=vae.latent_channels,
+            out_channels=vae.latent_channels,
+            **shape.model_dump(),
+        )
