@@ -1,6 +1,6 @@
 """What to learn from: layout, captions, split, transforms and filters of a data set."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,15 +11,18 @@ from diptych_api.sources import DatasetSource, SecretKey
 Layout = Literal["ImageFolder", "JsonLines", "ClassFolders", "CaptionTable", "Flickr30k", "Sidecar", "HubDataset"]
 
 
+Index = Annotated[int, Field(ge=0, le=100_000_000)]
+
+
 class Split(Model):
     """Which samples are held out for validation: by fraction, by count or by range."""
 
     fraction: Fraction | None = Field(default=None, description="Share of the samples held out, 0 to 1.")
     count: int | None = Field(default=None, ge=0, le=10_000_000, description="Number of samples held out.")
-    train_range: tuple[int, int] | None = Field(
+    train_range: tuple[Index, Index] | None = Field(
         default=None, description="First and past-the-end index of training samples."
     )
-    validation_range: tuple[int, int] | None = Field(
+    validation_range: tuple[Index, Index] | None = Field(
         default=None, description="First and past-the-end index of held-out samples."
     )
     seed: Seed = Field(default=0, description="Seed of the split. The same seed holds out the same samples.")
@@ -34,6 +37,28 @@ class Split(Model):
     def _one_way(self) -> bool:
         ranges = self.train_range is not None or self.validation_range is not None
         return sum([self.fraction is not None, self.count is not None, ranges]) <= 1
+
+    @rule(
+        "a range is [first, past-the-end], so the first number must be the smaller one",
+        cel=(
+            "(!has(self.trainRange) || self.trainRange[0] < self.trainRange[1]) && "
+            "(!has(self.validationRange) || self.validationRange[0] < self.validationRange[1])"
+        ),
+    )
+    def _ranges_in_order(self) -> bool:
+        return all(given is None or given[0] < given[1] for given in (self.train_range, self.validation_range))
+
+    @rule(
+        "trainRange and validationRange may not overlap",
+        cel=(
+            "!has(self.trainRange) || !has(self.validationRange) || "
+            "self.trainRange[1] <= self.validationRange[0] || self.validationRange[1] <= self.trainRange[0]"
+        ),
+        field="validationRange",
+    )
+    def _ranges_apart(self) -> bool:
+        train, held = self.train_range, self.validation_range
+        return train is None or held is None or train[1] <= held[0] or held[1] <= train[0]
 
 
 class Image(Model):

@@ -7,9 +7,9 @@ from pydantic import Field
 from diptych_api.after import Evaluation, Export, Promotion, Publish, Tracking
 from diptych_api.cluster import Resources
 from diptych_api.dataset import Dataset
-from diptych_api.fields import Location, Model, Record, Time
-from diptych_api.report import ArtifactRef, CheckpointRef, Failure, MetricValue, Phase, SampleRef
-from diptych_api.resource import Resource, Status
+from diptych_api.fields import Model
+from diptych_api.jobstatus import FineTuneJobStatus
+from diptych_api.resource import Resource
 from diptych_api.rules import rule
 from diptych_api.sources import Base, Output
 from diptych_api.training import LoRA, Method, Training, UNet
@@ -21,18 +21,6 @@ PRESET_METHOD_CEL = (
 )
 _LENGTH = "(has(self.unet.{0}) ? size(self.unet.{0}) : 4)"
 METHOD_CEL = f"(has(self.method) ? self.method : has(self.preset) ? {PRESET_METHOD_CEL} : 'LoRA')"
-JobPhase = Literal[
-    "Pending",
-    "Provisioning",
-    "Starting",
-    "Running",
-    "Retrying",
-    "Suspending",
-    "Suspended",
-    "Succeeded",
-    "Failed",
-    "Cancelled",
-]
 
 
 class Retry(Model):
@@ -133,69 +121,6 @@ class FineTuneJobSpec(Model):
     )
     def _text_encoder_from_scratch(self) -> bool:
         return not self.training.train_text_encoder or self.effective_method == "FromScratch"
-
-
-class Progress(Record):
-    """How far training is. Numbers are for people; exact values stand in the run store."""
-
-    activity: Phase | None = Field(default=None, description="What the program does now.")
-    step: int = Field(default=0, ge=0, le=10_000_000, description="Optimiser steps done.")
-    total_steps: int = Field(default=0, ge=0, le=10_000_000, description="Optimiser steps in all.")
-    percent: int = Field(default=0, ge=0, le=100, description="Share of the steps that is done, in percent.")
-    eta_seconds: float | None = Field(default=None, ge=0, description="Estimated seconds to the end of training.")
-    loss: float | None = Field(default=None, description="Training loss, rounded to four digits.")
-    val_loss: float | None = Field(default=None, description="Newest validation loss, rounded to four digits.")
-    images_per_second: float | None = Field(default=None, ge=0, description="Training throughput over all workers.")
-    last_updated_time: Time | None = Field(default=None, description="When the program last reported.")
-
-
-class JobFailure(Failure):
-    """Why the job, or its last attempt, ended, and in which pod."""
-
-    pod: str = Field(default="", max_length=253, description="Pod in which it happened.")
-    exit_code: int | None = Field(default=None, ge=-255, le=255, description="Exit code of the container.")
-
-
-class Attempt(Record):
-    """One finished attempt."""
-
-    number: int = Field(ge=1, le=1000, description="Attempt, counted from 1.")
-    reason: str = Field(default="", max_length=64, description="Why it ended, in CamelCase.")
-    from_step: int = Field(default=0, ge=0, le=10_000_000, description="Optimiser step it started at.")
-    to_step: int = Field(default=0, ge=0, le=10_000_000, description="Last optimiser step it reported.")
-    start_time: Time | None = Field(default=None, description="When it began.")
-    end_time: Time | None = Field(default=None, description="When it ended.")
-    gpu_seconds: float = Field(default=0, ge=0, description="GPU seconds it used.")
-
-
-class JobColumns(Record):
-    """Short texts for the columns of `kubectl get`."""
-
-    progress: str = Field(default="", max_length=16, description="Share of the steps that is done, such as 71%.")
-    eta: str = Field(default="", max_length=16, description="Time left, such as 41s or 2h10m.")
-    base: str = Field(default="", max_length=256, description="The base: name, repository or place.")
-
-
-class FineTuneJobStatus(Status):
-    """State of a job."""
-
-    phase: JobPhase = Field(default="Pending", description="State in one word.")
-    attempt: int = Field(default=0, ge=0, le=1000, description="Attempt that runs or ran last, counted from 1.")
-    progress: Progress | None = Field(default=None, description="How far training is.")
-    checkpoint: CheckpointRef | None = Field(default=None, description="Newest valid checkpoint.")
-    samples: list[SampleRef] = Field(default=[], max_length=8, description="Newest pictures drawn on the way.")
-    artifact: ArtifactRef | None = Field(default=None, description="The finished and checked artifact.")
-    evaluation: list[MetricValue] = Field(default=[], max_length=64, description="Figures of base and tuned.")
-    attempts: list[Attempt] = Field(default=[], max_length=10, description="Last finished attempts, oldest first.")
-    run: Location | None = Field(default=None, description="Folder of the run in the run store.")
-    ray_job_name: str | None = Field(default=None, max_length=63, description="The RayJob of the job.")
-    ray_cluster_name: str | None = Field(default=None, max_length=63, description="The RayCluster of the attempt.")
-    gpus: int = Field(default=0, ge=0, le=16_384, description="GPUs of all workers together.")
-    gpu_seconds: float = Field(default=0, ge=0, description="GPU seconds used by all attempts.")
-    start_time: Time | None = Field(default=None, description="When the first attempt began.")
-    completion_time: Time | None = Field(default=None, description="When the job came to its end.")
-    last_failure: JobFailure | None = Field(default=None, description="Why the last attempt failed.")
-    columns: JobColumns = Field(default=JobColumns(), description="Texts for `kubectl get`.")
 
 
 class FineTuneJob(Resource):

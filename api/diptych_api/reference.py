@@ -94,9 +94,9 @@ def _bounds(schema: Schema) -> str:
     found = [f"{schema['minItems']} or more" for _ in range("minItems" in schema)]
     found += [f"at most {schema['maxItems']} items" for _ in range("maxItems" in schema)]
     if "minimum" in inner:
-        found.append(f"{'>' if inner.get('exclusiveMinimum') else '≥'} {inner['minimum']}")
+        found.append(f"{'>' if inner.get('exclusiveMinimum') else '≥'} {_number(inner['minimum'])}")
     if "maximum" in inner:
-        found.append(f"{'<' if inner.get('exclusiveMaximum') else '≤'} {inner['maximum']}")
+        found.append(f"{'<' if inner.get('exclusiveMaximum') else '≤'} {_number(inner['maximum'])}")
     if "multipleOf" in inner:
         found.append(f"multiple of {inner['multipleOf']}")
     if "pattern" in inner:
@@ -104,6 +104,10 @@ def _bounds(schema: Schema) -> str:
     elif "maxLength" in inner:
         found.append(f"{inner['maxLength']} characters")
     return ", ".join(found)
+
+
+def _number(value: float) -> str:
+    return "2^53" if value == 2**53 else str(value)
 
 
 def _rules(path: str, schema: Schema) -> Iterator[tuple[str, str]]:

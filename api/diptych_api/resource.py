@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from diptych_api.fields import API_VERSION, NAME_PATTERN, Model, Record, Time
+from diptych_api.fields import API_VERSION, NAME_PATTERN, Count, Model, Record, Time
 from diptych_api.rules import rule
 
 LONGEST_NAME = 40
@@ -63,7 +63,7 @@ class Condition(Record):
 
     type: str = Field(pattern=r"^[A-Z][A-Za-z0-9]*$", min_length=1, max_length=64, description="Aspect, in CamelCase.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    observed_generation: int | None = Field(default=None, ge=0, description="metadata.generation it speaks of.")
+    observed_generation: Count | None = Field(default=None, description="metadata.generation it speaks of.")
     last_transition_time: Time = Field(description="When the status last changed.")
     reason: Reason = Field(description="Why, in one CamelCase word.")
     message: str = Field(default="", max_length=4096, description="Why, in a sentence for people.")
@@ -72,7 +72,7 @@ class Condition(Record):
 class Status(Record):
     """What the operator says of a resource. Only the operator writes it."""
 
-    observed_generation: int | None = Field(default=None, ge=0, description="metadata.generation the status speaks of.")
+    observed_generation: Count | None = Field(default=None, description="metadata.generation the status speaks of.")
     conditions: list[Condition] = Field(
         default=[],
         max_length=16,

@@ -1,7 +1,7 @@
 """YAML as Kubernetes reads it: text to plain values with the line of each, and back. Nothing in it can run code.
 
-Differences from PyYAML's own reading: `1e-4` is a number, dates and `12:30` are text, keys stand once, anchors
-cannot blow up, and only plain tags are known.
+Differences from PyYAML's own reading: `1e-4` is a number, dates and `12:30` are text, keys stand once, `n` is
+false, anchors cannot blow up, and only plain tags are known.
 """
 
 import re
@@ -21,7 +21,7 @@ MAX_VALUES = 20_000
 TAG = "tag:yaml.org,2002:"
 NUMBER = r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
 RESOLVERS = (
-    ("bool", r"[yY]es|YES|[nN]o|NO|[tT]rue|TRUE|[fF]alse|FALSE|[oO]n|ON|[oO]ff|OFF", [*"yYnNtTfFoO"]),
+    ("bool", r"[yYnN]|[yY]es|YES|[nN]o|NO|[tT]rue|TRUE|[fF]alse|FALSE|[oO]n|ON|[oO]ff|OFF", [*"yYnNtTfFoO"]),
     ("int", r"[-+]?(0|[1-9][0-9_]*)|0x[0-9a-fA-F]+", [*"-+0123456789"]),
     ("float", rf"{NUMBER}|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", [*"-+0123456789."]),
     ("null", r"~|null|Null|NULL|", [*"~nN", ""]),
@@ -154,7 +154,7 @@ class _Builder:
             case "null":
                 return None
             case "bool":
-                return text.lower() in ("yes", "true", "on")
+                return text.lower() in ("y", "yes", "true", "on")
             case "int" | "float" as kind:
                 return self.number(node, place, kind)
         return self.mistake(node, place, f"the tag {node.tag.removeprefix(TAG)} is not known here.")

@@ -70,9 +70,11 @@ def finished(report: Report) -> str:
 
 
 def phase_done(report: Report) -> str:
-    """Return what a phase other than training left behind."""
+    """Return what a phase came to."""
     if report.phase == "Preparing":
         return f"{report.pictures:,} pictures, {report.bad_pictures:,} bad"
+    if report.phase == "Training":
+        return f"{report.step:,} steps"
     return f"{report.total:,}" if report.total else ""
 
 

@@ -57,7 +57,7 @@ def run_with_ray(
     from diptych_training.run import RunOptions, run  # noqa: PLC0415 - takes seconds: PyTorch and Ray
 
     options = RunOptions(base_dir=Path.cwd(), address=request.address)
-    return run(job, options, on_report, stop).folder
+    return str(run(job, options, on_report, stop).folder)
 
 
 def train(request: RunRequest, runner: Runner = run_with_ray) -> None:

@@ -65,6 +65,15 @@ class Story:
                 return (end.time - first.time).total_seconds()
         return None
 
-    def last_of(self, phase: Phase) -> Report | None:
-        """Return the newest report of a phase."""
-        return next((last for first, last in reversed(self.phases) if first.phase == phase), None)
+    @property
+    def current(self) -> Report | None:
+        """The newest report of the phase that goes on, or that a failure or a wish to stop cut short."""
+        if self.latest is None or self.latest.phase == "Succeeded":
+            return None
+        return next((last for first, last in reversed(self.phases) if first.phase in NAMES), None)
+
+    @property
+    def done(self) -> tuple[Report, ...]:
+        """The last report of each phase that came to its end."""
+        told = tuple(last for first, last in self.phases if first.phase in NAMES)
+        return told if self.current is None else told[:-1]

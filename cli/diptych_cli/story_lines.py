@@ -26,9 +26,8 @@ class Lines:
             yield before.headline
         yield from self.story.notes[self.notes :]
         self.notes = len(self.story.notes)
-        ended = before.latest
-        if ended is not None and ended.phase != report.phase and ended.phase in NAMES:
-            yield f"{phrases.phase_name(ended)} ✓ {_last_words(ended)}".rstrip()
+        for ended in self.story.done[len(before.done) :]:
+            yield f"{phrases.phase_name(ended)} ✓ {phrases.phase_done(ended)}".rstrip()
         if report.phase == "Succeeded":
             yield f"✓ {' · '.join(filter(None, ('done', phrases.finished(report))))}"
         elif report.phase in NAMES and self._is_due(report):
@@ -39,7 +38,3 @@ class Lines:
         if report.phase != "Training" and not report.total:
             return False
         return self.said is None or self.said.phase != report.phase or report.time - self.said.time >= EVERY
-
-
-def _last_words(report: Report) -> str:
-    return phrases.phase_going(report) if report.phase == "Training" else phrases.phase_done(report)

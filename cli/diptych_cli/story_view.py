@@ -1,17 +1,20 @@
 """A story as a terminal shows it: header, phases, progress bar, closing table."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from diptych_api.report import Report
 from diptych_cli import phrases
-from diptych_cli.story import NAMES, Story
+from diptych_cli.story import Story
 
+NAME_WIDTH = 8
 BAR_WIDTH = 24
+SHORT_BAR = 10
 STOPPING = "stopping: saving a checkpoint first · Ctrl-C again stops at once"
 
 
@@ -19,12 +22,12 @@ def render(story: Story, *, stopping: bool = False) -> Group:
     """Return the whole view of a run so far."""
     parts: list[RenderableType] = [Text(story.headline, style="bold")]
     parts += [Text(note, style="dim") for note in story.notes]
-    if done := [_done(last) for first, last in story.phases[:-1] if first.phase in NAMES]:
-        parts.append(Text("   ".join(done)))
-    if story.latest is None:
+    if story.done:
+        parts.append(Text("   ".join(map(_done, story.done))))
+    if story.current is not None:
+        parts.append(_Going(story.current))
+    elif story.latest is None or story.latest.phase == "Pending":
         parts.append(Text("starting Ray and PyTorch …", style="dim"))
-    elif story.latest.phase in NAMES:
-        parts.append(_going(story.latest))
     elif story.latest.phase == "Succeeded":
         parts.append(_succeeded(story, story.latest))
     if stopping:
@@ -65,12 +68,26 @@ def _done(report: Report) -> str:
     return f"{phrases.phase_name(report)} ✓ {phrases.phase_done(report)}".rstrip()
 
 
-def _going(report: Report) -> RenderableType:
-    done, total = (report.step, report.total_steps) if report.phase == "Training" else (report.done, report.total)
-    row = Table.grid(padding=(0, 1))
-    bar = ProgressBar(total=total or 1, completed=done, width=BAR_WIDTH)
-    row.add_row(Text(f"{phrases.phase_name(report):<8}"), bar, Text(phrases.phase_going(report)))
-    return row
+@dataclass(frozen=True, slots=True)
+class _Going:
+    """A phase's name, bar and figures: on one line where there is room, else the figures below the bar."""
+
+    report: Report
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        report, figures = self.report, phrases.phase_going(self.report)
+        name = f"{phrases.phase_name(report):<{NAME_WIDTH}}"
+        done, total = (report.step, report.total_steps) if report.phase == "Training" else (report.done, report.total)
+        room = options.max_width - NAME_WIDTH - len(figures) - 2
+        if not total:
+            yield Text(f"{name} {figures}")
+            return
+        row = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=total, completed=done, width=BAR_WIDTH if room < SHORT_BAR else min(BAR_WIDTH, room))
+        row.add_row(name, bar, figures if room >= SHORT_BAR else "")
+        yield row
+        if room < SHORT_BAR:
+            yield Text(f"{'':<{NAME_WIDTH}} {figures}")
 
 
 def _succeeded(story: Story, report: Report) -> Text:

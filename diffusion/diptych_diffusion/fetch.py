@@ -21,7 +21,9 @@ from diptych_api.sources import HuggingFaceModel
 WANTED: Final = re.compile(
     r"((unet|vae|text_encoder|tokenizer|scheduler)/)?[A-Za-z0-9_][A-Za-z0-9._-]*\.(safetensors|json|txt)"
 )
+REPO: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*")
 COMPLETE: Final = ".complete"
+VERSION_KEYS: Final = ("size", "ETag", "etag", "created", "mtime")
 
 
 def wanted_files(names: Iterable[str]) -> list[str]:
@@ -38,6 +40,8 @@ def wanted_files(names: Iterable[str]) -> list[str]:
 
 def from_hub(model: HuggingFaceModel, cache_dir: Path) -> Path:
     """Return the folder of a repository at a commit; a complete copy is used without asking the hub again."""
+    if not REPO.fullmatch(model.repo):
+        raise BaseInvalid(f"{model.repo!r} is not a repository of the hub.", hint="Write owner/name.")
     folder = cache_dir / "hub" / model.repo.replace("/", "--") / model.revision
     if (folder / COMPLETE).exists():
         return folder
@@ -84,32 +88,35 @@ def _refusal(model: HuggingFaceModel, status: int) -> DiptychError:
 
 
 def from_store(uri: str, cache_dir: Path) -> Path:
-    """Return a local copy of a pipeline folder in an object store; copied anew when a name, size or version changes."""
+    """Return a local copy of a pipeline folder in an object store; made anew when a name, size or version changes."""
     if uri.partition("://")[0] in {"http", "https", "hf"}:
         raise UnsupportedHere(
             f"A base at {uri} cannot be read yet.",
             hint="Download and unpack it, and give the folder; or use huggingFace.",
         )
     try:
-        files, root = fsspec.url_to_fs(uri)
-        found = files.find(root, detail=True)
+        return _copy(uri, cache_dir / "store")
+    except DiptychError:
+        raise
     except (ImportError, ValueError) as cause:
-        raise UnsupportedHere(
-            f"{uri} cannot be opened here: {cause}", hint="Install the store's fsspec package."
-        ) from cause
-    except OSError as cause:
-        raise RetryLater(f"{uri} cannot be listed: {cause}", hint="Check the name and the credentials.") from cause
-    by_name = {path.removeprefix(root).lstrip("/"): entry for path, entry in found.items()}
+        raise UnsupportedHere(f"{uri} cannot be opened: {cause}", hint="Install the store's fsspec package.") from cause
+    except (FileNotFoundError, PermissionError) as cause:
+        raise BaseInvalid(f"{uri} cannot be read: {cause}", hint="Check the name and the credentials.") from cause
+    except Exception as cause:  # each store's package raises kinds of its own
+        raise RetryLater(f"{uri} cannot be read: {cause}", hint="Check the network and the credentials.") from cause
+
+
+def _copy(uri: str, cache_dir: Path) -> Path:
+    files, root = fsspec.url_to_fs(uri)
+    by_name = {path.removeprefix(root).lstrip("/"): entry for path, entry in files.find(root, detail=True).items()}
     names = wanted_files(by_name)
     if "model_index.json" not in names:
         raise BaseInvalid(f"{uri} has no model_index.json.", hint="Give the folder of a diffusers pipeline.")
-    state = [
-        (name, *(str(by_name[name].get(key)) for key in ("size", "ETag", "etag", "created", "mtime"))) for name in names
-    ]
-    folder = cache_dir / "store" / hashlib.sha256(json.dumps([uri, state]).encode()).hexdigest()[:32]
+    state = [[name, *(str(by_name[name].get(key)) for key in VERSION_KEYS)] for name in names]
+    folder = cache_dir / hashlib.sha256(json.dumps([uri, state]).encode()).hexdigest()[:32]
     if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache_dir) as unfinished:
             for name in names:
                 target = Path(unfinished, "base", name)
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from diptych_diffusion.pipeline import Components
+from diptych_diffusion.components import Components
 
 
 def tokenize(components: Components, prompts: Sequence[str]) -> Tensor:

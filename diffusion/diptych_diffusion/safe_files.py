@@ -22,6 +22,7 @@ MAX_FOLDER_BYTES: Final = 128 << 30
 MAX_JSON_BYTES: Final = 32 << 20
 MAX_HEADER_BYTES: Final = 8 << 20
 MAX_TENSORS: Final = 20_000
+MAX_DIMENSIONS: Final = 16
 ITEM_BYTES: Final = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
     **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
@@ -39,7 +40,7 @@ def check_folder(folder: Path, *, error: type[DiptychError] = BaseInvalid) -> No
     """
     if not folder.is_dir():
         raise error(f"{folder} is not a folder.", hint="Give the folder that holds the model's files.")
-    root, total = folder.resolve(), 0
+    root, total = Path(os.path.realpath(folder)), 0
     for count, path in enumerate(_entries(folder), start=1):
         _check_entry(path, root, error)
         size = path.stat().st_size if path.is_file() else 0
@@ -54,7 +55,7 @@ def _entries(folder: Path) -> Iterator[Path]:
 
 
 def _check_entry(path: Path, root: Path, error: type[DiptychError]) -> None:
-    if not path.resolve().is_relative_to(root):
+    if not Path(os.path.realpath(path)).is_relative_to(root):
         raise error(f"{path} is a link that leaves its folder.", hint="Copy the file itself: cp -rL FOLDER COPY.")
     if not path.exists():
         raise error(f"{path} is a link to nothing.")
@@ -73,8 +74,8 @@ def read_json(path: Path, *, error: type[DiptychError] = BaseInvalid) -> dict[st
         if path.stat().st_size > MAX_JSON_BYTES:
             raise error(f"{path} is larger than {MAX_JSON_BYTES >> 20} MiB.")
         content = json.loads(path.read_bytes())
-    except FileNotFoundError as cause:
-        raise error(f"{path} is missing.") from cause
+    except OSError as cause:
+        raise error(f"{path} cannot be read: {cause.strerror}.") from cause
     except (ValueError, RecursionError) as cause:
         raise error(f"{path} is not JSON: {cause}") from cause
     if not isinstance(content, dict):
@@ -94,8 +95,8 @@ def read_header(path: Path, *, error: type[DiptychError] = BaseInvalid) -> dict[
             if size < 8 or length > min(MAX_HEADER_BYTES, size - 8):  # noqa: PLR2004 - the length field is 8 bytes
                 raise error(f"{path} is not a safetensors file: its header would be {length} bytes of {size}.")
             header = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
-    except FileNotFoundError as cause:
-        raise error(f"{path} is missing.") from cause
+    except OSError as cause:
+        raise error(f"{path} cannot be read: {cause.strerror}.") from cause
     except (ValueError, RecursionError) as cause:
         raise error(f"{path} has a broken safetensors header: {cause}") from cause
     problem = _problem(header, size - 8 - length)
@@ -144,7 +145,7 @@ def _problem(header: object, data_bytes: int) -> str:
         return f"it lists {len(tensors)} tensors, more than {MAX_TENSORS}"
     for name, entry in tensors.items():
         if not _is_consistent(entry):
-            return f"the entry of {name!r} contradicts itself"
+            return f"the entry of {name[:80]!r} contradicts itself"
     end = 0
     for begin, following in sorted(entry["data_offsets"] for entry in tensors.values()):
         if begin != end:
@@ -159,6 +160,7 @@ def _is_consistent(entry: object) -> bool:
             sizes_are_counts = all(type(size) is int and size >= 0 for size in shape)
             return (
                 dtype in ITEM_BYTES
+                and len(shape) <= MAX_DIMENSIONS
                 and sizes_are_counts
                 and 0 <= begin <= end
                 and end - begin == math.prod(shape) * ITEM_BYTES[dtype]

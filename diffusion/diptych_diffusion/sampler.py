@@ -25,7 +25,7 @@ from torch import Generator, Tensor, nn
 
 from diptych_api.after import Scheduler
 from diptych_api.errors import SpecInvalid, UnsupportedHere
-from diptych_diffusion.pipeline import Components
+from diptych_diffusion.components import Components
 from diptych_diffusion.prompts import encode
 from diptych_diffusion.schedule import NoiseSchedule
 

@@ -18,6 +18,7 @@ from diptych_api.errors import BaseInvalid
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
 LossWeighting = Literal["None", "MinSNR", "Debiased"]
 BETA_SCHEDULES: Final = ("linear", "scaled_linear", "squaredcos_cap_v2")
+MAX_TIMESTEPS: Final = 100_000
 TABLE_KEYS: Final = (
     "num_train_timesteps",
     "beta_start",
@@ -55,13 +56,7 @@ class NoiseSchedule:
                 f"The base's scheduler says beta_schedule {config['beta_schedule']!r}.",
                 hint=f"Diptych knows {', '.join(BETA_SCHEDULES)}.",
             )
-        try:
-            scheduler = DDPMScheduler(**{key: config[key] for key in TABLE_KEYS if key in config})
-        except (TypeError, ValueError, RuntimeError) as cause:
-            raise BaseInvalid(f"The base's scheduler config gives no noise schedule: {cause}") from cause
-        alphas_cumprod_T = scheduler.alphas_cumprod.float()
-        if not bool(((alphas_cumprod_T >= 0) & (alphas_cumprod_T < 1)).all()):
-            raise BaseInvalid("The base's scheduler config gives noise levels outside 0 to 1.")
+        alphas_cumprod_T = _table(config)
         zero_terminal_snr = alphas_cumprod_T[-1].item() == 0
         if zero_terminal_snr and prediction_type == "epsilon":
             raise BaseInvalid(
@@ -131,3 +126,18 @@ class NoiseSchedule:
     def _levels(self, t_B: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         alpha_bar = self._alpha_bar(t_B).view(-1, *[1] * (like.ndim - 1))
         return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+
+
+def _table(config: Mapping[str, Any]) -> Tensor:
+    """Return ᾱ ``[T]`` float32 as diffusers computes it."""
+    steps = config.get("num_train_timesteps", 1000)
+    if type(steps) is not int or not 1 <= steps <= MAX_TIMESTEPS:
+        raise BaseInvalid(f"The base's scheduler says num_train_timesteps {steps!r}; 1 to {MAX_TIMESTEPS} can be.")
+    try:
+        scheduler = DDPMScheduler(**{key: config[key] for key in TABLE_KEYS if key in config})
+    except (TypeError, ValueError, RuntimeError) as cause:
+        raise BaseInvalid(f"The base's scheduler config gives no noise schedule: {cause}") from cause
+    alphas_cumprod_T = scheduler.alphas_cumprod.float()
+    if len(alphas_cumprod_T) != steps or not bool(((alphas_cumprod_T >= 0) & (alphas_cumprod_T < 1)).all()):
+        raise BaseInvalid(f"The base's scheduler config does not give {steps} noise levels from 0 to 1.")
+    return alphas_cumprod_T

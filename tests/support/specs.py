@@ -1,6 +1,7 @@
 """Random valid resources as plain values, drawn from the models' JSON schema and made to keep the rules."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ Values = dict[str, Any]
 Strategy = st.SearchStrategy[Any]
 
 TEXT = st.characters(exclude_categories=["Cs", "Cc"])
+MOMENTS = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1))  # noqa: DTZ001 - the Z is added
 MOST_OPTIONAL = 5
 LONGEST_TEXT = 24
 PRESET_METHODS = {"flickr30k-full": "FullUNet", "flowers-scratch": "FromScratch"}
@@ -78,7 +80,7 @@ class _Drawer:
 
 def _texts(schema: Values) -> Strategy:
     if schema.get("format") == "date-time":
-        return st.datetimes().map(lambda t: f"{t.replace(year=max(1970, t.year)).isoformat(timespec='seconds')}Z")
+        return MOMENTS.map(lambda moment: f"{moment.isoformat(timespec='seconds')}Z")
     low, high = schema.get("minLength", 0), schema.get("maxLength", LONGEST_TEXT)
     if "pattern" in schema:
         pattern = (
@@ -133,7 +135,9 @@ def _adapter(values: Values, choice: int) -> Values:
 def _split(values: Values, choice: int) -> Values:
     ways = [way for way in (["fraction"], ["count"], ["trainRange", "validationRange"]) if set(way) & set(values)]
     kept = ways[choice % len(ways)] if ways else []
-    return {k: v for k, v in values.items() if k in kept or k == "seed"}
+    ranges = {"trainRange": [0, 1 + choice], "validationRange": [1 + choice, 2 + 2 * choice]}
+    values = {k: v for k, v in values.items() if k in kept or k == "seed"}
+    return values | ranges if set(ranges) & set(values) else values
 
 
 def _training(values: Values, choice: int) -> Values:
@@ -170,6 +174,13 @@ def _deployment(values: Values, choice: int) -> Values:
             values[part] = list({item["name"]: item for item in values[part]}.values())
     if len(values.get("adapters", ())) > values.get("slots", 8):
         values["slots"] = len(values["adapters"])
+    return values
+
+
+def _status(values: Values, _: int) -> Values:
+    for part, key in (("adapters", "name"), ("conditions", "type")):
+        if part in values:
+            values[part] = list({item[key]: item for item in values[part]}.values())
     return values
 
 
@@ -212,6 +223,9 @@ RULES: dict[str, Callable[[Values, int], Values]] = {
     "Autoscaling": _autoscaling,
     "Limits": _sides,
     "Endpoints": _endpoints,
+    "FineTuneJobStatus": _status,
+    "DiffusionDeploymentStatus": _status,
+    "DiffusionModelStatus": _status,
     "FineTuneJobSpec": _job,
     "DiffusionDeploymentSpec": _deployment,
 }

@@ -57,8 +57,6 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return both
 
 
-
-
 def tiny_share(root: Path, **changes: Any) -> Share:
     """Return everything one worker needs, prepared below ``root``; a second call with the same root reuses it."""
     base = root / "base"

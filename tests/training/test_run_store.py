@@ -1,18 +1,17 @@
-import json
 import os
 import pickle
-import subprocess
-import sys
+import resource
+import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 
 from diptych_api.errors import RetryLater, RunFailed, StoreUnwritable, UnsupportedHere
 from diptych_api.report import Report
 from diptych_api.sources import Claim, Output, SecretKey
 from diptych_training.run_store import RunStore, runs
+from support.bucket import Bucket
+from support.kill_points import finished, fork, kill_points
 
 
 @pytest.fixture
@@ -20,30 +19,15 @@ def local(tmp_path: Path) -> RunStore:
     return RunStore.open(Output(uri="runs"), "local", "noto-12345678", tmp_path)
 
 
-class Refusing(MemoryFileSystem):  # type: ignore[misc] # fsspec ships no types
-    """An object store that refuses the n-th write and all after it with an error of its own."""
-
-    cachable = False
-
-    def __init__(self, error: Exception, allowed: int = 0) -> None:
-        super().__init__()
-        self.store: dict[str, Any] = {}
-        self.error, self.allowed = error, allowed
-
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
-        self.allowed -= 1
-        if self.allowed < 0:
-            raise self.error
-        super().pipe_file(path, value, mode, **options)
-
-
 @pytest.fixture(params=["local", "remote"])
 def store(request: pytest.FixtureRequest, local: RunStore) -> RunStore:
-    return local if request.param == "local" else RunStore(Refusing(OSError(), allowed=1000), "/bucket/local/noto")
+    return local if request.param == "local" else RunStore(Bucket(), "/bucket/local/noto")
 
 
-def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+def files_of(store: RunStore) -> list[Path]:
+    root = store.local()
+    assert root
+    return [path for path in root.rglob("*") if path.is_file()]
 
 
 def test_opening_a_store_makes_nothing(local: RunStore, tmp_path: Path) -> None:
@@ -165,9 +149,9 @@ def test_a_path_through_a_file_is_refused_with_a_hint(tmp_path: Path) -> None:
     store = RunStore.open(Output(uri="file/runs"), "local", "a", tmp_path)
     with pytest.raises(StoreUnwritable, match=r"run\.json.*Not a directory.*spec\.output\.uri to a folder"):
         store.write_bytes("run.json", b"")
-    with pytest.raises(StoreUnwritable, match="spec.output.uri"):
+    with pytest.raises(StoreUnwritable, match=r"spec\.output\.uri"):
         store.append("log.jsonl", "line")
-    with pytest.raises(StoreUnwritable, match="spec.output.uri"), store.lock():
+    with pytest.raises(StoreUnwritable, match=r"spec\.output\.uri"), store.lock():
         pass
 
 
@@ -181,64 +165,47 @@ def test_a_path_through_a_file_is_refused_with_a_hint(tmp_path: Path) -> None:
     ],
 )
 def test_an_object_store_that_refuses_is_named_with_the_reason(error: Exception, words: str) -> None:
-    store = RunStore(Refusing(error, allowed=1), "/bucket/local/noto")
+    store = RunStore(Bucket(1, error), "/bucket/local/noto")
     store.write_bytes("run.json", b"first")
     with pytest.raises(StoreUnwritable, match=f"(?s)memory:///?bucket/local/noto/run.json.*{words}"):
         store.write_bytes("run.json", b"second")
     assert store.read_bytes("run.json") == b"first"
 
 
-FULL_DISK = """
-import resource, sys
-from pathlib import Path
-from diptych_api.errors import StoreUnwritable
-from diptych_api.sources import Output
-from diptych_training.run_store import RunStore
-store = RunStore.open(Output(uri=sys.argv[1]), "local", "a", Path())
-store.write_bytes("big", b"old")
-store.append("log", "x" * 600)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-for write in (lambda: store.write_bytes("big", b"new" * 1000), lambda: store.append("log", "y" * 600)):
-    try:
-        write()
-    except StoreUnwritable as error:
-        print(error)
-"""
+def test_a_write_that_does_not_fit_leaves_the_old_file_and_nothing_else(local: RunStore) -> None:
+    local.write_bytes("big", b"old")
+    local.append("log", "x" * 600)
+
+    def write_too_much() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        with pytest.raises(StoreUnwritable, match=r"big: File too large.*ulimit"):
+            local.write_bytes("big", b"new" * 1000)
+        with pytest.raises(StoreUnwritable, match=r"log: File too large.*ulimit"):
+            local.append("log", "y" * 600)
+
+    assert finished(fork(write_too_much))
+    assert local.read_bytes("big") == b"old"
+    assert local.read_lines("log") == ("x" * 600,)
+    assert {path.name for path in files_of(local)} == {"big", "log"}
 
 
-def test_a_write_that_does_not_fit_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    done = run(FULL_DISK, str(tmp_path))
-    assert done.stdout.count("File too large") == 2, done.stderr
-    store = RunStore.open(Output(uri=str(tmp_path)), "local", "a", tmp_path)
-    assert store.read_bytes("big") == b"old"
-    assert store.read_bytes("log") == b"x" * 600 + b"\n"
-    assert sorted(os.listdir(store.local() or "")) == ["big", "log"]
+def test_a_second_process_is_told_who_has_the_run_until_that_one_is_killed(local: RunStore) -> None:
+    is_locked, say = os.pipe()
 
+    def hold() -> None:
+        with local.lock():
+            os.write(say, b"!")
+            signal.pause()
 
-HOLDER = """
-import os, sys
-from pathlib import Path
-from diptych_api.sources import Output
-from diptych_training.run_store import RunStore
-with RunStore.open(Output(uri=sys.argv[1]), "local", "a", Path()).lock():
-    print(os.getpid(), flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_a_second_process_is_told_who_has_the_run_until_that_one_is_killed(tmp_path: Path) -> None:
-    store = RunStore.open(Output(uri=str(tmp_path)), "local", "a", tmp_path)
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout
-        pid = holder.stdout.readline().strip()
-        with pytest.raises(RetryLater, match=f"Process {pid} .*kill {pid}"), store.lock():
-            pass
-        holder.kill()
-    with store.lock():
-        store.write_json("run.json", {})
-    assert json.loads(store.read_bytes("run.json") or b"") == {}
+    holder = fork(hold)
+    os.read(is_locked, 1)
+    with pytest.raises(RetryLater, match=f"Process {holder} .*kill {holder}"), local.lock():
+        pass
+    os.kill(holder, signal.SIGKILL)
+    assert not finished(holder)
+    with local.lock():
+        local.write_json("run.json", {})
+    assert local.read_json("run.json") == {}
 
 
 def test_an_error_in_the_body_of_a_lock_is_left_as_it_is(local: RunStore) -> None:
@@ -248,46 +215,23 @@ def test_an_error_in_the_body_of_a_lock_is_left_as_it_is(local: RunStore) -> Non
 
 def test_taking_the_lock_clears_what_killed_writers_left(local: RunStore) -> None:
     local.write_bytes("checkpoints/step-000001/meta.json", b"{}")
-    root = local.local()
-    assert root
-    (root / "checkpoints" / ".tmp-1" / "deep").mkdir(parents=True)
-    (root / "checkpoints" / "step-000001" / ".tmp-2").write_bytes(b"half")
+    local.write_bytes("checkpoints/.tmp-1/deep/file", b"half")
+    local.write_bytes("checkpoints/step-000001/.tmp-2", b"half")
     with local.lock():
-        assert sorted(p.name for p in root.rglob("*")) == [".lock", "checkpoints", "meta.json", "step-000001"]
+        assert {path.name for path in files_of(local)} == {".lock", "meta.json"}
+        assert (local.local(".lock") or Path()).read_text() == f"{os.getpid()}\n"
+    assert (local.local(".lock") or Path()).read_text() == ""
+    assert local.list("checkpoints") == ("step-000001",)
 
 
-KILLED = """
-import os, sys
-from pathlib import Path
-from diptych_training.run_store_local import write_file
-events = 0
-def kill_at(frame, event, argument):
-    global events
-    if "run_store_local" in frame.f_code.co_filename:
-        events += 1
-        if events == count:
-            os.kill(os.getpid(), 9)
-    return kill_at
-folder, count = Path(sys.argv[1]), 0
-path = folder / "deep" / "file"
-for count in range(1, 200):
-    child = os.fork()
-    if child == 0:
-        sys.settrace(kill_at)
-        write_file(path, str(count).encode() * 100)
-        os._exit(0)
-    done = os.waitpid(child, 0)[1]
-    content = path.read_bytes() if path.exists() else b""
-    assert content in {b"", str(count).encode() * 100, previous if count > 1 else b""}, (count, content)
-    previous = content
-    if done == 0:
-        print(count)
-        break
-"""
+def test_a_writer_killed_at_any_line_leaves_the_old_file_or_the_new_one(local: RunStore) -> None:
+    def content(count: int) -> bytes:
+        return str(count).encode() * 100
 
-
-def test_a_writer_killed_at_any_line_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    done = run(KILLED, str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 20
-    assert (tmp_path / "deep" / "file").read_bytes() == done.stdout.strip().encode() * 100
+    before = None
+    for count in kill_points(lambda count: local.write_bytes("deep/file", content(count)), "/run_store", stride=3):
+        after = local.read_bytes("deep/file")
+        assert after in (before, content(count))
+        before = after
+    assert before == content(count)
+    assert count > 20

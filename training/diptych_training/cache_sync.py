@@ -1,5 +1,6 @@
 """A cache in an object store: copied to a local folder before a run and back after encoding."""
 
+import hashlib
 from pathlib import Path
 
 from diptych_training.cache_shards import SHARD_NAME, add, shards
@@ -7,11 +8,16 @@ from diptych_training.run_store import RunStore
 
 
 def pull(store: RunStore, folder: Path) -> None:
-    """Copy the shards that ``folder`` lacks; ones that were damaged on the way get another name and are never found."""
+    """Copy the shards that ``folder`` lacks; damaged ones are removed from the store, to be made again and pushed."""
     here = {path.name for path in shards(folder)}
     for name in store.list():
-        if SHARD_NAME.fullmatch(name) and name not in here and (data := store.read_bytes(name)) is not None:
+        if not SHARD_NAME.fullmatch(name) or name in here:
+            continue
+        data = store.read_bytes(name) or b""
+        if hashlib.sha256(data).hexdigest() == Path(name).stem:
             add(folder, data)
+        else:
+            store.remove(name)
 
 
 def push(store: RunStore, folder: Path) -> None:

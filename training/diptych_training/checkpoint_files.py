@@ -60,7 +60,7 @@ def write_state(folder: Path, step: int, state: CheckpointState) -> None:
         name = f"{group}{SUFFIX}"
         records[name] = _write(folder / name, partial(write_tensors, tensors=tensors))
     marker = Marker(step=step, files=dict(sorted(records.items())))
-    (folder / COMPLETE_FILE).write_text(f"{marker.model_dump_json(by_alias=True, indent=2)}\n", encoding="utf-8")
+    (folder / COMPLETE_FILE).write_text(marker.model_dump_json(by_alias=True, indent=2), encoding="utf-8")
 
 
 def read_marker(folder: Path, step: int) -> Marker:

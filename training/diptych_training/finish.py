@@ -1,16 +1,35 @@
-"""What follows training, in one Ray task: the artifact, its check, the evaluation."""
+"""What follows training, in one Ray task: the artifact and its check, base and tuned compared, the curve of the loss."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-import ray
 import torch
-from diptych_api.errors import DiptychError
+from diptych_api.artifact import ArtifactRecord, BaseRecord
+from diptych_api.errors import Interrupted
 from diptych_api.report import ArtifactRef, MetricValue
-from diptych_api.runstore import ARTIFACT, EVALUATION
+from diptych_api.runstore import EVALUATION
+from diptych_api.sources import Base
+from diptych_diffusion import lora
+from diptych_diffusion.adapter_weights import AdapterWeights
+from diptych_diffusion.components import Components
+from ray.actor import ActorHandle
 
+from diptych_training.artifact import base_record, lora_formats, write_lora_artifact, write_pipeline_artifact
+from diptych_training.checkpoint import CheckpointState
+from diptych_training.curves import loss_csv, loss_png
+from diptych_training.data.manifest import read
+from diptych_training.evaluate import Exam, Models, evaluate, metric_values
+from diptych_training.loop import Loop
 from diptych_training.mailbox import PhaseProgress, Sender
-from diptych_training.share import Share
-from diptych_training.validation import Standing
+from diptych_training.measure import captioned_pictures
+from diptych_training.metrics import Measurement, paired
+from diptych_training.progress import METRICS_FILE, Row, mean
+from diptych_training.reporter import now
+from diptych_training.saving import final_state
+from diptych_training.share import Share, build_loop
+from diptych_training.validation import validation_losses
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +38,119 @@ class Finished:
 
     artifact: ArtifactRef
     metrics: tuple[MetricValue, ...]
+
+
+def finish(share: Share, name: str, base: Base, mailbox: ActorHandle) -> Finished:
+    """Make the artifact of the final checkpoint and evaluate it. ``base`` is the base as the job names it."""
+    sender = Sender(mailbox)
+    sender(PhaseProgress("Exporting", 0, 0))
+    loop = build_loop(share, _device(share), lambda _: False)
+    original = share.components(_device(share))
+    before = _losses(loop) if share.spec.method == "LoRA" else []
+    state = final_state(share.store, share.spec.training)
+    take_average(loop, state)
+    after = _losses(loop)
+    draft = _draft(share, name, base_record(base, original), loop, state)
+    draft = draft.model_copy(update={"validation_loss": _mean(after), "first_validation_loss": _mean(before)})
+    artifact = _write(share, original, loop, draft)
+    known = (paired("ValidationLoss", before or None, after),) if after else ()
+    metrics = _evaluate(share, original, loop, artifact, known, sender)
+    rows = [Row(**json.loads(line)) for line in share.store.read_lines(METRICS_FILE)]
+    points = list({(row.step, row.val_loss is None): row for row in rows}.values())
+    share.store.write_bytes(f"{EVALUATION}/loss.png", loss_png(points, title=name))
+    share.store.write_bytes(f"{EVALUATION}/loss.csv", loss_csv(points))
+    return Finished(artifact, metrics)
+
+
+@torch.no_grad()
+def take_average(loop: Loop, state: CheckpointState) -> None:
+    """Put the averaged weights of a checkpoint into the modules."""
+    for key, parameter in loop.trainee.parameters.items():
+        parameter.copy_(state.groups["average"][key])
+
+
+def tuned_components(original: Components, loop: Loop) -> Components:
+    """Return the base's parts with what was trained in their place, ready to draw."""
+    text_encoder = loop.trainee.text_encoder or original.text_encoder
+    loop.trainee.train(on=False)
+    return replace(original, unet=loop.trainee.unet, text_encoder=text_encoder)
+
+
+def _device(share: Share) -> torch.device:
+    return torch.device("cuda" if share.spec.resources.gpus_per_worker else "cpu")
+
+
+def _losses(loop: Loop) -> list[float]:
+    if not loop.held_out:
+        return []
+    return validation_losses(loop.trainee, loop.maker, loop.held_out, loop.training.validation.draws)
+
+
+def _mean(losses: Sequence[float]) -> float | None:
+    return mean(losses) if losses else None
+
+
+def _draft(share: Share, name: str, base: BaseRecord, loop: Loop, state: CheckpointState) -> ArtifactRecord:
+    """Return everything that artifact.json says but losses, forms and files."""
+    spec = share.spec
+    trained = sum(p.numel() for p in loop.trainee.parameters.values())
+    adapter = (
+        {
+            "rank": spec.lora.rank,
+            "alpha": spec.lora.alpha,
+            "rslora": spec.lora.use_rslora,
+            "dora": spec.lora.use_dora,
+            "target_modules": spec.lora.target_modules,
+            "base_parameters": sum(p.numel() for p in loop.trainee.unet.parameters()) - trained,
+        }
+        if spec.method == "LoRA"
+        else {}
+    )
+    return ArtifactRecord(
+        name=name,
+        run=share.store.name,
+        method=spec.method,
+        base=base,
+        trainable_parameters=trained,
+        step=int(state.meta["step"]),
+        ema=spec.training.ema.enabled,
+        dataset_digest=f"sha256:{share.identity['data set']}",
+        created=now(),
+        **adapter,
+    )
+
+
+def _write(share: Share, original: Components, loop: Loop, draft: ArtifactRecord) -> ArtifactRef:
+    if share.spec.method == "LoRA":
+        weights = AdapterWeights.of(lora.adapter_state(loop.trainee.unet), share.spec.lora, draft.base)
+        formats = lora_formats(share.spec.export, dora=share.spec.lora.use_dora)
+        return write_lora_artifact(share.store, original, weights, draft, formats)
+    return write_pipeline_artifact(share.store, tuned_components(original, loop), draft)
+
+
+def _evaluate(
+    share: Share, original: Components, loop: Loop, artifact: ArtifactRef, known: tuple[Measurement, ...], sender: Sender
+) -> tuple[MetricValue, ...]:
+    """Draw and measure base and tuned, unless the job wants no evaluation."""
+    spec = share.spec
+    if not spec.evaluation.enabled:
+        return tuple(
+            MetricValue(name=m.result.name, base=m.result.base, tuned=m.result.tuned, n=m.result.n) for m in known
+        )
+
+    def on_progress(done: int, total: int) -> None:
+        if sender(PhaseProgress("Evaluating", done, total)):
+            raise Interrupted("Stopped while evaluating; the artifact is complete.", hint="Run the same command again.")
+
+    rivals = spec.evaluation.rivals
+    exam = Exam(
+        settings=spec.evaluation,
+        image=spec.dataset.image,
+        held_out=read(share.manifest_folder).held_out,
+        rivals={} if rivals is None else captioned_pictures(Path(rivals), spec.dataset.image),
+        measured=known,
+        artifact=artifact.digest,
+    )
+    tuned = tuned_components(original, loop)
+    models = Models(tuned=tuned, base=tuned if spec.method == "LoRA" else None)
+    return tuple(metric_values(evaluate(models, exam, share.store, on_progress)))

@@ -13,6 +13,9 @@ from diptych_training.step import StepResult
 from diptych_training.validation import Standing
 
 
+METRICS_FILE = "metrics.jsonl"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """Figures of one optimiser step, or of one validation after it."""

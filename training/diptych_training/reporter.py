@@ -12,10 +12,9 @@ from diptych_api.report import CheckpointRef, Failure, Phase, Report
 from diptych_api.runstore import STATUS_FILE, checkpoint_name
 
 from diptych_training.mailbox import Letter, PhaseProgress
-from diptych_training.progress import Progress
+from diptych_training.progress import METRICS_FILE, Progress
 from diptych_training.run_store import RunStore
 
-METRICS_FILE = "metrics.jsonl"
 STATUS_EVERY_S = 1.0
 
 

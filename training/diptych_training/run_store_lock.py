@@ -17,8 +17,10 @@ WITHOUT_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP,
 
 @contextmanager
 def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the only lock on a folder while the body runs; the file stays, for a lock on a removed file locks nothing.
+    """Hold the only lock on a folder while the body runs.
 
+    The file stays, for a lock on a removed file locks nothing. While the lock is held, and after a kill, it holds the
+    process id.
     On file systems without locks (some network mounts) the body runs unlocked.
 
     Raises:
@@ -31,7 +33,10 @@ def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         _take(descriptor, folder, wait=wait)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 

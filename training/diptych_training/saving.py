@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from diptych_api.errors import CheckpointCorrupt
+from diptych_api.training import Training
 from pydantic import JsonValue
 
 from diptych_training.checkpoint import CheckpointState, CheckpointWriter, load, newest
@@ -86,6 +87,16 @@ def find(store: RunStore, on_skip: Callable[[str], None]) -> tuple[int, Checkpoi
     return newest(store, on_skip)
 
 
-def best_or_last(store: RunStore, loop_step: int, standing: Standing, *, restore_best: bool) -> CheckpointState:
-    """Return the state the artifact is made of: the best one after an early stop, else the last."""
-    return load(store, standing.best_step if restore_best and standing.best_step else loop_step)
+def final_state(store: RunStore, training: Training) -> CheckpointState:
+    """Return the state that the artifact is made of: the best one with early stopping, else the last.
+
+    Raises:
+        CheckpointCorrupt: when there is none.
+
+    """
+    found = newest(store, lambda _: None)
+    if found is None:
+        raise CheckpointCorrupt(f"{store.uri()} holds no checkpoint.", hint="Run the job again.")
+    step, last = found
+    best = Standing(**last.meta["standing"]).best_step
+    return load(store, best) if training.early_stopping.enabled and 0 < best < step else last

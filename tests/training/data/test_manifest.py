@@ -1,7 +1,6 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ def test_every_picture_is_hashed_and_on_one_side(folder: Path, tmp_path: Path, d
     manifest = prepare(spec, tmp_path / "work", lambda done, total: heard.append((done, total)))
     assert heard == [(i + 1, 12) for i in range(12)]
     assert (len(manifest.train), len(manifest.held_out), manifest.rejected) == (9, 3, ())
-    assert sorted(sum(keys(manifest), [])) == [f"images/{i:03}.png" for i in range(12)]
+    assert sorted(keys(manifest)[0] + keys(manifest)[1]) == [f"images/{i:03}.png" for i in range(12)]
     for entry in manifest.train + manifest.held_out:
         assert entry.sha256 == hashlib.sha256((folder / entry.key).read_bytes()).hexdigest()
         assert entry.captions == (f"picture {int(entry.key[-7:-4])}",)
@@ -108,8 +107,9 @@ def test_a_manifest_reads_back_as_it_was_written(folder: Path, tmp_path: Path, d
 def test_a_manifest_is_itself_a_json_lines_data_set(folder: Path, tmp_path: Path, dataset: Make) -> None:
     manifest = prepared(dataset(folder, split={"count": 2}), tmp_path / "work")
     write(manifest, folder)
-    samples, rejected = read_layout(folder, dataset(folder, layout="JsonLines", limit=99))
-    assert [s.key for s in samples] == keys(manifest)[0] or rejected
+    samples, rejected = read_layout(folder, dataset(folder, layout="JsonLines"))
+    assert [(s.key, s.captions) for s in samples] == [(e.key, e.captions) for e in manifest.train]
+    assert rejected == []
 
 
 def test_a_data_set_may_move_after_it_was_prepared(folder: Path, tmp_path: Path, dataset: Make) -> None:
@@ -153,7 +153,7 @@ def test_a_changed_picture_is_an_error_when_it_is_read(folder: Path, tmp_path: P
 def test_a_folder_that_cannot_be_written_is_named(folder: Path, tmp_path: Path, dataset: Make) -> None:
     manifest = prepared(dataset(folder), tmp_path / "work")
     (tmp_path / "file").touch()
-    with pytest.raises(StoreUnwritable, match="Cannot write .*rejected.jsonl"):
+    with pytest.raises(StoreUnwritable, match=r"Cannot write .*rejected\.jsonl"):
         write(manifest, tmp_path / "file")
 
 
@@ -169,7 +169,8 @@ def test_captions_and_pixels_come_out_in_the_end(folder: Path, tmp_path: Path, d
     spec = dataset(folder, image={"size": 32, "crop": "Stretch"})
     manifest = prepared(spec, tmp_path / "work")
     pixels = read_entry(manifest.train[0], spec.image)
-    assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8)
+    assert pixels.shape == (32, 32, 3)
+    assert pixels.dtype == np.uint8
 
 
 @pytest.mark.parametrize(
@@ -186,10 +187,3 @@ def test_what_this_version_cannot_do_is_reported(
 ) -> None:
     with pytest.raises(UnsupportedHere, match=named):
         prepared(dataset(folder, **fields), tmp_path / "work")
-
-
-def test_an_entry_cannot_be_changed(folder: Path, tmp_path: Path, dataset: Make) -> None:
-    entry = prepared(dataset(folder), tmp_path / "work").train[0]
-    assert replace(entry, captions=("x",)).key == entry.key
-    with pytest.raises(AttributeError):
-        entry.key = "x"  # type: ignore[misc]  # that is the point

@@ -34,7 +34,7 @@ def quarters() -> Pixels:
     return pixels
 
 
-def saved(path: Path, pixels: Pixels | PIL.Image.Image, **options: Any) -> Path:
+def saved(path: Path, pixels: Pixels | PIL.Image.Image, **options: Any) -> Path:  # noqa: ANN401 (Pillow's own)
     picture = pixels if isinstance(pixels, PIL.Image.Image) else PIL.Image.fromarray(pixels)
     picture.save(path, **options)
     return path
@@ -162,7 +162,8 @@ def weights(start: int, stop: int, length: int, size: int) -> NDArray[np.float64
     inner = 1.5 * x**3 - 2.5 * x**2 + 1
     outer = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
     kernel: NDArray[np.float64] = np.where(x < 1, inner, np.where(x < 2, outer, 0.0))
-    return kernel / np.asarray(kernel.sum(1, keepdims=True))
+    total: NDArray[np.float64] = kernel.sum(1, keepdims=True)
+    return kernel / total
 
 
 def resized(pixels: Pixels, size: int, box: tuple[int, int, int, int], order: str) -> NDArray[np.float64]:

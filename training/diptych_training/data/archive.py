@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from gzip import GzipFile
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, Literal, Protocol, cast
 
 from diptych_api.errors import DatasetInvalid
 from diptych_training.data.names import safe_parts, shown
@@ -27,6 +27,13 @@ ENCRYPTED = 1
 BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Methods that zipfile inflates no further than it is asked to."""
 REPACK = "Pack it again from plain files and folders."
+
+
+class Readable(Protocol):
+    """An open member of an archive."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most ``size`` bytes; none at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ def extract(archive: IO[bytes], kind: Kind, target: Path, limits: Limits | None 
     """Unpack into the empty folder ``target``. Raises DatasetInvalid at the first thing that is not allowed."""
     budget = _Budget(limits or Limits(), archive.seek(0, os.SEEK_END))
     archive.seek(0)
-    members = _zip_members(archive) if kind == "zip" else _tar_members(archive, kind)
+    members = _zip_members(archive, budget) if kind == "zip" else _tar_members(archive, kind, budget)
     with _corruption_named(kind):
         for name, file in members:
             parts = safe_parts(name)
@@ -58,7 +65,7 @@ def extract(archive: IO[bytes], kind: Kind, target: Path, limits: Limits | None 
                 if file is None:
                     target.joinpath(*parts).mkdir(parents=True, exist_ok=True)
                 else:
-                    _copy(file, target.joinpath(*parts), budget)
+                    _copy(file, target.joinpath(*parts))
             except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
                 raise DatasetInvalid(f"The archive holds {shown(name)} twice.", hint=REPACK) from error
 
@@ -87,11 +94,10 @@ class _Budget:
             )
 
 
-def _copy(source: IO[bytes], path: Path, budget: _Budget) -> None:
+def _copy(source: Readable, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as target:
         while chunk := source.read(CHUNK_BYTES):
-            budget.count_bytes(len(chunk))
             target.write(chunk)
 
 
@@ -108,7 +114,7 @@ def _corruption_named(kind: Kind) -> Iterator[None]:
         raise DatasetInvalid(f"The archive is broken or no {kind} file: {error}.", hint=REPACK) from error
 
 
-def _zip_members(archive: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None]]:
+def _zip_members(archive: IO[bytes], budget: _Budget) -> Iterator[tuple[str, Readable | None]]:
     with zipfile.ZipFile(archive) as file:
         for member in file.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
@@ -122,12 +128,12 @@ def _zip_members(archive: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None]]:
                 yield member.filename, None
             else:
                 with file.open(member) as content:
-                    yield member.filename, content
+                    yield member.filename, _Metered(content, budget)
 
 
-def _tar_members(archive: IO[bytes], kind: Kind) -> Iterator[tuple[str, IO[bytes] | None]]:
+def _tar_members(archive: IO[bytes], kind: Kind, budget: _Budget) -> Iterator[tuple[str, Readable | None]]:
     with GzipFile(fileobj=archive) if kind == "tar.gz" else nullcontext(archive) as plain:
-        metered = _Metered(cast("IO[bytes]", plain))
+        metered = _Metered(cast("IO[bytes]", plain), budget)
         with tarfile.open(fileobj=cast("IO[bytes]", metered), mode="r:") as file:
             while (member := file.next()) is not None:
                 file.members.clear()  # type: ignore[attr-defined]  # typeshed lacks it; a million would stay in memory
@@ -139,19 +145,22 @@ def _tar_members(archive: IO[bytes], kind: Kind) -> Iterator[tuple[str, IO[bytes
                     raise _not_plain(member.name)
         if metered.last.strip(b"\0") or not metered.last:
             raise EOFError("the end is missing")
+        while metered.read(CHUNK_BYTES):  # to gzip's own checksum
+            pass
 
 
 class _Metered:
-    """A tar stream whose single reads are bounded, so that no header of any size is taken into memory."""
+    """A stream whose reads are counted and bounded, so that no header of any size is taken into memory."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self.stream = stream
+    def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
+        self.stream, self.budget = stream, budget
         self.last = b""
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= CHUNK_BYTES:
             raise EOFError(f"a header of {size} bytes")
         self.last = self.stream.read(size)
+        self.budget.count_bytes(len(self.last))
         return self.last
 
     def seek(self, offset: int) -> int:

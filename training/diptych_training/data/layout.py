@@ -43,10 +43,10 @@ def _check(root: Path, row: Row, seen: dict[Path, int]) -> Sample | Rejected:
         return Rejected("", row.line, f"the picture's name is not text: {shown(row.name)}")
     try:
         captions = _captions(row.captions)
-        key = key_below(root, row.name)
+        key, real = key_below(root, row.name)
     except ValueError as error:
         return Rejected(shown(row.name, 200)[1:-1], row.line, str(error))
-    first = seen.setdefault((root / key).resolve(), row.line)
+    first = seen.setdefault(real, row.line)
     if first != row.line:
         return Rejected(key, row.line, f"the same picture as line {first}")
     return Sample(key, root / key, captions, row.metadata, row.line)

@@ -1,5 +1,6 @@
 """File names that come from outside, and whether they stay inside."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from diptych_api.errors import DatasetInvalid
@@ -40,10 +41,11 @@ def _fault(name: str) -> str | None:
     return next((reason for reason, applies in faults.items() if applies), None)
 
 
-def key_below(root: Path, name: str) -> str:
-    """Return the sample key of the picture that a manifest calls ``name``: a path below ``root``, or an absolute one.
+def key_below(root: Path, name: str) -> tuple[str, Path]:
+    """Return the sample key of the picture that a manifest calls ``name``, and the file that it is, links followed.
 
-    Raises ValueError with a reason where it is not a regular file inside ``root``, links followed.
+    The name is a path below ``root``, or an absolute one. Raises ValueError with the reason where it does not lead
+    to a regular file inside ``root``.
     """
     try:
         name.encode()
@@ -52,13 +54,21 @@ def key_below(root: Path, name: str) -> str:
         found = real.exists()
     except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a NUL, not UTF-8
         raise ValueError("not a usable file name") from error
-    if ".." in path.parts or not path.is_relative_to(root) or not real.is_relative_to(root.resolve()):
+    if not real.is_relative_to(_resolved(root)):
         raise ValueError("lies outside the data set's folder")
+    below = path.relative_to(root) if path.is_relative_to(root) else real.relative_to(_resolved(root))
+    if ".." in below.parts:
+        raise ValueError("leads up by '..'")
     if not found:
         raise ValueError("no such file")
     if not real.is_file():
         raise ValueError("not a regular file")
-    return path.relative_to(root).as_posix()
+    return below.as_posix(), real
+
+
+@lru_cache(maxsize=8)
+def _resolved(root: Path) -> Path:
+    return root.resolve()
 
 
 def shown(text: object, limit: int = 80) -> str:

@@ -1,0 +1,73 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
+from diptych_api.servingconfig import (
+    RegistryConfig,
+    ServedAdapter,
+    ServingConfig,
+    config_hash,
+    registry_config,
+    serving_config,
+    wire,
+)
+from diptych_api.wire import from_wire
+
+VALUES: dict[str, Any] = {"base": {"builtin": "tiny-emoji"}}
+NOTO = ServedAdapter(name="noto", uri="s3://bucket/noto")
+
+
+def spec(**fields: Any) -> DiffusionDeploymentSpec:
+    return from_wire(DiffusionDeploymentSpec, VALUES | fields)
+
+
+def both(**fields: Any) -> tuple[str, str]:
+    return config_hash(serving_config("noto", None, spec(**fields))), config_hash(
+        registry_config(spec(**fields), [NOTO])
+    )
+
+
+@pytest.mark.parametrize(
+    "fields", [{"limits": {"maxSteps": 5}}, {"examples": ["a"]}, {"rateLimit": {"cost": {"dailyLimit": 5}}}]
+)
+def test_limits_and_examples_change_while_serving(fields: dict[str, Any]) -> None:
+    assert both(**fields)[0] == both()[0]
+    assert both(**fields)[1] != both()[1]
+
+
+@pytest.mark.parametrize("fields", [{"slots": 3}, {"dtype": "bf16"}, {"base": {"uri": "s3://b/m"}}])
+def test_base_slots_and_dtype_need_a_restart(fields: dict[str, Any]) -> None:
+    assert both(**fields)[0] != both()[0]
+    assert both(**fields)[1] == both()[1]
+
+
+def test_a_new_adapter_needs_no_restart() -> None:
+    more = [NOTO, ServedAdapter(name="other")]
+    assert config_hash(registry_config(spec(), more)) != config_hash(registry_config(spec(), [NOTO]))
+
+
+def test_every_setting_of_a_deployment_reaches_the_application_or_stays_with_the_operator() -> None:
+    operators = {"adapters", "rollout", "model_cache", "pods", "suspend", "managed_by"}
+    carried = set(ServingConfig.model_fields) | set(RegistryConfig.model_fields)
+    assert set(DiffusionDeploymentSpec.model_fields) - carried == operators - {"adapters"}
+
+
+def test_configurations_travel_as_plain_values() -> None:
+    config = serving_config("noto", "team", spec(slots=3))
+    assert wire(config)["slots"] == 3
+    assert from_wire(ServingConfig, wire(config)) == config
+    registry = registry_config(spec(examples=["a"]), [NOTO])
+    assert from_wire(RegistryConfig, wire(registry)) == registry
+
+
+@pytest.mark.parametrize("typo", [{"adaptors": []}, {"limits": {"maxStep": 5}}])
+def test_a_typo_is_refused_though_ray_would_accept_it(typo: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        from_wire(RegistryConfig, typo)
+
+
+def test_two_adapters_of_one_name_are_refused() -> None:
+    with pytest.raises(ValidationError, match="adapter names must be unique"):
+        RegistryConfig(adapters=[NOTO, NOTO])

@@ -1,0 +1,79 @@
+"""The help teaches, stays fast, and its surface changes only on purpose."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from diptych_api.after import Scheduler
+from diptych_cli.commands.generate import SchedulerName
+from diptych_cli.main import app
+from diptych_cli.reference import reference
+
+OPTIONS = {
+    "validate": ["job", "overrides", "as_json"],
+    "run": ["job", "overrides", "address", "evidence", "quiet", "as_json"],
+    "status": ["target", "overrides", "output", "as_json"],
+    "logs": ["target", "overrides", "follow", "as_json"],
+    "generate": [
+        *("prompt", "run", "adapter", "base", "negative", "seed", "steps", "guidance", "scheduler", "size", "count"),
+        *("output", "as_json"),
+    ],
+    "export": ["target", "overrides", "form", "output", "force", "as_json"],
+}
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_every_help_shows_a_command_to_copy(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"]).output
+    assert "Examples" in shown
+    assert f"$ diptych {command}" in shown or f"$(diptych {command}" in shown
+
+
+def test_commands_and_options_are_those_that_were_agreed() -> None:
+    group = typer.main.get_command(app)
+    found = {name: [p.name for p in command.params] for name, command in group.commands.items()}  # type: ignore[attr-defined] # a group
+    assert found == OPTIONS
+
+
+def test_help_names_every_exit_code() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).output
+    assert [line.split()[0] for line in shown.splitlines() if line.strip()[:1].isdigit()] == [
+        "0",
+        "1",
+        "2",
+        "75",
+        "130",
+    ]
+
+
+def test_the_reference_page_is_that_of_this_program() -> None:
+    assert (ROOT / "docs/reference/cli.md").read_text() == reference(), "run: make docs"
+
+
+def test_samplers_are_those_of_the_spec() -> None:
+    assert [name.value for name in SchedulerName] == list(get_args(Scheduler))
+
+
+def test_help_imports_neither_models_nor_torch_nor_ray() -> None:
+    program = (
+        "import json, sys\nfrom diptych_cli.main import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(ended.stdout.splitlines()[-1]))
+    assert not loaded & {"torch", "ray", "diffusers", "transformers", "numpy", "fsspec", "pydantic", "diptych_training"}
+
+
+def test_the_shell_can_complete_commands() -> None:
+    program = Path(sys.executable).with_name("diptych")
+    environment = {"_DIPTYCH_COMPLETE": "complete_bash", "COMP_WORDS": "diptych va", "COMP_CWORD": "1"}
+    ended = subprocess.run([program], env=environment, capture_output=True, text=True, check=False)
+    assert ended.stdout.split() == ["validate"]

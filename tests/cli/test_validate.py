@@ -1,0 +1,36 @@
+"""`diptych validate` says what would run."""
+
+import json
+from pathlib import Path
+
+from support.recorded_run import diptych
+
+
+def test_a_good_job_is_summed_up(place: Path) -> None:
+    lines = diptych("validate", "job.yaml").stdout.splitlines()
+    assert lines[0] == "✓ job.yaml is a valid FineTuneJob."
+    assert "  method     LoRA r=8, alpha 16, on to_q, to_k, to_v, to_out.0" in lines
+    assert "  training   300 steps of 16 · learning rate 0.0001 · seed 42" in lines
+    assert lines[-1] == "next: diptych run job.yaml"
+
+
+def test_fields_that_one_machine_cannot_honour_are_named(place: Path) -> None:
+    ended = diptych("validate", "job.yaml", "--set", "suspend=true", "--set", "resources.pods.gpuType=A100")
+    notes = [line for line in ended.stdout.splitlines() if line.startswith("note:")]
+    assert [("suspend" in note, "pods" in note) for note in notes] == [(True, False), (False, True)]
+    assert ended.exit_code == 0
+
+
+def test_settings_that_would_change_the_result_are_refused(place: Path) -> None:
+    ended = diptych("validate", "job.yaml", "--set", "training.compile=Whole")
+    assert ended.exit_code == 2
+    assert "spec.training.compile" in ended.stderr
+
+
+def test_a_script_gets_the_spec_with_its_preset_resolved(place: Path) -> None:
+    text = Path("job.yaml").read_text()
+    Path("job.yaml").write_text(text.replace("spec:\n", "spec:\n  preset: lora-r16\n"))
+    told = json.loads(diptych("validate", "job.yaml", "--set", "training.steps=7", "--json").stdout)
+    assert (told["valid"], told["spec"]["lora"]["rank"], told["spec"]["training"]["steps"]) == (True, 8, 7)
+    assert told["spec"]["training"]["warmupSteps"] == 200
+    assert told["summary"]["output"].startswith("runs/local/noto-style-")

@@ -1,0 +1,63 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from diptych_api.cluster import Resources
+from diptych_api.dataset import Dataset, Image
+from diptych_api.errors import DatasetInvalid
+from diptych_api.sources import DatasetSource
+from diptych_diffusion.fingerprint import file_digest
+from diptych_training.cache import prepare_cache
+from diptych_training.cache_ray import ray_map
+from diptych_training.data.entry import Entry, Manifest
+from diptych_training.ray_train import ray_started
+from support.tiny_models import make_pipeline
+
+pytestmark = pytest.mark.ray
+SETTINGS = Dataset(source=DatasetSource(uri="."), image=Image(size=64, horizontal_flip=True))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    with ray_started(None, Resources()):
+        yield
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    root = tmp_path_factory.mktemp("pictures")
+    for number in range(20):
+        pixels = np.random.default_rng(number).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        PIL.Image.fromarray(pixels).save(root / f"{number}.png")
+    entries = [Entry(p.name, p, (f"picture {p.stem}",), file_digest(p)) for p in sorted(root.iterdir())]
+    return Manifest(root, tuple(entries), (), (), "")
+
+
+def test_ray_tasks_encode_what_one_process_does_and_tell_of_a_changed_picture(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    base = make_pipeline(tmp_path / "base")
+    told: list[tuple[int, int]] = []
+    spread = prepare_cache(
+        base, manifest, SETTINGS, tmp_path / "ray", text=True, map_fn=ray_map, on_progress=lambda *n: told.append(n)
+    )
+    alone = prepare_cache(base, manifest, SETTINGS, tmp_path / "inline", text=True)
+    assert told[0] == (0, 41)
+    assert told[-1] == (41, 41)
+    assert len(told) == 1 + 4  # 20 pictures and 21 captions are two chunks each
+    for entry in manifest.train:
+        for flipped in (False, True):
+            for ours, theirs in zip(
+                spread.latent(entry.sha256, flipped), alone.latent(entry.sha256, flipped), strict=True
+            ):
+                assert ours.allclose(theirs, atol=1e-5)
+        assert spread.text(entry.captions[0]).allclose(alone.text(entry.captions[0]), atol=1e-5)
+    changed = manifest.train[7]
+    changed.path.write_bytes(manifest.train[8].path.read_bytes())
+    with pytest.raises(DatasetInvalid, match="changed after the data set was prepared") as caught:
+        prepare_cache(base, manifest, SETTINGS, tmp_path / "again", text=False, map_fn=ray_map)
+    assert type(caught.value) is DatasetInvalid
+    assert caught.value.hint

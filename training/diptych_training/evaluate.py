@@ -1,0 +1,181 @@
+"""Base and tuned compared: the same prompts, the same seeds, one report."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Final
+
+import numpy as np
+import torch
+
+from diptych_api.after import Evaluation
+from diptych_api.dataset import Image
+from diptych_api.evaluation_report import EvaluationReport, MetricResult, PairResult, Verdict
+from diptych_api.report import MetricValue
+from diptych_diffusion import lora
+from diptych_diffusion.components import Components
+from diptych_diffusion.sampler import SampleRequest, sample
+from diptych_training.data.entry import Entry, read_entry
+from diptych_training.distances import Picture, Pictures
+from diptych_training.evaluation_files import Album, publish
+from diptych_training.measure import measure
+from diptych_training.metrics import REAL_METRICS, Measurement
+from diptych_training.run_store import RunStore
+
+PACKAGES: Final = ("diptych", "torch", "diffusers", "transformers", "peft")
+DTYPES: Final = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Who is compared. ``base`` may be ``tuned`` itself: then its pictures are drawn with the adapter off."""
+
+    tuned: Components
+    base: Components | None
+    """None where there is no base, as after training from scratch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """What both are asked, and what is already known of them."""
+
+    settings: Evaluation
+    image: Image
+    held_out: tuple[Entry, ...] = ()
+    rivals: Mapping[str, Picture] = field(default_factory=dict)
+    """Pictures by caption in the style that tuning should leave."""
+    measured: tuple[Measurement, ...] = ()
+    """Figures measured elsewhere, such as ValidationLoss by `metrics.paired`."""
+    artifact: str | None = None
+    """Digest of what was tuned."""
+
+
+def refused(settings: Evaluation) -> Iterator[str]:
+    """Yield one sentence for each setting that this version cannot honour."""
+    if settings.suite is not None:
+        yield f"spec.evaluation.suite: {settings.suite} is not supported yet; prompts and held-out captions are."
+    known = {"ValidationLoss", *REAL_METRICS}
+    for name in settings.metrics:
+        if name not in known:
+            yield f"spec.evaluation.metrics: {name} is not supported yet; ValidationLoss and StyleDistance are."
+
+
+def evaluate(models: Models, exam: Exam, store: RunStore, on_progress: OnProgress | None = None) -> EvaluationReport:
+    """Draw, measure and write ``evaluation/`` in one step; return its report.json.
+
+    The n-th prompt has seed + n on both sides, so a pair differs by the weights alone. ``on_progress`` hears of
+    pictures drawn and pictures in all, and may raise to stop.
+    """
+    prompts, entries = _questions(exam)
+    request = _request(exam, prompts)
+    started = time.monotonic()
+    base, tuned = _draw(models, request, on_progress or _ignore)
+    seconds = time.monotonic() - started
+    album = Album(prompts, _real(entries, exam.image), base, tuned)
+    viewer = models.base or models.tuned
+    measurements = list(measure(album, exam.settings.metrics, exam.measured, exam.rivals, viewer))
+    metrics = [measurement.result for measurement in measurements]
+    report = EvaluationReport(
+        run=store.name,
+        artifact=exam.artifact,
+        base=None if models.base is None else f"sha256:{models.base.digest}",
+        seed=exam.settings.seed,
+        inference_steps=request.steps,
+        guidance_scale=request.guidance_scale,
+        scheduler=request.scheduler,
+        size=exam.image.size,
+        dtype=DTYPES[models.tuned.denoiser.dtype],
+        pairs=_pairs(request, album, measurements),
+        metrics=metrics,
+        verdict=_verdict(metrics),
+        seconds_per_image=round(seconds / (album.drawn or 1), 4),
+        versions={package: version(package) for package in PACKAGES},
+        time=datetime.now(UTC).replace(microsecond=0),
+    )
+    return publish(report, album, store)
+
+
+def metric_values(report: EvaluationReport) -> list[MetricValue]:
+    """Return the metrics as they stand in a run's report."""
+    return [MetricValue(name=m.name, base=m.base, tuned=m.tuned, n=m.n, unit=m.unit) for m in report.metrics]
+
+
+def _questions(exam: Exam) -> tuple[tuple[str, ...], list[Entry | None]]:
+    """Return the prompts, and for each the held-out picture that it captions, if there is one."""
+    first = {entry.captions[0]: entry for entry in reversed(exam.held_out)}
+    own = exam.settings.prompts or [entry.captions[0] for entry in exam.held_out]
+    prompts = tuple(own[: exam.settings.max_prompts])
+    if exam.settings.prompts:
+        return prompts, [first.get(prompt) for prompt in prompts]
+    return prompts, list(exam.held_out[: len(prompts)])
+
+
+def _request(exam: Exam, prompts: tuple[str, ...]) -> SampleRequest:
+    settings = exam.settings
+    return SampleRequest(
+        prompts=prompts,
+        seeds=tuple(settings.seed + n for n in range(len(prompts))),
+        steps=settings.inference_steps,
+        guidance_scale=settings.guidance_scale,
+        scheduler=settings.scheduler,
+        height=exam.image.size,
+        width=exam.image.size,
+    )
+
+
+def _draw(models: Models, request: SampleRequest, on_progress: OnProgress) -> tuple[Pictures | None, Pictures]:
+    sides = 1 if models.base is None else 2
+    pictures = len(request.prompts)
+    size = (request.height or 0, request.width or 0, 3)
+
+    def draw(components: Components, side: int) -> Pictures:
+        if not pictures:
+            return np.zeros((0, *size), np.uint8)
+        return sample(
+            components, request, lambda done, of: on_progress((side * of + done) * pictures // of, sides * pictures)
+        )
+
+    base = None
+    if models.base is not None:
+        with _without_adapter(models):
+            base = draw(models.base, 0)
+    return base, draw(models.tuned, sides - 1)
+
+
+def _without_adapter(models: Models) -> AbstractContextManager[None]:
+    return lora.set_enabled(models.tuned.denoiser, enabled=False) if models.base is models.tuned else nullcontext()
+
+
+def _real(entries: Sequence[Entry | None], image: Image) -> tuple[Picture | None, ...]:
+    return tuple(None if entry is None else read_entry(entry, image) for entry in entries)
+
+
+def _pairs(request: SampleRequest, album: Album, measurements: Sequence[Measurement]) -> list[PairResult]:
+    pairs = []
+    for n, (prompt, seed) in enumerate(zip(request.prompts, request.seeds, strict=True)):
+        figures = {
+            name: each[n]
+            for measurement in measurements
+            for name, each in measurement.figures.items()
+            if len(each) == len(request.prompts)
+        }
+        pairs.append(PairResult(prompt=prompt, seed=seed, figures=figures, **album.locations(n)))
+    return pairs
+
+
+def _verdict(metrics: Sequence[MetricResult]) -> Verdict:
+    """Return what the interval of the first metric says."""
+    interval = metrics[0].interval if metrics else None
+    if interval is None:
+        return "NotSure"
+    fell, rose = interval.high < 0, interval.low > 0
+    better, worse = (fell, rose) if metrics[0].lower_is_better else (rose, fell)
+    return "Better" if better else "Worse" if worse else "NotSure"
+
+
+def _ignore(_done: int, _total: int) -> None:
+    pass

@@ -1,0 +1,93 @@
+"""The files of an evaluation: pictures one by one, grids for people, report.json."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from diptych_api.evaluation_report import EvaluationReport
+from diptych_api.runstore import EVALUATION, EVALUATION_FILE
+from diptych_diffusion.fingerprint import file_digest
+from diptych_training.distances import Picture, Pictures
+from diptych_training.grids import GridRow, compare_grid
+from diptych_training.run_store import RunStore
+from diptych_training.run_store_errors import writing
+
+COMPARE_FILE: Final = "compare.png"
+ALL_FILE: Final = "grid-all.png"
+SHOWN: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Album:
+    """The pictures of every prompt; real ones where the caption has one."""
+
+    prompts: tuple[str, ...]
+    real: tuple[Picture | None, ...]
+    base: Pictures | None
+    tuned: Pictures
+
+    @property
+    def drawn(self) -> int:
+        """The number of pictures that were drawn."""
+        return len(self.tuned) + (0 if self.base is None else len(self.base))
+
+    def columns(self) -> list[str]:
+        """Return the names of the sides that there are, in the order of the grid."""
+        has = {"real": any(picture is not None for picture in self.real), "base": self.base is not None, "tuned": True}
+        return [side for side, there in has.items() if there]
+
+    def picture(self, side: str, n: int) -> Picture | None:
+        """Return the picture of one side for the n-th prompt."""
+        sides = {"real": self.real, "base": self.base, "tuned": self.tuned}
+        pictures = sides[side]
+        return None if pictures is None else pictures[n]
+
+    def locations(self, n: int) -> dict[str, str]:
+        """Return the file of each picture of the n-th prompt, by side."""
+        return {side: f"{side}/{n:03d}.png" for side in self.columns() if self.picture(side, n) is not None}
+
+    def rows(self) -> Iterator[GridRow]:
+        """Yield the rows of the grid."""
+        for n, prompt in enumerate(self.prompts):
+            yield GridRow(prompt, tuple(self.picture(side, n) for side in self.columns()))
+
+
+def publish(report: EvaluationReport, album: Album, store: RunStore) -> EvaluationReport:
+    """Put pictures, grids and report into the store's ``evaluation/`` in one step; return it with the files' hashes."""
+    with writing(tempfile.gettempdir(), is_remote=False), tempfile.TemporaryDirectory(prefix="diptych-") as name:
+        folder = Path(name)
+        _save_pictures(album, folder)
+        _save_grids(report, album, folder)
+        saved = sorted(path for path in folder.rglob("*") if path.is_file())
+        hashes = {path.relative_to(folder).as_posix(): file_digest(path) for path in saved}
+        complete = report.model_copy(update={"files": hashes})
+        (folder / EVALUATION_FILE).write_text(
+            complete.model_dump_json(by_alias=True, indent=2) + "\n", encoding="utf-8"
+        )
+        store.put_folder(folder, EVALUATION)
+    return complete
+
+
+def _save_pictures(album: Album, folder: Path) -> None:
+    for n in range(len(album.prompts)):
+        for side, location in album.locations(n).items():
+            picture = album.picture(side, n)
+            if picture is not None:
+                (folder / side).mkdir(exist_ok=True)
+                Image.fromarray(picture).save(folder / location)
+
+
+def _save_grids(report: EvaluationReport, album: Album, folder: Path) -> None:
+    rows, columns = list(album.rows()), album.columns()
+    note = (
+        f"Same prompt and seed ({report.seed} + n) for both · {report.scheduler}, {report.inference_steps} steps, "
+        f"guidance {report.guidance_scale:g}"
+    )
+    if rows:
+        compare_grid(rows[:SHOWN], columns, note=note).save(folder / COMPARE_FILE)
+    if len(rows) > SHOWN:
+        compare_grid(rows, columns, rows_each=10, note=note).save(folder / ALL_FILE)

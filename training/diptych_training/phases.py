@@ -1,0 +1,165 @@
+"""The phases of a run, one function each."""
+
+import threading
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import ray
+from diptych_api.errors import Interrupted, UnsupportedHere, WorkerLost
+from diptych_api.finetunejob import FineTuneJob, FineTuneJobSpec
+from diptych_api.runstore import CACHE, MANIFEST, RUN_FILE, RunRecord
+from ray.exceptions import RayTaskError
+
+from diptych_training.cache import prepare_cache
+from diptych_training.cache_ray import ray_map
+from diptych_training.data.manifest import Manifest, prepare, read, write
+from diptych_training.finish import Finished, finish
+from diptych_training.mailbox import open_mailbox
+from diptych_training.ray_train import POLL_S, fit
+from diptych_training.reporter import Reporter, now
+from diptych_training.run_store import RunStore
+from diptych_training.saving import find
+from diptych_training.share import Share, order_of, total_steps
+
+GO_ON = "Run the same command again to go on."
+PACKAGES = ("diptych", "torch", "diffusers", "peft", "transformers", "ray")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run in the making."""
+
+    job: FineTuneJob
+    given: FineTuneJobSpec
+    """The spec with its preset resolved, paths as written."""
+    spec: FineTuneJobSpec
+    """The same with absolute paths."""
+    store: RunStore
+    reporter: Reporter
+    stop: threading.Event
+
+    def local(self, *parts: str) -> Path:
+        """Return a path in the run's folder. Raises UnsupportedHere where the store is not on this machine."""
+        path = self.store.local(*parts)
+        if path is None:
+            raise UnsupportedHere(
+                f"spec.output.uri: {self.store.uri()} is not a folder of this machine; object stores come later.",
+                hint="Use a local path.",
+            )
+        return path
+
+    def shared(self, name: str) -> Path:
+        """Return a folder that all runs of the namespace share."""
+        return self.local().parent / CACHE / name
+
+    def on_progress(self, done: int, total: int) -> None:
+        """Tell the progress of a phase, and stop between two items when asked to."""
+        self.reporter.on_progress(done, total)
+        if self.stop.is_set():
+            raise Interrupted("Stopped before training began.", hint=GO_ON)
+
+
+def absolute(spec: FineTuneJobSpec, base_dir: Path) -> FineTuneJobSpec:
+    """Return the spec with relative local paths resolved against ``base_dir``."""
+
+    def resolved(uri: str | None) -> str | None:
+        return uri if uri is None or "://" in uri else str((base_dir / uri).resolve())
+
+    source = spec.dataset.source.model_copy(update={"uri": resolved(spec.dataset.source.uri)})
+    dataset = spec.dataset.model_copy(update={"source": source})
+    base = spec.base.model_copy(update={"uri": resolved(spec.base.uri)})
+    evaluation = spec.evaluation.model_copy(update={"rivals": resolved(spec.evaluation.rivals)})
+    return spec.model_copy(update={"dataset": dataset, "base": base, "evaluation": evaluation})
+
+
+def prepare_pictures(run: Run) -> Manifest:
+    """Read, check and split the pictures, or take the manifest that an earlier attempt completed."""
+    run.reporter.phase("Preparing")
+    folder = run.local(MANIFEST)
+    if (folder / "manifest.json").exists():
+        manifest = read(folder)
+    else:
+        manifest = prepare(run.spec.dataset, run.shared("data"), run.on_progress)
+        write(manifest, folder)
+    used = len(manifest.train) + len(manifest.held_out)
+    run.reporter.update(
+        pictures=used,
+        bad_pictures=len(manifest.rejected),
+        done=used,
+        total=used,
+        total_steps=total_steps(run.spec, len(order_of(run.spec, manifest))),
+    )
+    return manifest
+
+
+def record(run: Run, digests: dict[str, str]) -> None:
+    """Write run.json once; a later attempt finds it."""
+    if run.store.exists(RUN_FILE):
+        return
+    facts = RunRecord(
+        name=run.job.metadata.name,
+        namespace=run.store.namespace,
+        run=run.store.name,
+        spec=run.given,
+        versions={package: version(package) for package in PACKAGES},
+        base_digest=f"sha256:{digests['base']}",
+        dataset_digest=f"sha256:{digests['data set']}",
+        created=now(),
+    )
+    run.store.write_json(RUN_FILE, facts)
+
+
+def cache_pictures(run: Run, share: Share, manifest: Manifest) -> None:
+    """Encode what the cache lacks, by Ray tasks."""
+    run.reporter.phase("Caching")
+    live_text = run.spec.training.train_text_encoder
+    prepare_cache(
+        share.base_folder,
+        manifest,
+        run.spec.dataset,
+        share.cache_folder,
+        text=not live_text,
+        map_fn=ray_map,
+        on_progress=run.on_progress,
+    )
+
+
+def train(run: Run, share: Share) -> int | None:
+    """Train to the end, with a new worker group for each that is lost; return the step that training went on from."""
+    limit = run.spec.retry.backoff_limit
+    found = find(run.store, lambda text: run.reporter.update(message=text))
+    resumed_from = found[0] if found else None
+    if resumed_from is not None:
+        run.reporter.update(step=resumed_from, message=f"Going on from checkpoint step {resumed_from}.")
+    for attempt in range(1, limit + 2):
+        run.reporter.update(phase="Training", attempt=attempt)
+        try:
+            complete = fit(share, open_mailbox(), run.stop.is_set, run.reporter.on_letter)
+        except WorkerLost as error:
+            if attempt > limit:
+                raise
+            run.reporter.update(message=f"{error.message} Going on from the last checkpoint ({attempt} of {limit}).")
+            continue
+        if not complete:
+            raise Interrupted(f"Stopped and saved at step {run.reporter.report.step}.", hint=GO_ON)
+        break
+    return resumed_from
+
+
+def finish_artifact(run: Run, share: Share) -> Finished:
+    """Write, check and evaluate the artifact in a Ray task."""
+    resources, mailbox = run.spec.resources, open_mailbox()
+    task = ray.remote(num_cpus=resources.cpus_per_worker, num_gpus=min(1, resources.gpus_per_worker))(finish)
+    reference = task.remote(share, run.job.metadata.name, run.given.base, mailbox)
+    while True:
+        ready, _ = ray.wait([reference], timeout=POLL_S)
+        for letter in ray.get(mailbox.take.remote(stop=run.stop.is_set())):
+            run.reporter.on_letter(letter)
+        if ready:
+            break
+    try:
+        finished: Finished = ray.get(reference)
+    except RayTaskError as error:
+        raise error.cause from error
+    return finished
