@@ -21,8 +21,8 @@ class Evaluation(Model):
     prompts: list[Prompt] = Field(default=[], max_length=256, description="Own prompts.")
     rivals: Location | None = Field(
         default=None,
-        description="An ImageFolder of the same captions in the style that tuning should leave; adds the share of pictures "
-        "that are nearer to the real one than to its rival.",
+        description="An ImageFolder of the same captions in the style that tuning should leave; adds the share of "
+        "pictures that are nearer to the real one than to its rival.",
     )
     max_prompts: int = Field(default=40, ge=1, le=10_000, description="At most this many prompts are drawn.")
     inference_steps: int = Field(default=30, ge=1, le=1000, description="Sampling steps.")

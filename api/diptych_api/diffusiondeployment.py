@@ -1,55 +1,19 @@
 """DiffusionDeployment: which base, which adapters, how many GPUs."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from diptych_api.after import Scheduler
+from diptych_api.adapters import Adapter
 from diptych_api.cluster import Pods, Quantity
 from diptych_api.deploymentstatus import DiffusionDeploymentStatus
 from diptych_api.endpoints import Endpoints, Page
-from diptych_api.fields import Digest, Location, Model, Name, Prompt
+from diptych_api.fields import Model, Prompt
+from diptych_api.generation import GenerationDefaults, PromptTemplate
 from diptych_api.limits import CIDR, Auth, Limits, RateLimit, Safety
 from diptych_api.resource import Resource
 from diptych_api.rules import rule
-from diptych_api.sources import Base, Claim, SecretKey
-
-Template = Annotated[str, StringConstraints(pattern=r"^[^\x00]*\{prompt\}[^\x00]*$", max_length=2000)]
-
-
-class JobRef(Model):
-    """A FineTuneJob in the same namespace."""
-
-    name: Name = Field(description="Name of the FineTuneJob.")
-
-
-class ModelRef(Model):
-    """A DiffusionModel in the same namespace."""
-
-    name: Name = Field(description="Name of the DiffusionModel.")
-
-
-class Adapter(Model):
-    """An adapter that is served beside the base. Exactly one of uri, fromJob and fromModel."""
-
-    name: Name = Field(description="Name by which requests choose it.")
-    uri: Location | None = Field(default=None, description="Folder or file: a path, file://, s3://, gs:// or hf://.")
-    digest: Digest | None = Field(default=None, description="Digest that the files at uri must have.")
-    credentials: SecretKey | None = Field(default=None, description="Credentials for the object store or hub.")
-    from_job: JobRef | None = Field(default=None, description="The verified artifact of a job.")
-    from_model: ModelRef | None = Field(default=None, description="The current version of a model; follows promotion.")
-    strength: float = Field(default=1, ge=-2, le=2, description="Factor of the update where a request names none.")
-
-    @rule(
-        "set exactly one of uri, fromJob and fromModel",
-        cel="[has(self.uri), has(self.fromJob), has(self.fromModel)].exists_one(given, given)",
-    )
-    def _one_source(self) -> bool:
-        return sum(source is not None for source in (self.uri, self.from_job, self.from_model)) == 1
-
-    @rule("digest and credentials belong to uri", cel="has(self.uri) || !(has(self.digest) || has(self.credentials))")
-    def _uri_details(self) -> bool:
-        return self.uri is not None or (self.digest is None and self.credentials is None)
+from diptych_api.sources import Base, Claim
 
 
 class Autoscaling(Model):
@@ -74,23 +38,6 @@ class Rollout(Model):
         default="BlueGreen",
         description="BlueGreen starts the new pods first and needs twice the GPUs; InPlace stops the old ones first.",
     )
-
-
-class GenerationDefaults(Model):
-    """Settings of a picture where a request names none."""
-
-    steps: int = Field(default=30, ge=1, le=1000, description="Sampling steps.")
-    guidance_scale: float = Field(default=7.5, ge=0, le=30, description="Classifier-free guidance.")
-    scheduler: Scheduler = Field(default="DDIM", description="Sampler.")
-    size: int | None = Field(default=None, ge=8, le=4096, multiple_of=8, description="Side in pixels; the base's own.")
-
-
-class PromptTemplate(Model):
-    """A style that a request can put around its prompt."""
-
-    name: Name = Field(description="Name by which requests choose it.")
-    template: Template = Field(description="Text with {prompt} in it.")
-    negative_prompt: Prompt = Field(default="", description="What the picture should not show.")
 
 
 class ModelCache(Model):

@@ -14,13 +14,12 @@ from pydantic import Field
 from diptych_api.diffusiondeployment import (
     Autoscaling,
     DiffusionDeploymentSpec,
-    GenerationDefaults,
-    PromptTemplate,
     ReplicaResources,
     ResultCache,
 )
 from diptych_api.endpoints import Endpoints, Page
 from diptych_api.fields import Digest, Location, Model, Name, Prompt, Text
+from diptych_api.generation import GenerationDefaults, PromptTemplate
 from diptych_api.limits import CIDR, Auth, Limits, RateLimit, Safety
 from diptych_api.rules import rule
 from diptych_api.sources import Base

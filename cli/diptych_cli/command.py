@@ -33,8 +33,20 @@ def with_exit_code(command: Callable[P, None]) -> Callable[P, None]:
             tell = error_json if kwargs.get("as_json") else error_text
             typer.echo(tell(error), err=True)
             raise typer.Exit(error.exit_code) from error
+        except Exception as error:
+            if not kwargs.get("as_json"):
+                raise
+            typer.echo(bug_json(error), err=True)
+            raise typer.Exit(1) from error
 
     return run
+
+
+def bug_json(error: Exception) -> str:
+    """Return an error that is nobody's but ours on one line."""
+    hint = "This is a bug: please report it with the traceback, which comes without --json."
+    told = {"reason": "InternalError", "message": f"{type(error).__name__}: {error}", "hint": hint}
+    return json.dumps({"error": told}, ensure_ascii=False)
 
 
 def error_json(error: DiptychError) -> str:

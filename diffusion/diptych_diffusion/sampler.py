@@ -136,11 +136,7 @@ def make_scheduler(config: Mapping[str, Any], name: Scheduler, steps: int) -> An
         raise UnsupportedHere(f"{name} cannot sample from a base that predicts the picture itself.", hint="Use DDIM.")
     own = {"skip_prk_steps": True} if name == "PNDM" else {}
     scheduler = CLASSES[name].from_config({"clip_sample": False, **config, **own})
-    limit = (
-        scheduler.config.get("original_inference_steps", schedule.num_train_timesteps)
-        if name == "LCM"
-        else schedule.num_train_timesteps
-    )
+    limit = scheduler.config.original_inference_steps if name == "LCM" else schedule.num_train_timesteps
     if not 1 <= steps <= limit:
         raise SpecInvalid(f"{name} takes 1 to {limit} steps with this base, not {steps}.")
     scheduler.set_timesteps(steps)

@@ -33,7 +33,7 @@ TABLE_KEYS: Final = (
 class NoiseSchedule:
     """How much noise each timestep carries, and what the UNet is asked to predict."""
 
-    alphas_cumprod_T: Tensor  # noqa: N815 - a shape suffix
+    alphas_cumprod_T: Tensor
     prediction_type: PredictionType
     zero_terminal_snr: bool
 
@@ -137,7 +137,7 @@ def _table(config: Mapping[str, Any]) -> Tensor:
         scheduler = DDPMScheduler(**{key: config[key] for key in TABLE_KEYS if key in config})
     except (TypeError, ValueError, RuntimeError) as cause:
         raise BaseInvalid(f"The base's scheduler config gives no noise schedule: {cause}") from cause
-    alphas_cumprod_T = scheduler.alphas_cumprod.float()
+    alphas_cumprod_T: Tensor = scheduler.alphas_cumprod.float()
     if len(alphas_cumprod_T) != steps or not bool(((alphas_cumprod_T >= 0) & (alphas_cumprod_T < 1)).all()):
         raise BaseInvalid(f"The base's scheduler config does not give {steps} noise levels from 0 to 1.")
     return alphas_cumprod_T

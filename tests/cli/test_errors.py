@@ -54,6 +54,20 @@ def test_a_script_gets_the_mistakes_as_json_and_exit_code_2(place: Path) -> None
     assert [(p["line"], p["field"]) for p in error["problems"]] == [(9, "spec.lora.rank"), (13, "spec.dataset.layuot")]
 
 
+def test_a_bug_shows_its_traceback_to_people_and_json_to_scripts() -> None:
+    app = typer.Typer()
+
+    @with_exit_code
+    def fail(*, as_json: bool = False) -> None:
+        raise KeyError(str(as_json))
+
+    app.command()(fail)
+    for_people, for_scripts = CliRunner().invoke(app, []), CliRunner().invoke(app, ["--as-json"])
+    assert isinstance(for_people.exception, KeyError)
+    assert for_scripts.exit_code == 1
+    assert json.loads(for_scripts.stderr)["error"]["message"] == "KeyError: 'True'"
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

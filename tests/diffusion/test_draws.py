@@ -15,24 +15,21 @@ SCRIPT = (
 
 
 def test_draws_are_the_same_in_another_process_with_another_hash_seed() -> None:
-    answers = {
-        subprocess.run(
-            [sys.executable, "-c", SCRIPT],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
-    here = (
+    there = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert there.stdout == (
         f"{seed64(1, 'a')} {timestep(1000, 1, 'a')} {uniform(1, 'a')} {permutation(5, 1, 'a')} "
         f"{noise((3,), 1, 'a').tolist()}\n"
     )
-    assert answers == {here}
 
 
 def test_draws_never_change_between_versions() -> None:
+    """All but the noise were also made with hashlib and a Philox written out in plain Python."""
     assert seed64(42, 0, "cat.png", "noise") == 17118123045891705916
     assert seed64() == 8180073448483349959
     assert timestep(1000, 42, 0, "cat.png", "timestep") == 111

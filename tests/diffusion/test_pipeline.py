@@ -354,6 +354,6 @@ def test_a_repository_that_is_no_pipeline_is_refused(hub: type[Hub], tmp_path: P
 
 
 def test_a_hub_that_cannot_be_reached_may_be_tried_later(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_ENDPOINT", "nonsense://hub")
     with pytest.raises(RetryLater, match="could not be reached"):
         resolve_base(hub_base(None), tmp_path)

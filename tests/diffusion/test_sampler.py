@@ -28,7 +28,7 @@ class Base:
         self.pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         self.pipeline.set_progress_bar_config(disable=True)
 
-    def expected(self, request: SampleRequest, output_type: str = "latent") -> Any:  # noqa: ANN401 - latents or pictures
+    def expected(self, request: SampleRequest, output_type: str = "latent") -> Any:
         """Return what the unmodified pipeline draws."""
         own = {"skip_prk_steps": True} if request.scheduler == "PNDM" else {}
         config = load(self.folder, need_unet=False).scheduler_config

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -13,7 +14,9 @@ LIMIT = 5000
 
 def fork(body: Callable[[], object]) -> int:
     """Start a child that runs ``body`` and ends; return its process id. The child's status is 1 when body raised."""
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of threads; the bodies start no parallel torch
+        pid = os.fork()
     if pid:
         return pid
     try:
@@ -48,7 +51,7 @@ def kill_points(body: Callable[[int], object], files: str, *, stride: int = 1) -
 def _run(body: Callable[[int], object], files: str, count: int) -> None:
     left = count
 
-    def trace(frame: FrameType, event: str, _argument: object) -> Any:  # noqa: ANN401 -- a function like itself
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
         nonlocal left
         if files not in frame.f_code.co_filename:
             return None

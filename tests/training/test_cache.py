@@ -1,7 +1,3 @@
-import hashlib
-import os
-import signal
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,25 +5,20 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from diptych_api.dataset import Dataset, Image
-from diptych_api.errors import BaseInvalid, CacheCorrupt, DatasetInvalid, StoreUnwritable
+from diptych_api.errors import BaseInvalid, CacheCorrupt, DatasetInvalid
 from diptych_api.sources import DatasetSource
 from diptych_diffusion import prompts
 from diptych_diffusion.fingerprint import file_digest
 from diptych_diffusion.pipeline import Components, load
-from diptych_training.cache import Cache, Encode, fill, inline, items_of, open_cache, plan, prepare_cache
-from diptych_training.cache_encode import CaptionItem, Encoder, Item, PictureItem
+from diptych_training.cache import items_of, open_cache, prepare_cache
+from diptych_training.cache_encode import CaptionItem, Encoder, PictureItem
 from diptych_training.cache_keys import CacheKeys, LatentKeys, TextKeys, latent_key, text_key
-from diptych_training.cache_shards import find, shards
-from diptych_training.cache_sync import pull, push
+from diptych_training.cache_shards import shards
 from diptych_training.data.entry import Entry, Manifest, digest_of
 from diptych_training.data.picture import read_picture, to_tensor
-from diptych_training.run_store import RunStore
-from support.bucket import Bucket
-from support.kill_points import finished, fork, kill_points
 from support.tiny_models import make_pipeline
 
 SETTINGS = Dataset(source=DatasetSource(uri="."), image=Image(size=64, horizontal_flip=True))
@@ -55,23 +46,6 @@ def manifest(tmp_path: Path) -> Manifest:
         entries.append(Entry(path.name, path, captions, file_digest(path)))
     train, held_out = tuple(entries[:4]), tuple(entries[4:])
     return Manifest(tmp_path, train, held_out, (), digest_of(train, held_out))
-
-
-def captions(count: int) -> list[Item]:
-    return [CaptionItem(KEYS.text(str(number)), str(number)) for number in range(count)]
-
-
-def lengths(items: Sequence[Item]) -> bytes:
-    """Encode without any model: a tensor that tells its item's caption."""
-    return save({item.key: torch.tensor([float(item.caption)]) for item in items if isinstance(item, CaptionItem)})
-
-
-def quiet(_done: int, _total: int) -> None:
-    pass
-
-
-def refuse(_items: Sequence[Item]) -> bytes:
-    raise AssertionError("nothing was to be encoded")
 
 
 def close(left: Tensor, right: Tensor) -> bool:
@@ -186,118 +160,6 @@ def test_another_base_or_transform_is_stale_and_encoded_beside(base: Path, manif
     assert again.places == first.places
 
 
-def truncate(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def empty(path: Path) -> None:
-    os.truncate(path, 0)
-
-
-def flip_last(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-
-
-def flip_header(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[12] ^= 1
-    path.write_bytes(data)
-
-
-@pytest.mark.parametrize("damage", [truncate, empty, flip_last, flip_header, Path.unlink])
-def test_a_damaged_shard_is_made_again_and_no_other(tmp_path: Path, damage: Callable[[Path], None]) -> None:
-    items = captions(40)
-    fill(tmp_path, items, lengths, inline, quiet)
-    damaged = shards(tmp_path)[1]
-    whole, lost = damaged.read_bytes(), len(find(tmp_path, [i.key for i in items]))
-    damage(damaged)
-    told: list[int] = []
-    places = fill(tmp_path, items, lengths, inline, lambda done, _total: told.append(done))
-    assert 8 <= lost - told[0] <= 16
-    assert damaged.read_bytes() == whole
-    assert [places[item.key].read().item() for item in items] == list(range(40))
-
-
-def test_a_shard_that_shrinks_while_in_use_is_an_error_not_a_wrong_number(tmp_path: Path) -> None:
-    items = captions(3)
-    cache = Cache(KEYS, fill(tmp_path, items, lengths, inline, quiet))
-    truncate(shards(tmp_path)[0])
-    with pytest.raises(CacheCorrupt, match="Run again"):
-        [cache.text(str(number)) for number in range(3)]
-    Path.unlink(shards(tmp_path)[0])
-    with pytest.raises(CacheCorrupt, match="No such file"):
-        cache.text("0")
-
-
-def test_a_plan_is_sorted_by_key_and_chunked_and_leaves_out_what_is_there() -> None:
-    items = captions(40)
-    chunks = plan(reversed(items), [items[0].key])
-    assert [len(chunk) for chunk in chunks] == [16, 16, 7]
-    assert [i.key for chunk in chunks for i in chunk] == sorted(item.key for item in items[1:])
-    assert plan(items, [item.key for item in items]) == []
-
-
-def test_a_fill_killed_between_shards_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    items = captions(48)
-
-    def killed_in_the_third(chunk: Sequence[Item]) -> bytes:
-        if len(shards(tmp_path)) == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return lengths(chunk)
-
-    assert not finished(fork(lambda: fill(tmp_path, items, killed_in_the_third, inline, quiet)))
-    told: list[int] = []
-    fill(tmp_path, items, lengths, inline, lambda done, _total: told.append(done))
-    assert told == [32, 48]
-
-
-def test_a_fill_killed_at_any_line_leaves_only_whole_shards(tmp_path: Path) -> None:
-    items = captions(20)
-    for _ in kill_points(lambda _: fill(tmp_path, items, lengths, inline, quiet), "diptych_training/", stride=61):
-        assert all(file_digest(path) == path.stem for path in shards(tmp_path))
-    assert len(fill(tmp_path, items, refuse, inline, quiet)) == 20
-    assert {path.suffix for path in tmp_path.iterdir() if path.name != ".lock"} == {".safetensors"}
-
-
-def test_what_a_killed_fill_left_unfinished_is_cleared(tmp_path: Path) -> None:
-    (tmp_path / ".tmp-dead").write_bytes(b"half")
-    fill(tmp_path, captions(1), lengths, inline, quiet)
-    assert not (tmp_path / ".tmp-dead").exists()
-
-
-def test_two_runs_fill_one_folder_at_the_same_time(tmp_path: Path) -> None:
-    mine, theirs = captions(60)[:40], captions(60)[20:]
-    fill(tmp_path, mine[:16], lengths, inline, quiet)
-    flip_last(shards(tmp_path)[0])  # both find it, both remove it, both make it again
-    children = [fork(lambda part=part: fill(tmp_path, part, lengths, inline, quiet)) for part in (mine, theirs, mine)]  # type: ignore[misc] # late binding
-    assert all(finished(child) for child in children)
-    assert all(file_digest(path) == path.stem for path in shards(tmp_path))
-    places = fill(tmp_path, captions(60), refuse, inline, quiet)
-    assert [places[item.key].read().item() for item in captions(60)] == list(range(60))
-
-
-def test_results_may_come_in_any_order(tmp_path: Path) -> None:
-    def backwards(encode: Encode, chunks: Sequence[Sequence[Item]]) -> Iterable[bytes]:
-        return [encode(chunk) for chunk in reversed(chunks)]
-
-    places = fill(tmp_path, captions(40), lengths, backwards, quiet)
-    assert [places[item.key].read().item() for item in captions(40)] == list(range(40))
-
-
-def test_a_full_cache_is_used_where_nothing_can_be_written(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StoreUnwritable, match=r"file/cache: Not a directory"):
-        fill(tmp_path / "file" / "cache", captions(1), lengths, inline, quiet)
-
-
-def test_strangers_in_the_folder_are_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"mine")
-    fill(tmp_path, captions(1), lengths, inline, quiet)
-    assert (tmp_path / "model.safetensors").read_bytes() == b"mine"
-
-
 def test_a_picture_that_changed_or_a_base_that_was_replaced_stops_the_fill(
     base: Path, live: Components, manifest: Manifest, tmp_path: Path
 ) -> None:
@@ -320,21 +182,3 @@ def test_numbers_that_are_not_finite_are_refused(base: Path, manifest: Manifest,
         prepare_cache(
             broken, replace(manifest, train=manifest.train[:1], held_out=()), SETTINGS, tmp_path / "c", text=False
         )
-
-
-def test_shards_travel_to_an_object_store_and_back(tmp_path: Path) -> None:
-    store = RunStore(Bucket(), "/bucket/local/noto").beside("cache")
-    items = captions(40)
-    fill(tmp_path / "here", items, lengths, inline, quiet)
-    push(store, tmp_path / "here")
-    names = store.list()
-    assert len(names) == 3
-    data = bytearray(store.read_bytes(names[0]) or b"")
-    data[-1] ^= 1  # a wrong number, in a file that reads well
-    store.write_bytes(names[0], bytes(data))
-    pull(store, tmp_path / "there")
-    assert {path.name for path in shards(tmp_path / "there")} == set(names[1:])
-    places = fill(tmp_path / "there", items, lengths, inline, quiet)
-    assert [places[item.key].read().item() for item in items] == list(range(40))
-    push(store, tmp_path / "there")
-    assert hashlib.sha256(store.read_bytes(names[0]) or b"").hexdigest() == Path(names[0]).stem

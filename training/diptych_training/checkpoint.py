@@ -1,89 +1,23 @@
-"""Checkpoints of a run: saved whole or not at all, checked when read, the newest good one always found."""
+"""Checkpoints of a run: written beside the training, and the newest good one always found."""
 
-import shutil
-import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from diptych_api.errors import CheckpointCorrupt
 from diptych_api.report import CheckpointRef
-from diptych_api.runstore import CHECKPOINTS, COMPLETE_FILE, checkpoint_name, checkpoint_step
-from diptych_training.checkpoint_files import CheckpointState, read_marker, read_state, verify, write_state
+from diptych_training.checkpoint_files import CheckpointState
+from diptych_training.checkpoint_store import clear, load, newest, prune, save, steps
 from diptych_training.run_store import RunStore
-from diptych_training.run_store_errors import writing
-from diptych_training.run_store_local import make_folder, publish_folder, temporary_beside
 
 __all__ = ["CheckpointState", "CheckpointWriter", "load", "newest", "prune", "save", "steps"]
-
-
-def steps(store: RunStore) -> list[int]:
-    """Return the steps that have a folder, good or not, in rising order."""
-    found = (checkpoint_step(name) for name in store.list(CHECKPOINTS))
-    return sorted(step for step in found if step is not None)
-
-
-def save(store: RunStore, step: int, state: CheckpointState) -> CheckpointRef:
-    """Save a state under its step; one of the same step is replaced.
-
-    Raises:
-        StoreUnwritable: when the store refuses; older checkpoints are untouched.
-
-    """
-    path = _path(step)
-    with writing(store.uri(path), is_remote=not store.is_local):
-        if target := store.local(path):
-            _save_local(target, step, state)
-        else:
-            _save_remote(store, step, state)
-    return CheckpointRef(step=step, uri=store.uri(path), time=datetime.now(UTC))
-
-
-def load(store: RunStore, step: int) -> CheckpointState:
-    """Return the state of a step, bit for bit. Raises CheckpointCorrupt where any file is missing or damaged."""
-    with _folder(store, step) as folder:
-        return read_state(folder, step)
-
-
-def newest(store: RunStore, on_skip: Callable[[str], None]) -> tuple[int, CheckpointState] | None:
-    """Return step and state of the newest checkpoint whose files are whole, None where there is none.
-
-    ``on_skip`` is told of every newer one that is damaged.
-    """
-    for step in reversed(steps(store)):
-        try:
-            return step, load(store, step)
-        except CheckpointCorrupt as error:
-            on_skip(error.message)
-    return None
-
-
-def prune(store: RunStore, keep: int, also: Collection[int] = ()) -> None:
-    """Remove all but the ``keep`` newest checkpoints and the steps in ``also``.
-
-    The newest whole one always stays, and so does what is newer than it.
-    """
-    found = steps(store)
-    last = next((step for step in reversed(found) if _is_whole(store, step)), None)
-    if last is None:
-        return
-    older = [step for step in found if step <= last]
-    marked = [step for step in older if store.exists(_path(step, COMPLETE_FILE))]
-    kept = {last, *also, *marked[-max(1, keep) :]}
-    for step in older:
-        if step not in kept:
-            store.remove(_path(step, COMPLETE_FILE))  # first, so that a half removed one never looks whole
-            store.remove(_path(step))
 
 
 class CheckpointWriter:
     """Saves checkpoints on one thread beside the training, one at a time, and prunes after each.
 
-    A save that fails raises at the next submit or flush, or at the end of the ``with`` block.
+    A save that fails raises at the next submit or flush, or at the end of the ``with`` block. A run has one writer at a
+    time; what an earlier one left unfinished is removed.
     """
 
     def __init__(self, store: RunStore, keep: int) -> None:
@@ -92,6 +26,7 @@ class CheckpointWriter:
         self.last: CheckpointRef | None = None
         self._pending: Future[CheckpointRef] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        clear(store)
 
     def submit(
         self, step: int, state: CheckpointState | Callable[[], CheckpointState], *, also: Collection[int] = ()
@@ -130,61 +65,3 @@ class CheckpointWriter:
             error.add_note(f"The checkpoint before it was not saved: {failure}")
         finally:
             self._pool.shutdown()
-
-
-def _path(step: int, *parts: str) -> str:
-    return "/".join([CHECKPOINTS, checkpoint_name(step), *parts])
-
-
-def _save_local(target: Path, step: int, state: CheckpointState) -> None:
-    make_folder(target.parent)
-    temporary = temporary_beside(target)
-    try:
-        write_state(temporary, step, state)
-        if not _is_same(target, temporary, step):
-            publish_folder(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _is_same(old: Path, new: Path, step: int) -> bool:
-    """Return whether a whole checkpoint with the same content is there already, as after a resume."""
-    try:
-        return verify(old, step) == read_marker(new, step)
-    except CheckpointCorrupt:
-        return False
-
-
-def _save_remote(store: RunStore, step: int, state: CheckpointState) -> None:
-    with tempfile.TemporaryDirectory(prefix="diptych-") as scratch:
-        folder = Path(scratch, "checkpoint")
-        write_state(folder, step, state)
-        marker = (folder / COMPLETE_FILE).read_bytes()
-        (folder / COMPLETE_FILE).unlink()
-        store.remove(_path(step, COMPLETE_FILE))
-        store.put_folder(folder, _path(step))
-        store.write_bytes(_path(step, COMPLETE_FILE), marker)
-
-
-@contextmanager
-def _folder(store: RunStore, step: int) -> Iterator[Path]:
-    """Give the folder of a checkpoint on this machine for the time of the body."""
-    if not store.exists(_path(step, COMPLETE_FILE)):
-        raise CheckpointCorrupt(f"{store.uri(_path(step))} is not complete: it has no {COMPLETE_FILE}.")
-    folder = store.get_folder(_path(step))
-    try:
-        yield folder
-    finally:
-        if not store.is_local:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_whole(store: RunStore, step: int) -> bool:
-    """Return whether a checkpoint is good; in an object store the marker, put last, is taken for it."""
-    if local := store.local(_path(step)):
-        try:
-            verify(local, step)
-        except CheckpointCorrupt:
-            return False
-        return True
-    return store.exists(_path(step, COMPLETE_FILE))

@@ -20,8 +20,7 @@ def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the only lock on a folder while the body runs.
 
     The file stays, for a lock on a removed file locks nothing. While the lock is held, and after a kill, it holds the
-    process id.
-    On file systems without locks (some network mounts) the body runs unlocked.
+    process id. On file systems without locks (some network mounts) the body runs unlocked.
 
     Raises:
         RetryLater: when another process has it and ``wait`` is not set; the message names that process.

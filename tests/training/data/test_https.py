@@ -93,7 +93,7 @@ def server(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve
     thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
 
-    async def client(**options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 (handed on as they come)
+    async def client(**options: Any) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=certificate), force_close=True)
         return aiohttp.ClientSession(connector=connector, **options)
 

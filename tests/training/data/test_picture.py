@@ -34,7 +34,7 @@ def quarters() -> Pixels:
     return pixels
 
 
-def saved(path: Path, pixels: Pixels | PIL.Image.Image, **options: Any) -> Path:  # noqa: ANN401 (Pillow's own)
+def saved(path: Path, pixels: Pixels | PIL.Image.Image, **options: Any) -> Path:
     picture = pixels if isinstance(pixels, PIL.Image.Image) else PIL.Image.fromarray(pixels)
     picture.save(path, **options)
     return path

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from diptych_api.dataset import Split
-from diptych_api.errors import DatasetInvalid, SpecInvalid
+from diptych_api.errors import DatasetInvalid
 from diptych_training.data.sample import Sample
 from diptych_training.data.split import split
 
@@ -29,7 +30,7 @@ def keys_of(some: list[Sample]) -> list[str]:
     ),
     shuffle=st.randoms(use_true_random=False),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_sides_are_disjoint_whole_and_the_same_in_any_order(keys: list[str], how: Split, shuffle: object) -> None:
     given_samples = samples(keys)
     train, held = split(given_samples, how)
@@ -75,7 +76,6 @@ def test_without_a_way_nothing_is_held_out() -> None:
         ((0, 2), None, ("ab", "")),
         (None, (1, 3), ("ade", "bc")),
         ((0, 4), (4, 90), ("abcd", "e")),
-        ((0, 5), (5, 5), ("abcde", "")),
     ],
 )
 def test_ranges_count_along_the_sorted_keys(
@@ -85,16 +85,14 @@ def test_ranges_count_along_the_sorted_keys(
     assert tuple("".join(keys_of(side)) for side in got) == sides
 
 
-@pytest.mark.parametrize(
-    ("train", "validation", "error", "words"),
-    [
-        ((0, 3), (2, 5), SpecInvalid, r"trainRange \[0, 3\] and validationRange \[2, 5\] overlap"),
-        ((3, 1), None, SpecInvalid, r"trainRange: \[3, 1\] is no range"),
-        ((0, 5), (7, 9), DatasetInvalid, r"validationRange: \[7, 9\] holds none of the 5 usable pictures"),
-    ],
-)
-def test_ranges_that_cannot_be_meant_are_refused(
-    train: tuple[int, int] | None, validation: tuple[int, int] | None, error: type[Exception], words: str
+def test_a_range_without_pictures_is_refused() -> None:
+    with pytest.raises(DatasetInvalid, match=r"validationRange: \[7, 9\] holds none of the 5 usable pictures"):
+        split(samples(list("abcde")), Split(train_range=(0, 5), validation_range=(7, 9)))
+
+
+@pytest.mark.parametrize(("train", "validation"), [((0, 3), (2, 5)), ((3, 1), None), (None, (2, 2)), (None, (-2, 3))])
+def test_ranges_that_cannot_be_meant_are_no_split(
+    train: tuple[int, int] | None, validation: tuple[int, int] | None
 ) -> None:
-    with pytest.raises(error, match=words):
-        split(samples(list("abcde")), Split(train_range=train, validation_range=validation))
+    with pytest.raises(ValidationError, match=r"trainRange|train_range|validationRange|validation_range|a range is"):
+        Split(train_range=train, validation_range=validation)
