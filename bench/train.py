@@ -97,7 +97,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, ray_started(None, shortened().resources):
         for pair in range(PAIRS):
             command = [sys.executable, __file__, "--bare", scratch]
-            alone = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
+            alone = json.loads(printed.splitlines()[-1])
             pairs.append({"bare_steps_per_s": alone, "ray_steps_per_s": under_ray(Path(scratch), pair)})
     ratios = [pair["bare_steps_per_s"] / pair["ray_steps_per_s"] for pair in pairs]
     table = Table("pair", "bare, steps/s", "Ray worker, steps/s", "time per step, Ray / bare")

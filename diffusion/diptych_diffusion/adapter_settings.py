@@ -72,7 +72,9 @@ def assemble(
         fields = ", ".join(sorted({str(error["loc"][0]) for error in cause.errors()}))
         raise AdapterInvalid(f"The settings of {file} are no LoRA's: {fields}.") from cause
     if config.rank_pattern or config.alpha_pattern:
-        raise UnsupportedHere(f"{file} sets ranks or alphas by pattern.", hint="Convert it to a kohya file first.")
+        raise UnsupportedHere(
+            f"{file} sets ranks or alphas by pattern.", hint="Export it with one rank and one alpha for all layers."
+        )
     if config.init_lora_weights not in HARMLESS_STARTS:
         raise UnsupportedHere(
             f"{file} started from {config.init_lora_weights}, which changes the base too.",

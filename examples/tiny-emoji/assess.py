@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as Pillow
 
 from diptych_api.dataset import Image
 from diptych_api.evaluation_report import EvaluationReport
@@ -28,6 +27,7 @@ from diptych_api.runstore import EVALUATION, EVALUATION_FILE
 from diptych_diffusion.components import Components
 from diptych_diffusion.pipeline import load
 from diptych_diffusion.sampler import SampleRequest, sample
+from diptych_training.data.picture import read_picture
 from diptych_training.distances import Picture, Pictures, nearest, psnr, thumbnails
 from diptych_training.grids import montage
 from diptych_training.measure import captioned_pictures, through_vae
@@ -91,7 +91,7 @@ def assess_run(base: Components, run: Path, rivals: Mapping[str, Picture]) -> Fi
         raise SystemExit(f"{folder} has no pictures whose captions the --nearer folder knows.")
 
     def side(name: str) -> Pictures:
-        return np.stack([np.asarray(Pillow.open(folder / getattr(pair, name)).convert("RGB")) for pair in pairs])
+        return np.stack([read_picture(folder / getattr(pair, name), IMAGE) for pair in pairs])
 
     evidence = Evidence(
         prompts=tuple(pair.prompt for pair in pairs),

@@ -17,14 +17,13 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 LENGTH, VOCABULARY, WIDTH = 16, 2048, 160
 START, END = "<|startoftext|>", "<|endoftext|>"
-OTHER_WORDS = "a an the of with and on in photo picture emoji white background small big".split()
+OTHER_WORDS = ["a", "an", "the", "of", "with", "and", "on", "in", "photo", "picture", "emoji", "white", "small"]
 
 
 def learn_tokenizer(texts: list[str]) -> CLIPTokenizer:
     """Return a CLIP tokenizer whose merges were learned from the texts."""
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>", continuing_subword_prefix=""))
     learner.normalizer = normalizers.Lowercase()
-    learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     learner.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
@@ -102,8 +101,8 @@ def main() -> None:
         "image_encoder": [None, None],
     }
     (args.out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
-    words = tokenizer("red apple")["input_ids"]
-    print(f"vocabulary {len(tokenizer)}; 'red apple' is {words}; text encoder {sum(p.numel() for p in text_encoder.parameters()):,} parameters")
+    size = sum(p.numel() for p in text_encoder.parameters())
+    print(f"vocabulary {len(tokenizer)}; text encoder {size:,} parameters; 'red apple': {tokenizer('red apple')}")
 
 
 if __name__ == "__main__":

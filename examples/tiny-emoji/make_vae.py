@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
+HALF = 0.5
 BATCH, PEAK_LR, KL_WEIGHT, WARM_UP, EMA_DECAY = 8, 1.5e-3, 3e-5, 100, 0.998
 
 
@@ -45,10 +46,9 @@ def augment(x_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     out = []
     for x in x_BCHW:
         flip, dy, dx = torch.rand(3, generator=rng).tolist()
-        x = x.flip(-1) if flip < 0.5 else x
-        x = torch.nn.functional.pad(x, (4, 4, 4, 4), value=1.0)
+        padded = torch.nn.functional.pad(x.flip(-1) if flip < HALF else x, (4, 4, 4, 4), value=1.0)
         top, left = int(dy * 9), int(dx * 9)
-        out.append(x[:, top : top + 64, left : left + 64])
+        out.append(padded[:, top : top + 64, left : left + 64])
     return torch.stack(out)
 
 
@@ -114,7 +114,8 @@ def main() -> None:
         torch._foreach_lerp_(list(average.parameters()), fresh, 1 - decay)
         spent = (time.monotonic() - started) / (60 * args.minutes)
         if step % 200 == 0:
-            print(f"step {step}  {100 * spent:.0f} %  mse {mse.item():.4f}  held-out {psnr(average, held):.2f} dB", flush=True)
+            seen = psnr(average, held)
+            print(f"step {step}  {100 * spent:.0f} %  mse {mse.item():.4f}  held-out {seen:.2f} dB", flush=True)
         if step % 1000 == 0:
             average.save_pretrained(args.out.with_name(args.out.name + "-unfinished"))
     vae = average.eval()

@@ -1,6 +1,6 @@
 """Put a trained base into the package: the run's pipeline folder, its weights as fp16 to keep the package small.
 
-    python pack.py RUN/artifact/pipeline ../../diffusion/diptych_diffusion/bases/tiny_emoji
+python pack.py RUN/artifact/pipeline ../../diffusion/diptych_diffusion/bases/tiny_emoji
 """
 
 import argparse

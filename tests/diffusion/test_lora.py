@@ -205,7 +205,7 @@ def test_switched_off_the_base_is_seen_and_training_goes_on_after(unet: UNet2DCo
     plain = output(unet)
     inject(unet, PLAIN, seed=1)
     randomise(unet)
-    trainable(unet)[0][1].requires_grad_(requires_grad=False)
+    trainable(unet)[0][1].requires_grad = False
     adapted, names = output(unet), [name for name, _ in trainable(unet)]
     with set_enabled(unet, enabled=False):
         assert torch.equal(output(unet), plain)

@@ -1,7 +1,13 @@
+from pathlib import Path
+
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
+from diptych_api.training import LoRA
+from diptych_diffusion.lora import inject, trainable
 from diptych_diffusion.lora_dropout import KeyedDropout, set_dropout_keys
+from support.tiny_models import make_pipeline
 
 
 def dropped(layer: str, keys: list[int], share: float = 0.25) -> torch.Tensor:
@@ -45,3 +51,29 @@ def test_samples_without_keys_are_a_mistake() -> None:
     set_dropout_keys(dropout, torch.tensor([1]))
     with pytest.raises(RuntimeError, match="set_dropout_keys"):
         dropout(torch.ones(2, 8))
+
+
+def test_one_worker_and_two_drop_the_same_values_of_a_unet_recomputed_or_not(tmp_path: Path) -> None:
+    unet: UNet2DConditionModel = UNet2DConditionModel.from_pretrained(make_pipeline(tmp_path) / "unet")
+    inject(unet, LoRA(rank=4, alpha=8, dropout=0.3), seed=1)
+    with torch.no_grad():
+        for _, parameter in trainable(unet):
+            parameter.add_(0.05)
+    sample, states, keys = torch.randn(4, 4, 8, 8), torch.randn(4, 5, 32), torch.tensor([5, 6, 7, 8])
+
+    def run(rows: slice, shift: int = 0) -> torch.Tensor:
+        set_dropout_keys(unet, keys[rows] + shift)
+        result: torch.Tensor = unet.train()(sample[rows], 400, states[rows], return_dict=False)[0]
+        return result
+
+    def gradient() -> torch.Tensor:
+        unet.zero_grad()
+        run(slice(4)).square().mean().backward()
+        return torch.cat([parameter.grad.flatten() for _, parameter in trainable(unet) if parameter.grad is not None])
+
+    whole = run(slice(4))
+    torch.testing.assert_close(torch.cat([run(slice(2)), run(slice(2, 4))]), whole, rtol=1e-4, atol=1e-5)
+    assert (run(slice(4), shift=1) - whole).abs().max() > 1e-3
+    plain = gradient()
+    unet.enable_gradient_checkpointing()
+    torch.testing.assert_close(gradient(), plain, rtol=1e-4, atol=1e-6)

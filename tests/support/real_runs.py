@@ -40,18 +40,14 @@ class RealRun:
 
     def finish(self) -> tuple[int, Report | None]:
         """Read to the end; return exit code and last report."""
-        last = None
-        for last in self.reports():
-            pass
-        return self.process.wait(), last
+        reports = list(self.reports())
+        return self.process.wait(), reports[-1] if reports else None
 
     def pids(self, name: str) -> list[int]:
         """Return the processes of this run's session whose command line holds ``name``."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and _session(entry) == self.process.pid and name in _command_line(entry):
-                found.append(int(entry.name))
-        return sorted(found)
+        processes = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        own = [entry for entry in processes if _session(entry) == self.process.pid]
+        return sorted(int(entry.name) for entry in own if name in _command_line(entry))
 
     def kill_all(self) -> None:
         """Kill every process of the session with SIGKILL."""
@@ -125,5 +121,3 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
-
-

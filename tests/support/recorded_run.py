@@ -15,7 +15,7 @@ ARTIFACT = ArtifactRef(
 )
 
 
-def report(phase: str, after_s: float = 0, **fields: Any) -> Report:  # noqa: ANN401 - fields of Report
+def report(phase: str, after_s: float = 0, **fields: Any) -> Report:
     """Return a report that was said some seconds after the start."""
     return Report.model_validate({"phase": phase, "time": START + timedelta(seconds=after_s), **fields})
 

@@ -1,13 +1,13 @@
-import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from diptych_api.dataset import Image
 from diptych_training.distances import (
+    Picture,
     Pictures,
     nearest,
     psnr,
@@ -16,6 +16,7 @@ from diptych_training.distances import (
     thumbnail_distance,
     thumbnails,
 )
+from diptych_training.measure import captioned_pictures
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -24,9 +25,8 @@ def grey(value: int, size: int = 64) -> Pictures:
     return np.full((1, size, size, 3), value, np.uint8)
 
 
-def read(folder: Path) -> dict[str, Pictures]:
-    rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
-    return {row["text"]: np.asarray(Image.open(folder / row["file_name"]).convert("RGB")) for row in rows}
+def read(folder: Path) -> dict[str, Picture]:
+    return captioned_pictures(folder, Image(size=64))
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,8 @@ def adapted(folder: Path) -> Components:
 
 
 def picture(path: Path) -> Any:
-    return np.asarray(Pillow.open(path))
+    with Pillow.open(path) as file:
+        return np.asarray(file)
 
 
 def test_base_and_tuned_are_drawn_from_the_same_prompts_and_seeds(
@@ -196,8 +197,7 @@ def test_many_prompts_show_some_in_compare_and_all_in_another_grid(
     )
     evaluate(Models(load(base_folder), None), replace(exam, settings=settings), store)
     folder = store.get_folder("evaluation")
-    compare, everything = Pillow.open(folder / "compare.png"), Pillow.open(folder / "grid-all.png")
-    assert everything.height > compare.height
+    assert picture(folder / "grid-all.png").size > picture(folder / "compare.png").size
 
 
 def test_what_cannot_be_measured_yet_is_refused_before_training() -> None:
@@ -251,4 +251,4 @@ def test_the_assessment_of_the_base_runs_on_a_base_its_pictures_and_a_run(
     assert 0 <= figures["nearest_is_right"] <= 1
     assert figures["pairs"] == 3
     assert (figures["NearerByStyle.base"], figures["NearerByThumbnail.tuned"]) == (0, 0), "rivals equal the real ones"
-    assert Pillow.open(out / "montage.png").width > 500
+    assert picture(out / "montage.png").shape[1] > 500

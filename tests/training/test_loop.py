@@ -57,8 +57,8 @@ def train(share: Share, listener: Listener, *, go_on: bool = False) -> Loop:
 
 def same_weights(a: Loop, b: Loop) -> bool:
     """Return whether weights and averages are bitwise equal."""
-    pairs = [(a.trainee.parameters, b.trainee.parameters), (a.average.shadow, b.average.shadow)]
-    return all(torch.equal(x[name], y[name]) for x, y in pairs for name in x)
+    weights = all(torch.equal(p, b.trainee.parameters[name]) for name, p in a.trainee.parameters.items())
+    return weights and all(torch.equal(t, b.average.shadow[name]) for name, t in a.average.shadow.items())
 
 
 def test_loss_falls_and_only_the_adapter_changes(tmp_path: Path) -> None:
@@ -93,9 +93,8 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path: Path, micr
 
 
 def test_nan_loss_names_step_samples_and_last_good_checkpoint(tmp_path: Path) -> None:
-    """A diverging learning rate ends the run before the broken state is saved."""
-    share = tiny_share(tmp_path, training={"steps": 400, "learningRate": 1.0, "precision": "fp16"})
-    share.spec.training.__dict__["precision"] = "fp32"
+    """A weight that is not a number ends the run before the broken state is saved."""
+    share = tiny_share(tmp_path)
     loop = build_loop(share, CPU, Listener())
     next(iter(loop.trainee.parameters.values())).data.fill_(float("nan"))
     loop.held_out = []

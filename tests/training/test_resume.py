@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -33,7 +32,7 @@ SPEC: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a base, pictures and one complete run."""
     folder = tmp_path_factory.mktemp("undisturbed")
     make_pipeline(folder / "base")
@@ -44,7 +43,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert code == 0, (folder / "stderr.txt").read_text()
     assert report is not None
     assert report.phase == "Succeeded"
-    yield folder
+    return folder
 
 
 def copy_inputs(undisturbed: Path, folder: Path, **changes: Any) -> Path:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from diptych_diffusion.draws import noise, seed64, timestep, uniform
-from diptych_diffusion.schedule import NoiseSchedule
 from torch import Tensor
 
+from diptych_diffusion.draws import Part, noise, seed64, timestep, uniform
+from diptych_diffusion.schedule import LossWeighting, NoiseSchedule
 from diptych_training.cache import Cache
 from diptych_training.order import Visit
+
+HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,14 @@ class BatchMaker:
     seed: int
     flip: bool = False
     caption_dropout: float = 0.0
-    weighting: str = "None"
+    weighting: LossWeighting = "None"
     gamma: float = 5.0
 
     def training(self, visits: Sequence[Visit]) -> Batch:
         """Return the batch of these visits with their own noise, timesteps, flips and caption dropout."""
         draws = [(self.seed, visit.epoch, visit.key) for visit in visits]
         t = [timestep(self.schedule.num_train_timesteps, *d, "timestep") for d in draws]
-        flipped = [self.flip and uniform(*d, "flip") < 0.5 for d in draws]
+        flipped = [self.flip and uniform(*d, "flip") < HALF for d in draws]
         dropped = [uniform(*d, "caption") < self.caption_dropout for d in draws]
         captions = ["" if drop else visit.caption for visit, drop in zip(visits, dropped, strict=True)]
         return self._batch(visits, draws, t, flipped, captions)
@@ -70,7 +72,7 @@ class BatchMaker:
     def _batch(
         self,
         visits: Sequence[Visit],
-        draws: Sequence[tuple[object, ...]],
+        draws: Sequence[tuple[Part, ...]],
         t: Sequence[int],
         flipped: Sequence[bool],
         captions: Sequence[str],

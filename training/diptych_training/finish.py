@@ -1,11 +1,16 @@
-"""What follows training, in one Ray task: the artifact and its check, base and tuned compared, the curve of the loss."""
+"""What follows training, in one Ray task: artifact and check, base and tuned compared, the curve of the loss."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import torch
+from diffusers import UNet2DConditionModel
+from ray.actor import ActorHandle
+from transformers import CLIPTextModel
+
 from diptych_api.artifact import ArtifactRecord, BaseRecord
 from diptych_api.errors import Interrupted
 from diptych_api.report import ArtifactRef, MetricValue
@@ -14,15 +19,13 @@ from diptych_api.sources import Base
 from diptych_diffusion import lora
 from diptych_diffusion.adapter_weights import AdapterWeights
 from diptych_diffusion.components import Components
-from ray.actor import ActorHandle
-
 from diptych_training.artifact import base_record, lora_formats, write_lora_artifact, write_pipeline_artifact
 from diptych_training.checkpoint import CheckpointState
 from diptych_training.curves import loss_csv, loss_png
 from diptych_training.data.manifest import read
 from diptych_training.evaluate import Exam, Models, evaluate, metric_values
 from diptych_training.loop import Loop
-from diptych_training.mailbox import PhaseProgress, Sender
+from diptych_training.mailbox import Mailbox, PhaseProgress, Sender
 from diptych_training.measure import captioned_pictures
 from diptych_training.metrics import Measurement, paired
 from diptych_training.progress import METRICS_FILE, Row, mean
@@ -40,7 +43,7 @@ class Finished:
     metrics: tuple[MetricValue, ...]
 
 
-def finish(share: Share, name: str, base: Base, mailbox: ActorHandle) -> Finished:
+def finish(share: Share, name: str, base: Base, mailbox: ActorHandle[Mailbox]) -> Finished:
     """Make the artifact of the final checkpoint and evaluate it. ``base`` is the base as the job names it."""
     sender = Sender(mailbox)
     sender(PhaseProgress("Exporting", 0, 0))
@@ -54,7 +57,10 @@ def finish(share: Share, name: str, base: Base, mailbox: ActorHandle) -> Finishe
     draft = draft.model_copy(update={"validation_loss": _mean(after), "first_validation_loss": _mean(before)})
     artifact = _write(share, original, loop, draft)
     known = (paired("ValidationLoss", before or None, after),) if after else ()
-    metrics = _evaluate(share, original, loop, artifact, known, sender)
+    results = [measurement.result for measurement in known]
+    metrics = tuple(MetricValue(name=r.name, base=r.base, tuned=r.tuned, n=r.n) for r in results)
+    if share.spec.evaluation.enabled:
+        metrics = _evaluate(share, tuned_components(original, loop), artifact, known, sender)
     rows = [Row(**json.loads(line)) for line in share.store.read_lines(METRICS_FILE)]
     points = list({(row.step, row.val_loss is None): row for row in rows}.values())
     share.store.write_bytes(f"{EVALUATION}/loss.png", loss_png(points, title=name))
@@ -71,9 +77,9 @@ def take_average(loop: Loop, state: CheckpointState) -> None:
 
 def tuned_components(original: Components, loop: Loop) -> Components:
     """Return the base's parts with what was trained in their place, ready to draw."""
-    text_encoder = loop.trainee.text_encoder or original.text_encoder
+    text_encoder = cast("CLIPTextModel", loop.trainee.text_encoder or original.text_encoder)
     loop.trainee.train(on=False)
-    return replace(original, unet=loop.trainee.unet, text_encoder=text_encoder)
+    return replace(original, unet=cast("UNet2DConditionModel", loop.trainee.unet), text_encoder=text_encoder)
 
 
 def _device(share: Share) -> torch.device:
@@ -94,7 +100,7 @@ def _draft(share: Share, name: str, base: BaseRecord, loop: Loop, state: Checkpo
     """Return everything that artifact.json says but losses, forms and files."""
     spec = share.spec
     trained = sum(p.numel() for p in loop.trainee.parameters.values())
-    adapter = (
+    adapter: dict[str, Any] = (
         {
             "rank": spec.lora.rank,
             "alpha": spec.lora.alpha,
@@ -129,14 +135,10 @@ def _write(share: Share, original: Components, loop: Loop, draft: ArtifactRecord
 
 
 def _evaluate(
-    share: Share, original: Components, loop: Loop, artifact: ArtifactRef, known: tuple[Measurement, ...], sender: Sender
+    share: Share, tuned: Components, artifact: ArtifactRef, known: tuple[Measurement, ...], sender: Sender
 ) -> tuple[MetricValue, ...]:
-    """Draw and measure base and tuned, unless the job wants no evaluation."""
+    """Draw and measure base and tuned."""
     spec = share.spec
-    if not spec.evaluation.enabled:
-        return tuple(
-            MetricValue(name=m.result.name, base=m.result.base, tuned=m.result.tuned, n=m.result.n) for m in known
-        )
 
     def on_progress(done: int, total: int) -> None:
         if sender(PhaseProgress("Evaluating", done, total)):
@@ -151,6 +153,5 @@ def _evaluate(
         measured=known,
         artifact=artifact.digest,
     )
-    tuned = tuned_components(original, loop)
     models = Models(tuned=tuned, base=tuned if spec.method == "LoRA" else None)
     return tuple(metric_values(evaluate(models, exam, share.store, on_progress)))

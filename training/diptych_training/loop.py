@@ -6,15 +6,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import torch
+
 from diptych_api.errors import RunFailed
 from diptych_api.training import Training
-
 from diptych_training.batch import Batch, BatchMaker
 from diptych_training.optim import Average, learning_rate
 from diptych_training.order import Order, Visit, shard
 from diptych_training.progress import Meter, Progress, Row, Tell, mean
 from diptych_training.saving import Keeper
-from diptych_training.step import training_step
+from diptych_training.step import Update, training_step
 from diptych_training.trainee import Trainee
 from diptych_training.validation import Standing, validation_losses
 
@@ -47,6 +47,7 @@ class Loop:
         self.told, self.asked = 0.0, False
         fp16 = self.trainee.compute_dtype == torch.float16
         self.scaler = torch.amp.GradScaler(self.trainee.device.type, enabled=fp16)
+        self.update = Update(self.optimizer, self.scaler, self.training.batch_size, self.training.max_grad_norm)
         self.meter = Meter(self.order, self.training.batch_size, self.step)
         if self.step:
             self.meter.checkpoint_step = self.step
@@ -98,15 +99,7 @@ class Loop:
         rate = learning_rate(self.training, self.total_steps, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("ratio", 1.0)
-        result = training_step(
-            self.trainee,
-            self.optimizer,
-            batches,
-            self.scaler,
-            global_size=self.training.batch_size,
-            max_grad_norm=self.training.max_grad_norm,
-            stop=stop,
-        )
+        result = training_step(self.trainee, self.update, batches, stop=stop)
         self.average.update()
         self.step += 1
         self.meter.add(self.step, result, rate)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import ray
-from diptych_api.errors import DiptychError
 from ray.actor import ActorHandle
 
+from diptych_api.errors import DiptychError
 from diptych_training.progress import Progress
 
 
@@ -42,16 +42,23 @@ class Mailbox:
         return letters
 
 
-def open_mailbox() -> ActorHandle:
+def open_mailbox() -> ActorHandle[Mailbox]:
     """Start a mailbox; it costs no CPU slot and ends with its handle."""
-    return ray.remote(num_cpus=0)(Mailbox).remote()
+    mailbox: ActorHandle[Mailbox] = cast("Any", ray.remote(num_cpus=0)(Mailbox)).remote()
+    return mailbox
+
+
+def take(mailbox: ActorHandle[Mailbox], *, stop: bool) -> Sequence[Letter]:
+    """Return the letters that came since the last call, and tell whether the run should stop."""
+    letters: Sequence[Letter] = ray.get(mailbox.take.remote(stop=stop))
+    return letters
 
 
 @dataclass
 class Sender:
     """A worker's side of the mailbox. Sending never waits for the driver."""
 
-    mailbox: ActorHandle
+    mailbox: ActorHandle[Mailbox]
     sent: list[Any] = field(default_factory=list)
     stop: bool = False
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from diptych_api.errors import UnsupportedHere
-from diptych_api.training import EMA, Training
 from torch import Tensor
 from torch.nn import Parameter
+
+from diptych_api.errors import UnsupportedHere
+from diptych_api.training import EMA, Training
 
 
 def learning_rate(training: Training, total_steps: int, step: int) -> float:
@@ -84,7 +85,7 @@ class Average:
         """Take in the weights after one optimiser step."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         shadow, fresh = list(self.shadow.values()), [p.detach() for p in self.parameters.values()]
-        torch._foreach_lerp_(shadow, fresh, 1 - decay)  # noqa: SLF001 -- the one call torch has for many lerps
+        torch._foreach_lerp_(shadow, fresh, 1 - decay)
         self.updates += 1
 
     @contextmanager

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from diptych_diffusion.draws import permutation
-
-from diptych_training.data.captions import caption_index
+from diptych_training.data.captions import caption_index, expand
 from diptych_training.data.manifest import Entry
 
 
@@ -24,23 +23,18 @@ class Visit:
         return f"{self.entry.key}\n{self.caption}"
 
 
-@dataclass(frozen=True)
 class Order:
-    """The endless, seeded sequence of visits; position p belongs to epoch p // len(samples)."""
+    """The endless, seeded sequence of visits; position p belongs to epoch p // len(order)."""
 
-    entries: Sequence[Entry]
-    policy: str
-    seed: int
-
-    def __post_init__(self) -> None:
-        """Expand captions once where the policy makes one sample of each."""
-        pairs = [(e, i) for e in self.entries for i in range(len(e.captions) if self.policy == "All" else 1)]
-        object.__setattr__(self, "_pairs", tuple(pairs))
-        object.__setattr__(self, "_epoch", lru_cache(maxsize=2)(self._shuffle))
+    def __init__(self, entries: Sequence[Entry], policy: str, seed: int) -> None:
+        self.policy = policy
+        self.seed = seed
+        self._entries = expand(entries, policy)
+        self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
     def __len__(self) -> int:
         """Return the number of visits of one epoch."""
-        return len(self._pairs)
+        return len(self._entries)
 
     def _shuffle(self, epoch: int) -> list[int]:
         return permutation(len(self), self.seed, "order", epoch)
@@ -48,9 +42,8 @@ class Order:
     def visit(self, position: int) -> Visit:
         """Return the visit at ``position``, counted from 0 over the whole run."""
         epoch, offset = divmod(position, len(self))
-        entry, index = self._pairs[self._epoch(epoch)[offset]]
-        if self.policy == "PerEpoch":
-            index = caption_index(self.seed, epoch, entry.key, len(entry.captions), self.policy)
+        entry = self._entries[self._epoch(epoch)[offset]]
+        index = caption_index(self.seed, epoch, entry.key, len(entry.captions), self.policy)
         return Visit(entry, entry.captions[index], epoch)
 
     def batch(self, step: int, size: int) -> list[Visit]:

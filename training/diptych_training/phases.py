@@ -6,16 +6,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 import ray
+from ray.exceptions import RayTaskError
+
 from diptych_api.errors import Interrupted, UnsupportedHere, WorkerLost
 from diptych_api.finetunejob import FineTuneJob, FineTuneJobSpec
 from diptych_api.runstore import CACHE, MANIFEST, RUN_FILE, RunRecord
-from ray.exceptions import RayTaskError
-
 from diptych_training.cache import prepare_cache
 from diptych_training.cache_ray import ray_map
 from diptych_training.data.manifest import Manifest, prepare, read, write
 from diptych_training.finish import Finished, finish
-from diptych_training.mailbox import open_mailbox
+from diptych_training.mailbox import open_mailbox, take
 from diptych_training.ray_train import POLL_S, fit
 from diptych_training.reporter import Reporter, now
 from diptych_training.run_store import RunStore
@@ -154,7 +154,7 @@ def finish_artifact(run: Run, share: Share) -> Finished:
     reference = task.remote(share, run.job.metadata.name, run.given.base, mailbox)
     while True:
         ready, _ = ray.wait([reference], timeout=POLL_S)
-        for letter in ray.get(mailbox.take.remote(stop=run.stop.is_set())):
+        for letter in take(mailbox, stop=run.stop.is_set()):
             run.reporter.on_letter(letter)
         if ready:
             break

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from diptych_api.errors import NaNLoss
 
+from diptych_api.errors import NaNLoss
 from diptych_training.order import Order
 from diptych_training.step import StepResult
 from diptych_training.validation import Standing
-
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -84,7 +83,8 @@ class Meter:
 
     def _nan(self, step: int, loss: float) -> tuple[str]:
         keys = [visit.entry.key for visit in self.order.batch(step - 1, self.batch_size)][:8]
-        kept = "no checkpoint was saved" if self.checkpoint_step is None else f"checkpoint {self.checkpoint_step} is good"
+        last = self.checkpoint_step
+        kept = "no checkpoint was saved" if last is None else f"checkpoint {last} is good"
         return (f"The loss became {loss} at step {step}; samples of that step: {', '.join(keys)}; {kept}.",)
 
     def take_rows(self) -> tuple[Row, ...]:

@@ -1,25 +1,28 @@
 """Starts Ray and the worker group, and waits for both."""
 
+import logging
 import os
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any, cast
 
 import ray
-from diptych_api.cluster import Resources
-from diptych_api.errors import DiptychError, UnsupportedHere, WorkerLost
 from ray.actor import ActorHandle
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
-from diptych_training.mailbox import Letter
+from diptych_api.cluster import Resources
+from diptych_api.errors import DiptychError, UnsupportedHere, WorkerLost
+from diptych_training.mailbox import Letter, Mailbox, take
 from diptych_training.share import Share
-from diptych_training.worker import WorkerConfig, train_worker
+from diptych_training.worker import train_worker
 
 POLL_S = 0.3
+QUIET: Any = {"log_to_driver": False, "logging_level": logging.ERROR}
 LOCAL_ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # uv run must not ship the working directory to the workers
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -44,11 +47,9 @@ def ray_started(address: str | None, resources: Resources) -> Iterator[None]:
     if address is None:
         os.environ.update({k: v for k, v in LOCAL_ENVIRONMENT.items() if k not in os.environ})
         cores = max(os.cpu_count() or 1, resources.workers * resources.cpus_per_worker)
-        ray.init(
-            num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=10**8
-        )
+        ray.init(num_cpus=cores, include_dashboard=False, object_store_memory=10**8, **QUIET)
     else:
-        ray.init(address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address, **QUIET)
     try:
         if address is None:
             _check_gpus(resources)
@@ -61,17 +62,19 @@ def _check_gpus(resources: Resources) -> None:
     needed, have = resources.workers * resources.gpus_per_worker, int(ray.cluster_resources().get("GPU", 0))
     if needed > have:
         raise UnsupportedHere(
-            f"spec.resources: {resources.workers} workers with {resources.gpus_per_worker} GPUs each need {needed} GPUs; "
+            f"spec.resources: {resources.workers} workers of {resources.gpus_per_worker} GPUs need {needed} GPUs; "
             f"this machine has {have}.",
             hint="Set spec.resources.gpusPerWorker: 0 to train on the CPU.",
         )
 
 
-def fit(share: Share, mailbox: ActorHandle, wants_stop: Callable[[], bool], on_letter: Callable[[Letter], None]) -> bool:
+def fit(
+    share: Share, mailbox: ActorHandle[Mailbox], wants_stop: Callable[[], bool], on_letter: Callable[[Letter], None]
+) -> bool:
     """Run one worker group to its end; return whether training is complete.
 
-    Ray's own checkpoints are not used (the run store keeps ours), so its storage is a folder of this attempt only and a
-    torn snapshot of Ray's can never be met again.
+    Ray's own checkpoints are not used (the run store keeps ours), so its storage is a folder of this attempt only and
+    a torn snapshot of Ray's can never be met again.
 
     Raises:
         DiptychError: the error of a worker.
@@ -81,8 +84,8 @@ def fit(share: Share, mailbox: ActorHandle, wants_stop: Callable[[], bool], on_l
     spec = share.spec
     with tempfile.TemporaryDirectory(prefix="diptych-ray-train-") as scratch, ThreadPoolExecutor(1) as pool:
         trainer = TorchTrainer(
-            train_worker,
-            train_loop_config=WorkerConfig(share=share, mailbox=mailbox),
+            cast("Callable[[dict[Any, Any]], None]", train_worker),
+            train_loop_config={"share": share, "mailbox": mailbox},
             torch_config=TorchConfig(backend="nccl" if spec.resources.gpus_per_worker else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=spec.resources.workers,
@@ -90,14 +93,16 @@ def fit(share: Share, mailbox: ActorHandle, wants_stop: Callable[[], bool], on_l
                 resources_per_worker=_per_worker(spec.resources),
             ),
             run_config=RunConfig(
-                name=f"attempt-{uuid.uuid4().hex[:8]}", storage_path=scratch, failure_config=FailureConfig(max_failures=0)
+                name=f"attempt-{uuid.uuid4().hex[:8]}",
+                storage_path=scratch,
+                failure_config=FailureConfig(max_failures=0),
             ),
         )
         running = pool.submit(trainer.fit)
         errors: list[DiptychError] = []
         while True:
             finished = running.done()
-            for letter in ray.get(mailbox.take.remote(stop=wants_stop())):
+            for letter in take(mailbox, stop=wants_stop()):
                 if isinstance(letter, DiptychError):
                     errors.append(letter)
                 else:
@@ -113,7 +118,7 @@ def fit(share: Share, mailbox: ActorHandle, wants_stop: Callable[[], bool], on_l
             raise errors[0] from failure
         if isinstance(failure, TrainingFailedError):
             raise WorkerLost(_first_line(failure), hint="See the log of the run for the traceback.") from failure
-        return bool(running.result().return_value)
+        return bool(cast("Any", running.result()).return_value)
 
 
 def _per_worker(resources: Resources) -> dict[str, float]:

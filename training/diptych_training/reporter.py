@@ -10,7 +10,6 @@ from typing import Any
 from diptych_api.errors import DiptychError
 from diptych_api.report import CheckpointRef, Failure, Phase, Report
 from diptych_api.runstore import STATUS_FILE, checkpoint_name
-
 from diptych_training.mailbox import Letter, PhaseProgress
 from diptych_training.progress import METRICS_FILE, Progress
 from diptych_training.run_store import RunStore
@@ -88,11 +87,11 @@ class Reporter:
 
     def failed(self, error: BaseException) -> None:
         """Say why the run ended; a bug shows its type."""
-        known = isinstance(error, DiptychError)
-        failure = Failure(
-            reason=error.reason if known else "InternalError",
-            message=(error.message if known else f"{type(error).__name__}: {error}")[:2048],
-            hint=error.hint[:1024] if known else "This is a bug: please report it with the log of the run.",
-            step=self.report.step or None,
-        )
+        if isinstance(error, DiptychError):
+            reason, message, hint = error.reason, error.message, error.hint
+        else:
+            reason, message = "InternalError", f"{type(error).__name__}: {error}"
+            hint = "This is a bug: please report it with the log of the run."
+        step = self.report.step or None
+        failure = Failure(reason=reason, message=message[:2048], hint=hint[:1024], step=step)
         self.update(phase="Failed", failure=failure)

@@ -12,7 +12,6 @@ from diptych_api.presets import resolve
 from diptych_api.report import Report
 from diptych_api.runstore import LOCAL_NAMESPACE, MANIFEST, STATUS_FILE, run_name
 from diptych_diffusion.pipeline import load, resolve_base
-
 from diptych_training.phases import Run, absolute, cache_pictures, finish_artifact, prepare_pictures, record, train
 from diptych_training.ray_train import ray_started
 from diptych_training.reporter import Reporter

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from diptych_api.errors import CheckpointCorrupt
-from diptych_api.training import Training
 from pydantic import JsonValue
 
+from diptych_api.errors import CheckpointCorrupt
+from diptych_api.training import Training
 from diptych_training.checkpoint import CheckpointState, CheckpointWriter, load, newest
-from diptych_training.optim import restore_optimizer, optimizer_tensors
+from diptych_training.optim import optimizer_tensors, restore_optimizer
 from diptych_training.run_store import RunStore
 from diptych_training.validation import Standing
 

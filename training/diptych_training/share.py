@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
+
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_diffusion import prompts
 from diptych_diffusion.pipeline import Components, load
 from diptych_diffusion.schedule import NoiseSchedule
-from torch import Tensor
-
 from diptych_training.batch import BatchMaker
 from diptych_training.cache import open_cache
 from diptych_training.data.manifest import Manifest, read

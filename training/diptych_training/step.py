@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from diptych_diffusion.lora_dropout import set_dropout_keys
 from torch import Tensor
 from torch.nn import Parameter
 
+from diptych_diffusion.lora_dropout import set_dropout_keys
 from diptych_training.batch import Batch
 from diptych_training.trainee import Trainee
 
@@ -28,8 +28,8 @@ def sample_losses(trainee: Trainee, batch: Batch) -> Tensor:
     with torch.autocast(device_type, dtype=dtype, enabled=dtype != torch.float32):
         text = batch.text if trainee.text_encoder is None else trainee.text_encoder(batch.text)[0]
         predicted = trainee.unet(batch.noisy_BCHW.to(dtype), batch.t_B, text.to(dtype), return_dict=False)[0]
-    error = (predicted.float() - batch.target_BCHW).square().mean((1, 2, 3))
-    return error * batch.weight_B
+    loss_B: Tensor = (predicted.float() - batch.target_BCHW).square().mean((1, 2, 3)) * batch.weight_B
+    return loss_B
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,32 +67,33 @@ def reduce_gradients(parameters: Sequence[Parameter], extra: Tensor) -> Tensor:
     flat = torch.cat([*(g.reshape(-1) for g in grads), extra])
     dist.all_reduce(flat)
     *summed, extra = flat.split([*(g.numel() for g in grads), extra.numel()])
-    torch._foreach_copy_(grads, [s.view_as(g) for s, g in zip(summed, grads, strict=True)])  # noqa: SLF001
+    torch._foreach_copy_(grads, [s.view_as(g) for s, g in zip(summed, grads, strict=True)])
     return extra
 
 
-def training_step(
-    trainee: Trainee,
-    optimizer: torch.optim.Optimizer,
-    batches: Iterable[Batch],
-    scaler: torch.amp.GradScaler,
-    *,
-    global_size: int,
-    max_grad_norm: float,
-    stop: bool = False,
-) -> StepResult:
+@dataclass(frozen=True, slots=True)
+class Update:
+    """How gradients become an optimiser step."""
+
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    global_size: int
+    """Samples of one step over all workers and micro-batches."""
+    max_grad_norm: float
+
+
+def training_step(trainee: Trainee, update: Update, batches: Iterable[Batch], *, stop: bool = False) -> StepResult:
     """Do one optimiser step: accumulate, sum over workers, clip once, update.
 
-    ``global_size`` is the number of samples over all workers and micro-batches. With fp16 the update is skipped
-    when the scaled gradients overflow.
+    With fp16 the update is skipped when the scaled gradients overflow.
     """
     parameters = list(trainee.parameters.values())
-    optimizer.zero_grad(set_to_none=True)
-    loss = accumulate(trainee, batches, global_size, scaler)
+    update.optimizer.zero_grad(set_to_none=True)
+    loss = accumulate(trainee, batches, update.global_size, update.scaler)
     flag = torch.full_like(loss, float(stop))
     extra = reduce_gradients(parameters, torch.stack([loss, flag]))
-    scaler.unscale_(optimizer)
-    norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
-    scaler.step(optimizer)
-    scaler.update()
+    update.scaler.unscale_(update.optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, update.max_grad_norm)
+    update.scaler.step(update.optimizer)
+    update.scaler.update()
     return StepResult(loss=extra[0], grad_norm=norm, stop=extra[1])

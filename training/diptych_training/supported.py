@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from diptych_api.errors import UnsupportedHere
 from diptych_api.finetunejob import FineTuneJobSpec
+from diptych_training import artifact, evaluate
 
 IGNORED_LOCALLY = (
     "active_deadline_seconds",
@@ -18,24 +19,20 @@ LATER = ("promotion", "publish", "tracking")
 def refused(spec: FineTuneJobSpec) -> Iterator[str]:
     """Yield one sentence for each setting that would change the result but cannot be honoured."""
     training = spec.training
-    if spec.method == "FullUNet":
-        yield "spec.method: FullUNet is not supported yet; LoRA and FromScratch are."
-    if training.optimizer.name != "AdamW":
-        yield f"spec.training.optimizer.name: {training.optimizer.name} is not supported yet; AdamW is."
-    if not training.cache_latents:
-        yield "spec.training.cacheLatents: false is not supported yet; latents are always cached."
-    if training.sharding != "None":
-        yield f"spec.training.sharding: {training.sharding} is not supported yet."
-    if training.compile != "Off":
-        yield f"spec.training.compile: {training.compile} is not supported yet."
-    if training.attention not in ("auto", "sdpa"):
-        yield f"spec.training.attention: {training.attention} is not supported yet; auto and sdpa are."
-    if spec.lora.init_from is not None:
-        yield "spec.lora.initFrom is not supported yet."
-    if spec.lora.lora_plus_ratio != 1:
-        yield "spec.lora.loraPlusRatio is not supported yet."
-    if spec.dataset.dedup.enabled or spec.dataset.captioning.provider != "None":
-        yield "spec.dataset.dedup and spec.dataset.captioning are not supported yet."
+    later = {
+        "spec.method: FullUNet": spec.effective_method == "FullUNet",
+        "spec.training.optimizer.name: AdamW8bit": training.optimizer.name != "AdamW",
+        "spec.training.cacheLatents: false": not training.cache_latents,
+        f"spec.training.sharding: {training.sharding}": training.sharding != "None",
+        f"spec.training.compile: {training.compile}": training.compile != "Off",
+        f"spec.training.attention: {training.attention}": training.attention not in ("auto", "sdpa"),
+        "spec.lora.initFrom": spec.lora.init_from is not None,
+        "spec.lora.loraPlusRatio": spec.lora.lora_plus_ratio != 1,
+        "spec.lora.textEncoderRank": spec.lora.text_encoder_rank > 0,
+    }
+    yield from (f"{setting} is not supported yet." for setting, asked in later.items() if asked)
+    yield from artifact.refused(spec)
+    yield from evaluate.refused(spec.evaluation)
 
 
 def ignored(spec: FineTuneJobSpec) -> list[str]:

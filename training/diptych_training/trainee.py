@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import cast
 
 import torch
 from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+from torch.nn import Parameter
+
 from diptych_api.errors import SpecInvalid
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_diffusion import lora
 from diptych_diffusion.draws import seed64
 from diptych_diffusion.fingerprint import weights_digest
 from diptych_diffusion.pipeline import Components
-from torch import Tensor, nn
-from torch.nn import Parameter
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ def build_trainee(spec: FineTuneJobSpec, components: Components, device: torch.d
     else:
         unet = new_unet(spec, components) if spec.method == "FromScratch" else components.denoiser
         unet = unet.to(device, torch.float32)
-        text_encoder = components.text_encoder.to(device) if spec.training.train_text_encoder else None
+        text_encoder = (
+            cast("nn.Module", components.text_encoder).to(device) if spec.training.train_text_encoder else None
+        )
         learning = {f"unet.{name}": p for name, p in unet.named_parameters()}
         if text_encoder is not None:
             learning |= {f"text_encoder.{name}": p for name, p in text_encoder.named_parameters()}

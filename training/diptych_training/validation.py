@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed as dist
-from diptych_api.training import EarlyStopping
 
+from diptych_api.training import EarlyStopping
 from diptych_training.batch import BatchMaker
 from diptych_training.order import Visit, shard
 from diptych_training.step import sample_losses

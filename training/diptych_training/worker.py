@@ -6,12 +6,12 @@ from typing import TypedDict
 import ray.train
 import torch
 import torch.distributed as dist
-from diptych_api.errors import DiptychError
 from ray.actor import ActorHandle
 from ray.train.torch import get_device
 
+from diptych_api.errors import DiptychError
 from diptych_training.checkpoint import CheckpointWriter, load
-from diptych_training.mailbox import Sender
+from diptych_training.mailbox import Mailbox, Sender
 from diptych_training.progress import Tell
 from diptych_training.saving import Keeper, find, restore
 from diptych_training.share import Share, build_loop
@@ -21,7 +21,7 @@ class WorkerConfig(TypedDict):
     """What Ray hands to the training function."""
 
     share: Share
-    mailbox: ActorHandle
+    mailbox: ActorHandle[Mailbox]
 
 
 def train_worker(config: WorkerConfig) -> bool:
