@@ -92,7 +92,9 @@ def phase_name(report: Report) -> str:
 
 def metric(value: float | None, of: MetricValue) -> str:
     """Return a figure of the evaluation with its unit."""
-    return "" if value is None else f"{value:#.3g} {of.unit}".rstrip().rstrip(".")
+    if value is None:
+        return ""
+    return f"{value:.0%}".replace("%", " %") if of.unit == "share" else f"{value:#.3g} {of.unit}".rstrip()
 
 
 def spaced(name: str) -> str:

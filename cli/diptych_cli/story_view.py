@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from diptych_api.report import Report
+from diptych_api.report import MetricValue, Report
 from diptych_cli import phrases
 from diptych_cli.story import Story
 
@@ -43,13 +43,8 @@ def closing(story: Story) -> Table | None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("", "base", "tuned", "change"):
         table.add_column(column, justify="left" if not column else "right")
-    measured = [m for m in report.metrics if m.name != "ValidationLoss"]
-    if report.first_val_loss is not None:
-        tuned = report.best_val_loss if report.best_val_loss is not None else report.val_loss
-        first = phrases.loss(report.first_val_loss)
-        table.add_row("validation loss", first, phrases.loss(tuned), _change(report.first_val_loss, tuned))
-    for m in measured:
-        change = "" if m.unit == "%" else _change(m.base, m.tuned)
+    for m in _measured(report):
+        change = "" if m.unit == "share" else _change(m.base, m.tuned)
         table.add_row(phrases.spaced(m.name), phrases.metric(m.base, m), phrases.metric(m.tuned, m), change)
     if report.artifact is not None:
         table.add_row("trainable parameters", "", f"{report.artifact.trainable_parameters:,}", "")
@@ -58,10 +53,19 @@ def closing(story: Story) -> Table | None:
     return table if table.row_count else None
 
 
+def _measured(report: Report) -> list[MetricValue]:
+    """Return the figures of the evaluation; without one, the validation loss that training saw."""
+    if any(m.name == "ValidationLoss" for m in report.metrics) or report.first_val_loss is None:
+        return report.metrics
+    tuned = report.val_loss if report.best_val_loss is None else report.best_val_loss
+    return [MetricValue(name="ValidationLoss", base=report.first_val_loss, tuned=tuned), *report.metrics]
+
+
 def _change(before: float | None, after: float | None) -> str:
     if before is None or after is None or before == 0:
         return ""
-    return f"{100 * (after - before) / abs(before):+.0f} %".replace("-", "−")
+    percent = round(100 * (after - before) / abs(before))
+    return f"{percent:+} %".replace("-", "−") if percent else "0 %"
 
 
 def _done(report: Report) -> str:

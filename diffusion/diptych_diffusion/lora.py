@@ -153,7 +153,7 @@ def _add(unet: UNet2DConditionModel, layers: list[str], *, rank: int, alpha: flo
 
 
 def _set_magnitude(layer: LoraLayer) -> None:
-    """Make DoRA's magnitude the exact norm of the weights: peft rounds it to the base's dtype, a change of up to 0.2 %."""
+    """Set DoRA's magnitude to the exact norm of the weights: peft's has the base's dtype, off by up to 0.2 %."""
     magnitude = cast("DoraLinearLayer", layer.lora_magnitude_vector[ADAPTER])
     weight = layer.get_base_layer().get_parameter("weight").detach().float()
     magnitude.weight.data = magnitude.get_weight_norm(weight, torch.zeros((), device=weight.device), 0.0)

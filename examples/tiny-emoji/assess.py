@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         figures |= assess_run(base, args.run, captioned_pictures(args.nearer, IMAGE))
     (args.out / "assessment.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     for name, value in figures.items():
-        print(f"{name:24} {value:.3f}" if isinstance(value, float) else f"{name:24} {value}")
+        print(f"{name:24} {value:.3f}" if isinstance(value, float) else f"{name:24} {str(value)[:90]}")
 
 
 if __name__ == "__main__":

@@ -44,3 +44,22 @@ def begun(place: Path) -> RunStore:
     store.append("metrics.jsonl", '{"step": 213, "loss": 0.12, "grad_norm": 0.5, "learning_rate": 0.0001}')
     store.append("metrics.jsonl", '{"step": 214, "loss": 0.113, "grad_norm": 0.4, "learning_rate": 0.0001}')
     return store
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random pipeline."""
+    from support.tiny_models import make_pipeline  # noqa: PLC0415 - the other tests here need no torch
+
+    return make_pipeline(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture
+def run(begun: RunStore, place: Path, base: Path) -> Path:
+    """The folder of a run of job.yaml on the tiny base that left an artifact."""
+    from support.adapter_runs import leave_artifact, tiny_adapter  # noqa: PLC0415 - as above
+
+    changes = ["base.builtin=null", f"base.uri={base}", "evaluation.inferenceSteps=3"]
+    job = read_resource(place / "job.yaml", changes)
+    assert isinstance(job, FineTuneJob)
+    return leave_artifact(begun, job.spec, tiny_adapter(base))

@@ -4,6 +4,7 @@ import io
 
 from rich.console import Console, RenderableType
 
+from diptych_api.report import MetricValue
 from diptych_cli.phrases import clock, size, spaced
 from diptych_cli.story import Story
 from diptych_cli.story_lines import Lines
@@ -37,10 +38,19 @@ def test_the_end_shows_what_was_learned() -> None:
         ["base", "tuned", "change"],
         ["validation", "loss", "0.187", "0.124", "−34", "%"],
         ["style", "distance", "0.412", "0.223", "−46", "%"],
-        ["nearer", "to", "target", "21.0", "%", "84.0", "%"],
+        ["nearer", "by", "style", "21", "%", "84", "%"],
         ["trainable", "parameters", "231,936"],
         ["seconds", "150"],
     ]
+
+
+def test_the_loss_that_the_evaluation_measured_comes_before_that_of_training() -> None:
+    measured = report(
+        "Succeeded", first_val_loss=0.2, metrics=[MetricValue(name="ValidationLoss", base=0.3, tuned=0.15)]
+    )
+    table = closing(Story.of(HEAD, [measured]))
+    assert table is not None
+    assert text(table)[1].split() == ["validation", "loss", "0.300", "0.150", "−50", "%"]
 
 
 def test_messages_and_the_wish_to_stop_are_shown_once() -> None:

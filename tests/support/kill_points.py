@@ -35,8 +35,8 @@ def finished(pid: int) -> bool:
     return os.WIFEXITED(status)
 
 
-def kill_points(body: Callable[[int], object], files: str, *, stride: int = 1) -> Iterator[int]:
-    """Yield n after a child was killed at the n-th line it ran in source files whose path contains ``files``.
+def kill_points(body: Callable[[int], object], *files: str, stride: int = 1) -> Iterator[int]:
+    """Yield n after a child was killed at the n-th line it ran in source files whose path contains one of ``files``.
 
     ``body`` runs in the child and gets n. The last n is that of the child that nobody killed.
     """
@@ -48,12 +48,12 @@ def kill_points(body: Callable[[int], object], files: str, *, stride: int = 1) -
     raise AssertionError(f"the body has more than {LIMIT} lines")
 
 
-def _run(body: Callable[[int], object], files: str, count: int) -> None:
+def _run(body: Callable[[int], object], files: tuple[str, ...], count: int) -> None:
     left = count
 
     def trace(frame: FrameType, event: str, _argument: object) -> Any:
         nonlocal left
-        if files not in frame.f_code.co_filename:
+        if not any(part in frame.f_code.co_filename for part in files):
             return None
         if event == "line":
             left -= 1

@@ -15,7 +15,7 @@ import yaml
 
 from diptych_api.report import Report
 
-COMMAND = [sys.executable, "-m", "diptych_cli.main", "run", "job.yaml", "--json"]
+COMMAND = [str(Path(sys.executable).with_name("diptych")), "run", "job.yaml", "--json"]
 
 
 @dataclass
@@ -59,15 +59,16 @@ class RealRun:
 @contextmanager
 def started(folder: Path) -> Iterator[RealRun]:
     """Start `diptych run job.yaml --json` in ``folder``; nothing of it outlives the body."""
-    process = subprocess.Popen(
-        COMMAND,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=(folder / "stderr.txt").open("a"),
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    with (folder / "stderr.txt").open("a") as errors:
+        process = subprocess.Popen(
+            COMMAND,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
     run = RealRun(process)
     try:
         yield run

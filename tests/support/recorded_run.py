@@ -51,7 +51,7 @@ def recorded() -> Iterator[Report]:
         ),
         metrics=[
             MetricValue(name="StyleDistance", base=0.412, tuned=0.223, n=40),
-            MetricValue(name="NearerToTarget", base=21.0, tuned=84.0, n=40, unit="%"),
+            MetricValue(name="NearerByStyle", base=0.21, tuned=0.84, n=40, unit="share"),
         ],
     )
 

@@ -86,7 +86,7 @@ def output(unet: UNet2DConditionModel) -> torch.Tensor:
     return predicted
 
 
-def test_all_three_forms_load_into_an_unmodified_pipeline_with_the_same_output(
+def test_trap_10_all_three_forms_load_into_an_unmodified_pipeline_with_the_same_output(
     store: RunStore, base: Components
 ) -> None:
     weights = learned(base)

@@ -38,7 +38,7 @@ def test_a_save_killed_at_any_line_leaves_the_step_before_or_this_one(disk: RunS
         prune(disk, 2)
 
     seen, final, last = set(), [0], 0
-    for count in kill_points(save_and_prune, "diptych_training/", stride=31):
+    for count in kill_points(save_and_prune, "diptych_training/", "shutil.py", stride=31):
         seen.add(newest_step(disk))
         for step in steps(disk):  # what looks whole is whole, also while it is being removed
             assert not (folder(disk, step) / "complete.json").exists() or same(load(disk, step), state(step))

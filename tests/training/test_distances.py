@@ -73,6 +73,15 @@ def test_style_does_not_depend_on_the_place(versions: tuple[Pictures, Pictures])
     assert by_thumbnail.mean() < 0.8, "a thumbnail knows the place"
 
 
+def test_noise_and_blur_of_a_generator_are_not_taken_for_the_other_style(versions: tuple[Pictures, Pictures]) -> None:
+    noto, twemoji = versions
+    noise = np.random.default_rng(0).normal(0, 16, twemoji.shape)
+    noisy = (twemoji + noise).clip(0, 255).astype(np.uint8)
+    blurred = np.repeat(np.repeat(twemoji[:, ::2, ::2], 2, axis=1), 2, axis=2)
+    for spoiled in (noisy, blurred):
+        assert not np.less(style_distance(spoiled, noto), style_distance(spoiled, twemoji)).any()
+
+
 def test_flat_shaded_and_outlined_drawings_differ_in_style_though_their_thumbnails_are_alike() -> None:
     ramp = np.linspace(-60, 60, 4)[None, :, None] + np.zeros((4, 1, 3))
     flat = grey(128)

@@ -11,7 +11,7 @@ def plain(*values: int) -> Pictures:
     return np.stack([np.full((32, 32, 3), value, np.uint8) for value in values])
 
 
-def test_paired_figures_give_means_difference_and_an_interval_around_it() -> None:
+def test_trap_16_paired_figures_give_means_difference_and_an_interval_around_it() -> None:
     random = np.random.default_rng(1)
     base = random.normal(1.0, 0.5, 40)
     tuned = base - 0.2 + random.normal(0, 0.05, 40)

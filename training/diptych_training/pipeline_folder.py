@@ -2,6 +2,8 @@
 
 import inspect
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +11,7 @@ import diffusers
 import torch
 from diffusers import StableDiffusionPipeline
 from torch import nn
+from transformers.utils import logging as transformers_logging
 
 from diptych_api.errors import ArtifactInvalid, BaseInvalid
 from diptych_diffusion.components import Components
@@ -36,7 +39,8 @@ def save_pipeline(folder: Path, parts: Components) -> None:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.save_pretrained(folder, safe_serialization=True)
+    with _no_progress_bar():
+        pipeline.save_pretrained(folder, safe_serialization=True)
     _write_vocabulary(folder / "tokenizer")
 
 
@@ -57,6 +61,17 @@ def check_pipeline(folder: Path, parts: Components) -> None:
     prompt = "a cat, and 2 more"
     if saved.tokenizer(prompt)["input_ids"] != parts.tokenizer(prompt)["input_ids"]:
         raise ArtifactInvalid("The saved tokenizer is not the one that was used.", hint=HINT)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _scheduler(parts: Components) -> Any:  # noqa: ANN401 - the base's own class, one of fifteen
