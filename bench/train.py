@@ -18,16 +18,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from diptych_api.finetunejob import FineTuneJobSpec
+from diptych_api.finetunejob import FineTuneJob, FineTuneJobSpec
 from diptych_api.yaml_reader import read_resource
 from diptych_diffusion.pipeline import load, resolve_base
+from diptych_training.building import build_loop
 from diptych_training.cache import prepare_cache
 from diptych_training.data.manifest import prepare, write
-from diptych_training.mailbox import Letter, open_mailbox
-from diptych_training.progress import Progress
+from diptych_training.letters import Letter, Progress
+from diptych_training.mailbox import open_mailbox
 from diptych_training.ray_train import fit, ray_started
 from diptych_training.run_store import RunStore
-from diptych_training.share import Share, build_loop
+from diptych_training.share import Share
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS, PAIRS = 60, 3
@@ -36,8 +37,10 @@ CHANGES = {"steps": STEPS, "validation": {"everySteps": 10_000}, "checkpoint": {
 
 def shortened() -> FineTuneJobSpec:
     """Return the spec of the example, a few steps long, without validation."""
-    spec = read_resource(ROOT / "examples" / "noto-style.yaml").spec
-    values = spec.model_dump(by_alias=True, exclude_defaults=True)
+    job = read_resource(ROOT / "examples" / "noto-style.yaml")
+    if not isinstance(job, FineTuneJob):
+        raise TypeError("the example is not a FineTuneJob")
+    values = job.spec.model_dump(by_alias=True, exclude_defaults=True)
     values["training"] |= CHANGES
     values["dataset"]["split"] = {"count": 0}
     return FineTuneJobSpec.model_validate(values)
@@ -95,11 +98,11 @@ def main() -> None:
         return
     pairs = []
     with tempfile.TemporaryDirectory() as scratch, ray_started(None, shortened().resources):
-        for pair in range(PAIRS):
+        for turn in range(PAIRS):
             command = [sys.executable, __file__, "--bare", scratch]
             printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
             alone = json.loads(printed.splitlines()[-1])
-            pairs.append({"bare_steps_per_s": alone, "ray_steps_per_s": under_ray(Path(scratch), pair)})
+            pairs.append({"bare_steps_per_s": alone, "ray_steps_per_s": under_ray(Path(scratch), turn)})
     ratios = [pair["bare_steps_per_s"] / pair["ray_steps_per_s"] for pair in pairs]
     table = Table("pair", "bare, steps/s", "Ray worker, steps/s", "time per step, Ray / bare")
     for number, (pair, ratio) in enumerate(zip(pairs, ratios, strict=True), 1):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from diptych_training.curves import BEST, VALIDATION, loss_curve, loss_png, smoothed
-from diptych_training.progress import Row
+from diptych_training.letters import Row
 
 ROWS = [
     Row(0, val_loss=0.5),

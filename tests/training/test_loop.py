@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from diptych_api.errors import CheckpointCorrupt, NaNLoss
+from diptych_training.building import build_loop
 from diptych_training.checkpoint import CheckpointWriter, load, newest
+from diptych_training.letters import Progress, Row
 from diptych_training.loop import Loop
-from diptych_training.progress import Progress, Row
 from diptych_training.saving import Keeper, restore
-from diptych_training.share import Share, build_loop
+from diptych_training.share import Share
 from support.tiny_jobs import tiny_share
 
 CPU = torch.device("cpu")

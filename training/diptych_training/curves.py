@@ -9,7 +9,7 @@ from typing import Final
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from diptych_training.progress import Row
+from diptych_training.letters import Row
 from diptych_training.run_store_local import write_file
 
 SMOOTHING: Final = 0.9

@@ -20,18 +20,20 @@ from diptych_diffusion import lora
 from diptych_diffusion.adapter_weights import AdapterWeights
 from diptych_diffusion.components import Components
 from diptych_training.artifact import base_record, lora_formats, write_lora_artifact, write_pipeline_artifact
+from diptych_training.building import build_loop, load_components
 from diptych_training.checkpoint import CheckpointState
 from diptych_training.curves import loss_csv, loss_png
 from diptych_training.data.manifest import read
 from diptych_training.evaluate import Exam, Models, evaluate, metric_values
+from diptych_training.letters import METRICS_FILE, PhaseProgress, Row
 from diptych_training.loop import Loop
-from diptych_training.mailbox import Mailbox, PhaseProgress, Sender
+from diptych_training.mailbox import Mailbox, Sender
 from diptych_training.measure import captioned_pictures
 from diptych_training.metrics import Measurement, paired
-from diptych_training.progress import METRICS_FILE, Row, mean
+from diptych_training.progress import mean
 from diptych_training.reporter import now
 from diptych_training.saving import final_state
-from diptych_training.share import Share, build_loop
+from diptych_training.share import Share
 from diptych_training.validation import validation_losses
 
 
@@ -48,7 +50,7 @@ def finish(share: Share, name: str, base: Base, mailbox: ActorHandle[Mailbox]) -
     sender = Sender(mailbox)
     sender(PhaseProgress("Exporting", 0, 0))
     loop = build_loop(share, _device(share), lambda _: False)
-    original = share.components(_device(share))
+    original = load_components(share, _device(share))
     before = _losses(loop) if share.spec.method == "LoRA" else []
     state = final_state(share.store, share.spec.training)
     take_average(loop, state)

@@ -10,13 +10,14 @@ import torch
 from diptych_api.errors import RunFailed
 from diptych_api.training import Training
 from diptych_training.batch import Batch, BatchMaker
+from diptych_training.letters import Progress, Row, Standing, Tell
 from diptych_training.optim import Average, learning_rate
 from diptych_training.order import Order, Visit, shard
-from diptych_training.progress import Meter, Progress, Row, Tell, mean
+from diptych_training.progress import Meter, mean
 from diptych_training.saving import Keeper
 from diptych_training.step import Update, training_step
 from diptych_training.trainee import Trainee
-from diptych_training.validation import Standing, validation_losses
+from diptych_training.validation import validation_losses
 
 
 @dataclass

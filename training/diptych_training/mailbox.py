@@ -7,20 +7,7 @@ from typing import Any, cast
 import ray
 from ray.actor import ActorHandle
 
-from diptych_api.errors import DiptychError
-from diptych_training.progress import Progress
-
-
-@dataclass(frozen=True, slots=True)
-class PhaseProgress:
-    """How far a phase other than training is."""
-
-    phase: str
-    done: int
-    total: int
-
-
-Letter = Progress | PhaseProgress | DiptychError
+from diptych_training.letters import Letter
 
 
 class Mailbox:

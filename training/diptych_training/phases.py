@@ -11,6 +11,7 @@ from ray.exceptions import RayTaskError
 from diptych_api.errors import Interrupted, UnsupportedHere, WorkerLost
 from diptych_api.finetunejob import FineTuneJob, FineTuneJobSpec
 from diptych_api.runstore import CACHE, MANIFEST, RUN_FILE, RunRecord
+from diptych_training.building import order_of, total_steps
 from diptych_training.cache import prepare_cache
 from diptych_training.cache_ray import ray_map
 from diptych_training.data.manifest import Manifest, prepare, read, write
@@ -20,7 +21,7 @@ from diptych_training.ray_train import POLL_S, fit
 from diptych_training.reporter import Reporter, now
 from diptych_training.run_store import RunStore
 from diptych_training.saving import find
-from diptych_training.share import Share, order_of, total_steps
+from diptych_training.share import Share
 
 GO_ON = "Run the same command again to go on."
 PACKAGES = ("diptych", "torch", "diffusers", "peft", "transformers", "ray")

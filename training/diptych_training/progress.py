@@ -1,47 +1,16 @@
-"""What the training loop tells while it runs, and the rows of metrics.jsonl."""
+"""The figures of training steps, on their way from the device to the rows of metrics.jsonl."""
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 from diptych_api.errors import NaNLoss
+from diptych_training.letters import Row
 from diptych_training.order import Order
 from diptych_training.step import StepResult
-from diptych_training.validation import Standing
-
-METRICS_FILE = "metrics.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Figures of one optimiser step, or of one validation after it."""
-
-    step: int
-    loss: float | None = None
-    grad_norm: float | None = None
-    learning_rate: float | None = None
-    val_loss: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """The state of training at one moment, as it leaves the worker."""
-
-    step: int
-    total_steps: int
-    epoch: int
-    standing: Standing
-    images_per_second: float | None
-    eta_seconds: float | None
-    rows: tuple[Row, ...] = ()
-    checkpoint_step: int | None = None
-
-
-Tell = Callable[[Progress], bool]
-"""Takes the progress; returns whether the run should stop."""
 
 
 @dataclass

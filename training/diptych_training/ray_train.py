@@ -16,13 +16,14 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from diptych_api.cluster import Resources
-from diptych_api.errors import DiptychError, UnsupportedHere, WorkerLost
-from diptych_training.mailbox import Letter, Mailbox, take
+from diptych_api.errors import DiptychError, RetryLater, UnsupportedHere, WorkerLost
+from diptych_training.letters import Letter
+from diptych_training.mailbox import Mailbox, take
 from diptych_training.share import Share
 from diptych_training.worker import train_worker
 
 POLL_S = 0.3
-QUIET: Any = {"log_to_driver": False, "logging_level": logging.ERROR}
+STARTS = 3
 LOCAL_ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # uv run must not ship the working directory to the workers
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -47,15 +48,31 @@ def ray_started(address: str | None, resources: Resources) -> Iterator[None]:
     if address is None:
         os.environ.update({k: v for k, v in LOCAL_ENVIRONMENT.items() if k not in os.environ})
         cores = max(os.cpu_count() or 1, resources.workers * resources.cpus_per_worker)
-        ray.init(num_cpus=cores, include_dashboard=False, object_store_memory=10**8, **QUIET)
+        _start(num_cpus=cores, include_dashboard=False, object_store_memory=10**8)
     else:
-        ray.init(address, **QUIET)
+        _start(address=address)
     try:
         if address is None:
             _check_gpus(resources)
         yield
     finally:
         ray.shutdown()
+
+
+def _start(**options: Any) -> None:  # noqa: ANN401 -- of ray.init
+    """Start or find Ray; its daemons have 30 seconds to come up, which a busy machine does not always grant at once."""
+    for attempt in range(1, STARTS + 1):
+        try:
+            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
+        except Exception as error:
+            ray.shutdown()
+            if attempt == STARTS:
+                place = options.get("address", "on this machine")
+                raise RetryLater(
+                    f"Ray did not start ({place}): {error}", hint="Try again when less runs here."
+                ) from error
+        else:
+            return
 
 
 def _check_gpus(resources: Resources) -> None:

@@ -1,6 +1,6 @@
 """What a checkpoint holds, and how a run goes on from one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -10,15 +10,13 @@ from pydantic import JsonValue
 from diptych_api.errors import CheckpointCorrupt
 from diptych_api.training import Training
 from diptych_training.checkpoint import CheckpointState, CheckpointWriter, load, newest
+from diptych_training.letters import Standing
 from diptych_training.optim import optimizer_tensors, restore_optimizer
 from diptych_training.run_store import RunStore
-from diptych_training.validation import Standing
+from diptych_training.share import Identity
 
 if TYPE_CHECKING:
     from diptych_training.loop import Loop
-
-Identity = Mapping[str, str]
-"""Digests that must be the same for a checkpoint to fit: resolved spec, data set, base."""
 
 
 @dataclass(frozen=True)

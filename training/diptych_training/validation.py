@@ -1,12 +1,10 @@
-"""Loss on held-out samples with fixed noise and stratified timesteps, and the decision to stop early."""
+"""Loss on held-out samples with fixed noise and stratified timesteps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed as dist
 
-from diptych_api.training import EarlyStopping
 from diptych_training.batch import BatchMaker
 from diptych_training.order import Visit, shard
 from diptych_training.step import sample_losses
@@ -38,25 +36,3 @@ def validation_losses(
         dist.all_reduce(losses)
     values: list[float] = losses.tolist()
     return values
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What is known of the validation loss so far."""
-
-    first: float | None = None
-    last: float | None = None
-    best: float | None = None
-    best_step: int = 0
-    without_improvement: int = 0
-
-    def after(self, step: int, loss: float, rule: EarlyStopping) -> "Standing":
-        """Return the standing once ``loss`` was measured after ``step`` optimiser steps."""
-        if self.best is None or loss < self.best - rule.min_delta:
-            first = loss if self.first is None else self.first
-            return Standing(first=first, last=loss, best=loss, best_step=step)
-        return replace(self, last=loss, without_improvement=self.without_improvement + 1)
-
-    def is_over(self, rule: EarlyStopping) -> bool:
-        """Return whether patience has run out."""
-        return rule.enabled and self.without_improvement > rule.patience

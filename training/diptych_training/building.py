@@ -1,0 +1,91 @@
+"""From what a worker is told to its training loop."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from diptych_api.finetunejob import FineTuneJobSpec
+from diptych_diffusion import prompts
+from diptych_diffusion.pipeline import Components, load
+from diptych_diffusion.schedule import NoiseSchedule
+from diptych_training.batch import BatchMaker
+from diptych_training.cache import open_cache
+from diptych_training.data.manifest import Manifest, read
+from diptych_training.letters import Tell
+from diptych_training.loop import Loop
+from diptych_training.optim import Average, build_optimizer
+from diptych_training.order import Order, Visit
+from diptych_training.share import Share
+from diptych_training.trainee import build_trainee
+
+
+def load_components(share: Share, device: torch.device | str = "cpu") -> Components:
+    """Return the base in fp32; its UNet is absent when a new one is trained."""
+    return load(share.base_folder, device=device, need_unet=share.spec.method != "FromScratch")
+
+
+def total_steps(spec: FineTuneJobSpec, visits_per_epoch: int) -> int:
+    """Return the length of the run in optimiser steps."""
+    if spec.training.epochs is not None:
+        return -(-spec.training.epochs * visits_per_epoch // spec.training.batch_size)
+    return spec.training.steps or 1000
+
+
+def order_of(spec: FineTuneJobSpec, manifest: Manifest) -> Order:
+    """Return the sequence in which the training samples are seen."""
+    return Order(manifest.train, spec.dataset.caption_policy, spec.training.seed)
+
+
+def held_out_visits(spec: FineTuneJobSpec, manifest: Manifest) -> list[Visit]:
+    """Return the visits of the validation: the first caption of the first held-out samples."""
+    entries = manifest.held_out[: spec.training.validation.max_samples]
+    return [Visit(entry, entry.captions[0], epoch=0) for entry in entries]
+
+
+def build_loop(share: Share, device: torch.device, tell: Tell, *, rank: int = 0, world: int = 1) -> Loop:
+    """Return the loop of one worker at step 0: the same code in a bare process and under Ray."""
+    spec, manifest = share.spec, read(share.manifest_folder)
+    components = load_components(share)
+    trainee = build_trainee(spec, components, device)
+    order = order_of(spec, manifest)
+    return Loop(
+        training=spec.training,
+        trainee=trainee,
+        optimizer=build_optimizer(spec.training, trainee.parameters),
+        average=Average(spec.training.ema, trainee.parameters),
+        maker=batch_maker(share, components, manifest),
+        order=order,
+        held_out=held_out_visits(spec, manifest),
+        total_steps=total_steps(spec, len(order)),
+        tell=tell,
+        rank=rank,
+        world=world,
+        look_every=10 if device.type == "cuda" else 1,
+    )
+
+
+def batch_maker(share: Share, components: Components, manifest: Manifest) -> BatchMaker:
+    """Return what builds batches from the cache, with scale, shift and schedule as the base's configs say."""
+    spec = share.spec
+    live_text = spec.training.train_text_encoder
+    cache = open_cache(components, manifest, spec.dataset, share.cache_folder, text=not live_text)
+
+    def text(captions: Sequence[str]) -> Tensor:
+        if live_text:
+            return prompts.tokenize(components, captions)
+        return torch.stack([cache.text(caption) for caption in captions])
+
+    vae = components.vae.config
+    return BatchMaker(
+        cache=cache,
+        schedule=NoiseSchedule.from_config(components.scheduler_config),
+        text=text,
+        scaling_factor=vae.scaling_factor,
+        shift_factor=vae.shift_factor or 0.0,
+        seed=spec.training.seed,
+        flip=spec.dataset.image.horizontal_flip,
+        caption_dropout=spec.training.caption_dropout,
+        weighting=spec.training.loss_weighting,
+        gamma=spec.training.snr_gamma,
+    )

@@ -1,0 +1,58 @@
+"""What a Ray worker does: its share of the training, from the newest checkpoint on."""
+
+import os
+
+import ray.train
+import torch
+import torch.distributed as dist
+from ray.actor import ActorHandle
+from ray.train.torch import get_device
+
+from diptych_api.errors import DiptychError
+from diptych_training.building import build_loop
+from diptych_training.checkpoint import CheckpointWriter, load
+from diptych_training.letters import Tell
+from diptych_training.mailbox import Mailbox, Sender
+from diptych_training.saving import Keeper, find, restore
+from diptych_training.share import Share
+
+
+def train_share(share: Share, mailbox: ActorHandle[Mailbox]) -> bool:
+    """Train this worker's share from the newest checkpoint on; return whether training is complete.
+
+    An error of ours goes to the driver by the mailbox before it ends the worker group, so that no other worker waits
+    for this one and the driver learns the reason.
+    """
+    sender = Sender(mailbox)
+    try:
+        return _train(share, sender)
+    except DiptychError as error:
+        sender.send_and_wait(error)
+        raise
+
+
+def _train(share: Share, sender: Sender) -> bool:
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    loop = build_loop(share, get_device(), sender if rank == 0 else _deaf, rank=rank, world=world)
+    step = _newest_step(share, rank, world)
+    if step:
+        restore(loop, load(share.store, step), share.identity)
+    if rank > 0:
+        return loop.run()
+    with CheckpointWriter(share.store, share.spec.training.checkpoint.keep) as writer:
+        loop.keeper = Keeper(writer, share.identity)
+        return loop.run()
+
+
+def _newest_step(share: Share, rank: int, world: int) -> int:
+    """Return the step to go on from, chosen by the first worker for all, or 0."""
+    found = find(share.store, print) if rank == 0 else None
+    chosen = torch.tensor([found[0] if found else 0], device=get_device())
+    if world > 1:
+        dist.broadcast(chosen, src=0)
+    return int(chosen.item())
+
+
+_deaf: Tell = lambda _: False  # noqa: E731 -- the workers that report nothing
