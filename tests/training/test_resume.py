@@ -14,7 +14,7 @@ from support.tiny_jobs import merged, write_pictures
 from support.tiny_models import make_pipeline
 
 pytestmark = pytest.mark.ray
-STEPS = 200
+STEPS = 90
 SPEC: dict[str, Any] = {
     "base": {"uri": "base"},
     "lora": {"rank": 2, "alpha": 2, "dropout": 0.1},
@@ -25,7 +25,7 @@ SPEC: dict[str, Any] = {
         "learningRate": 1e-2,
         "captionDropout": 0.25,
         "checkpoint": {"everySteps": 10, "keep": 50},
-        "validation": {"everySteps": 50, "draws": 1},
+        "validation": {"everySteps": 30, "draws": 1},
     },
     "evaluation": {"enabled": False},
 }
@@ -73,7 +73,7 @@ def test_lost_worker_is_replaced_and_the_run_ends_well(undisturbed: Path, tmp_pa
     """Kill -9 of the training worker; nobody starts anything again."""
     folder = copy_inputs(undisturbed, tmp_path)
     with started(folder) as run:
-        run.until(lambda r: r.step >= Random(1).randint(15, 100))
+        run.until(lambda r: r.step >= Random(1).randint(12, 50))
         (worker,) = run.pids("RayTrainWorker")
         signal_to(worker, signal.SIGKILL)
         code, report = run.finish()
@@ -88,7 +88,7 @@ def test_killed_run_goes_on_exactly(undisturbed: Path, tmp_path: Path, *, whole_
     """Kill -9 at an arbitrary step, tear the newest checkpoint too, start again."""
     folder = copy_inputs(undisturbed, tmp_path)
     with started(folder) as run:
-        run.until(lambda r: r.step >= Random(int(whole_group)).randint(25, 120))
+        run.until(lambda r: r.step >= Random(int(whole_group)).randint(12, 50))
         if whole_group:
             run.kill_all()
         else:
@@ -107,7 +107,7 @@ def test_signal_saves_and_says_how_to_go_on(undisturbed: Path, tmp_path: Path, n
     """Exit code 130, the command on the screen, and an exact continuation."""
     folder = copy_inputs(undisturbed, tmp_path)
     with started(folder) as run:
-        run.until(lambda r: r.step >= 20)
+        run.until(lambda r: r.step >= 12)
         signal_to(run.process.pid, number)
         code, report = run.finish()
     assert code == 130, (folder / "stderr.txt").read_text()
