@@ -120,7 +120,7 @@ class Loop:
                 world=self.world,
             )
         self.standing = self.standing.after(self.step, mean(losses), self.training.early_stopping)
-        self.meter.rows.append(Row(self.step, val_loss=self.standing.last))
+        self.meter.keep(Row(self.step, val_loss=self.standing.last))
         if self.training.early_stopping.enabled and self.standing.best_step == self.step > 0:
             self._save(wait=False)
         self.meter.paused += time.monotonic() - begun

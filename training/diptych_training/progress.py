@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from diptych_api.errors import NaNLoss
 from diptych_training.letters import Row
 from diptych_training.order import Order
 from diptych_training.step import StepResult
+
+RECENT_ROWS = 1000
 
 
 @dataclass
@@ -23,6 +26,8 @@ class Meter:
     checkpoint_step: int | None = None
     pending: list[tuple[int, StepResult, float]] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+    recent: deque[Row] = field(default_factory=lambda: deque(maxlen=RECENT_ROWS))
+    """The newest rows, told or not: they travel with each checkpoint, in case the driver died before it wrote them."""
     started: float = field(default_factory=time.monotonic)
     paused: float = 0.0
     stop: bool = False
@@ -46,7 +51,7 @@ class Meter:
             if not math.isfinite(loss):
                 self.pending.clear()
                 raise NaNLoss(*self._nan(step, loss))
-            self.rows.append(Row(step, loss, norm, rate))
+            self.keep(Row(step, loss, norm, rate))
             self.stop = self.stop or flag > 0
         self.pending.clear()
 
@@ -55,6 +60,11 @@ class Meter:
         last = self.checkpoint_step
         kept = "no checkpoint was saved" if last is None else f"checkpoint {last} is good"
         return (f"The loss became {loss} at step {step}; samples of that step: {', '.join(keys)}; {kept}.",)
+
+    def keep(self, row: Row) -> None:
+        """Keep a row until it is told."""
+        self.rows.append(row)
+        self.recent.append(row)
 
     def take_rows(self) -> tuple[Row, ...]:
         """Return the rows since the last call."""

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -10,10 +10,15 @@ from typing import Any
 from diptych_api.errors import DiptychError
 from diptych_api.report import CheckpointRef, Failure, Phase, Report
 from diptych_api.runstore import STATUS_FILE, checkpoint_name
-from diptych_training.letters import METRICS_FILE, Letter, PhaseProgress, Progress
+from diptych_training.letters import METRICS_FILE, Letter, PhaseProgress, Progress, Row
 from diptych_training.run_store import RunStore
 
 STATUS_EVERY_S = 1.0
+NEWEST_LINES = 10_000
+
+
+def _row_key(row: Row) -> tuple[int, bool]:
+    return row.step, row.val_loss is None
 
 
 def now() -> datetime:
@@ -29,6 +34,8 @@ class Reporter:
     store: RunStore | None = None
     report: Report = field(default_factory=lambda: Report(phase="Pending", time=now()))
     written: float = 0.0
+    known: set[tuple[int, bool]] | None = None
+    """Rows of metrics.jsonl that are written, by step and kind."""
 
     def update(self, *, force: bool = True, **changes: Any) -> None:  # noqa: ANN401 -- fields of Report
         """Change fields of the report and tell it."""
@@ -70,12 +77,21 @@ class Reporter:
         if losses:
             changes |= {"loss": sum(losses) / len(losses), "learning_rate": rates[-1]}
         if self.store is not None:
-            rows = [{k: v for k, v in asdict(row).items() if v is not None} for row in progress.rows]
-            for row in rows:
-                self.store.append(METRICS_FILE, json.dumps(row))
+            self._write_rows(self.store, progress.rows)
             if progress.checkpoint_step is not None:
                 changes["checkpoint"] = self._checkpoint(progress.checkpoint_step)
         self.update(force=False, **changes)
+
+    def _write_rows(self, store: RunStore, rows: Sequence[Row]) -> None:
+        """Append the rows that are not there yet: a worker that goes on from a checkpoint tells some again."""
+        if self.known is None:
+            written = [Row(**json.loads(line)) for line in store.read_lines(METRICS_FILE)[-NEWEST_LINES:]]
+            self.known = {_row_key(row) for row in written}
+        fresh = [row for row in rows if _row_key(row) not in self.known]
+        self.known.update(map(_row_key, fresh))
+        lines = [json.dumps({k: v for k, v in asdict(row).items() if v is not None}) for row in fresh]
+        if lines:
+            store.append(METRICS_FILE, *lines)
 
     def _checkpoint(self, step: int) -> CheckpointRef | None:
         known = self.report.checkpoint

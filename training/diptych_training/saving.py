@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from diptych_api.errors import CheckpointCorrupt
 from diptych_api.training import Training
 from diptych_training.checkpoint import CheckpointState, CheckpointWriter, load, newest
-from diptych_training.letters import Standing
+from diptych_training.letters import Row, Standing
 from diptych_training.optim import optimizer_tensors, restore_optimizer
 from diptych_training.run_store import RunStore
 from diptych_training.share import Identity
@@ -48,6 +48,7 @@ def snapshot(loop: "Loop", identity: Identity) -> CheckpointState:
         "standing": asdict(loop.standing),
         "scaler": loop.scaler.state_dict(),
         "identity": dict(identity),
+        "rows": [asdict(row) for row in loop.meter.recent],
     }
     return CheckpointState(groups=groups, meta=meta)
 
@@ -77,6 +78,8 @@ def restore(loop: "Loop", state: CheckpointState, identity: Identity) -> None:
     loop.average.updates = int(state.meta["average_updates"])
     loop.standing = Standing(**state.meta["standing"])
     loop.scaler.load_state_dict(state.meta["scaler"])
+    for row in state.meta["rows"]:
+        loop.meter.keep(Row(**row))
     loop.step = loop.meter.start_step = loop.meter.checkpoint_step = int(state.meta["step"])
 
 
