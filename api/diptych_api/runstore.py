@@ -7,6 +7,7 @@
         run.json                        what runs: resolved spec, versions, digests
         status.json                     newest report
         log.jsonl                       one line for each report
+        metrics.jsonl                   one line for each step and each validation
         manifest/                       samples that are used, split, bad samples
         checkpoints/step-000123/        state of training, with complete.json (hash of every file)
         artifact/                       artifact.json, peft/, diffusers/, kohya/, …
@@ -28,6 +29,7 @@ from diptych_api.presets import resolve
 RUN_FILE = "run.json"
 STATUS_FILE = "status.json"
 LOG_FILE = "log.jsonl"
+METRICS_FILE = "metrics.jsonl"
 PROVENANCE_FILE = "provenance.json"
 COMPLETE_FILE = "complete.json"
 ARTIFACT_FILE = "artifact.json"

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from diptych_api.errors import RunFailed
 from diptych_api.report import Report
-from diptych_api.runstore import LOG_FILE
+from diptych_api.runstore import LOG_FILE, METRICS_FILE
 from diptych_cli import phrases
-from diptych_cli.runs import METRICS_FILE, find_run, is_going, report_of
+from diptych_cli.runs import find_run, is_going, report_of
 from diptych_cli.story import Story
 from diptych_cli.story_lines import Lines
 from diptych_training.run_store import RunStore

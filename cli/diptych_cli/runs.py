@@ -15,7 +15,6 @@ from diptych_cli.job_file import read_job
 from diptych_training.run_store import RunStore
 from diptych_training.run_store_lock import LOCK_FILE
 
-METRICS_FILE = "metrics.jsonl"
 ENDED: frozenset[Phase] = frozenset({"Succeeded", "Failed", "Suspended", "Cancelled"})
 
 

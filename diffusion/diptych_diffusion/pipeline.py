@@ -126,7 +126,7 @@ def _load_model(folder: Path, part: str, kind: Any, dtype: torch.dtype) -> tuple
     variant, files = _stored_files(place, WEIGHTS_STEM[part])
     digest = weights_digest(load_stored(place, files))
     try:
-        with _no_progress_bar():
+        with no_progress_bar():
             model, found = kind.from_pretrained(
                 place,
                 dtype=dtype,
@@ -203,7 +203,8 @@ def _check_fit(parts: Components) -> None:
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def no_progress_bar() -> Iterator[None]:
+    """Keep transformers' progress bar off the screen while the body runs."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

@@ -14,7 +14,7 @@ from transformers import CLIPTextModel
 from diptych_api.artifact import ArtifactRecord, BaseRecord
 from diptych_api.errors import Interrupted
 from diptych_api.report import ArtifactRef, MetricValue
-from diptych_api.runstore import EVALUATION
+from diptych_api.runstore import EVALUATION, METRICS_FILE
 from diptych_api.sources import Base
 from diptych_diffusion import lora
 from diptych_diffusion.adapter_weights import AdapterWeights
@@ -25,7 +25,7 @@ from diptych_training.checkpoint import CheckpointState
 from diptych_training.curves import loss_csv, loss_png
 from diptych_training.data.manifest import read
 from diptych_training.evaluate import Exam, Models, evaluate, metric_values
-from diptych_training.letters import METRICS_FILE, PhaseProgress, Row
+from diptych_training.letters import PhaseProgress, Row
 from diptych_training.loop import Loop
 from diptych_training.mailbox import Mailbox, Sender
 from diptych_training.measure import captioned_pictures

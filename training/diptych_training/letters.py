@@ -7,8 +7,6 @@ from diptych_api.errors import DiptychError
 from diptych_api.report import Phase
 from diptych_api.training import EarlyStopping
 
-METRICS_FILE = "metrics.jsonl"
-
 
 @dataclass(frozen=True, slots=True)
 class Row:

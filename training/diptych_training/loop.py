@@ -99,7 +99,7 @@ class Loop:
     def _one_step(self, batches: Sequence[Batch], *, stop: bool) -> None:
         rate = learning_rate(self.training, self.total_steps, self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get("ratio", 1.0)
+            group["lr"] = rate
         result = training_step(self.trainee, self.update, batches, stop=stop)
         self.average.update()
         self.step += 1

@@ -2,8 +2,6 @@
 
 import inspect
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,12 +9,11 @@ import diffusers
 import torch
 from diffusers import StableDiffusionPipeline
 from torch import nn
-from transformers.utils import logging as transformers_logging
 
 from diptych_api.errors import ArtifactInvalid, BaseInvalid
 from diptych_diffusion.components import Components
 from diptych_diffusion.fingerprint import weights_digest
-from diptych_diffusion.pipeline import load
+from diptych_diffusion.pipeline import load, no_progress_bar
 from diptych_diffusion.safe_files import read_json
 
 PARTS: Final = ("unet", "vae", "text_encoder")
@@ -39,7 +36,7 @@ def save_pipeline(folder: Path, parts: Components) -> None:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    with _no_progress_bar():
+    with no_progress_bar():
         pipeline.save_pretrained(folder, safe_serialization=True)
     _write_vocabulary(folder / "tokenizer")
 
@@ -61,17 +58,6 @@ def check_pipeline(folder: Path, parts: Components) -> None:
     prompt = "a cat, and 2 more"
     if saved.tokenizer(prompt)["input_ids"] != parts.tokenizer(prompt)["input_ids"]:
         raise ArtifactInvalid("The saved tokenizer is not the one that was used.", hint=HINT)
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
 
 
 def _scheduler(parts: Components) -> Any:  # noqa: ANN401 - the base's own class, one of fifteen

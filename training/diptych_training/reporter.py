@@ -9,8 +9,8 @@ from typing import Any
 
 from diptych_api.errors import DiptychError
 from diptych_api.report import CheckpointRef, Failure, Phase, Report
-from diptych_api.runstore import STATUS_FILE, checkpoint_name
-from diptych_training.letters import METRICS_FILE, Letter, PhaseProgress, Progress, Row
+from diptych_api.runstore import METRICS_FILE, STATUS_FILE, checkpoint_name
+from diptych_training.letters import Letter, PhaseProgress, Progress, Row
 from diptych_training.run_store import RunStore
 
 STATUS_EVERY_S = 1.0
