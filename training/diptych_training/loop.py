@@ -65,7 +65,8 @@ class Loop:
         return complete
 
     def _steps(self) -> bool:
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        # One OpenMP thread is enough beside the step; a second team would spin on the cores that the step needs.
+        with ThreadPoolExecutor(1, "batches", torch.set_num_threads, (1,)) as pool:
             ahead = self._build(pool, self.step)
             while self.step < self.total_steps and not self.standing.is_over(self.training.early_stopping):
                 batches, ahead = ahead.result(), self._build(pool, self.step + 1)

@@ -78,7 +78,7 @@ def restore(loop: "Loop", state: CheckpointState, identity: Identity) -> None:
     loop.average.updates = int(state.meta["average_updates"])
     loop.standing = Standing(**state.meta["standing"])
     loop.scaler.load_state_dict(state.meta["scaler"])
-    for row in state.meta["rows"]:
+    for row in state.meta.get("rows", ()):
         loop.meter.keep(Row(**row))
     loop.step = loop.meter.start_step = loop.meter.checkpoint_step = int(state.meta["step"])
 
