@@ -24,7 +24,9 @@ def _index() -> str:
     lines = [HEAD, "# Reference\n", f"Resources of `{API_VERSION}`, with the same YAML on every place.\n"]
     rows = [(f"[{d.kind}]({d.kind.lower()}.md)", f"`{d.short}`", _sentence(d)) for d in DEFINITIONS]
     lines += _table(("Kind", "Short name", "What it is"), rows)
-    lines.append("\n[Presets](presets.md) are recipes for `spec.preset`.\n")
+    lines.append(
+        "\n[Presets](presets.md) are recipes for `spec.preset`. [The command line](cli.md) has its own page.\n"
+    )
     return "\n".join(lines)
 
 

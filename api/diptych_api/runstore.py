@@ -6,7 +6,7 @@
     <name>-<hash8>/
         run.json                        what runs: resolved spec, versions, digests
         status.json                     newest report
-        log.jsonl                       one line for each report
+        log.jsonl                       begin and end of each phase, attempts, messages, failure
         metrics.jsonl                   one line for each step and each validation
         manifest/                       samples that are used, split, bad samples
         checkpoints/step-000123/        state of training, with complete.json (hash of every file)

@@ -73,7 +73,7 @@ class Log:
     def _words(self, line: str, report: Report) -> Iterator[str]:
         if self.as_json:
             yield line
-        elif report.phase != "Training":
+        else:
             yield from self.lines.after(report)
 
 

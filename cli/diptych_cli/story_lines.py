@@ -24,10 +24,10 @@ class Lines:
         before, self.story = self.story, self.story.after(report)
         if not before.phases:
             yield before.headline
-        yield from self.story.notes[self.notes :]
-        self.notes = len(self.story.notes)
         for ended in self.story.done[len(before.done) :]:
             yield f"{phrases.phase_name(ended)} ✓ {phrases.phase_done(ended)}".rstrip()
+        yield from self.story.notes[self.notes :]
+        self.notes = len(self.story.notes)
         if report.phase == "Succeeded":
             yield f"✓ {' · '.join(filter(None, ('done', phrases.finished(report))))}"
         elif report.phase in NAMES and self._is_due(report):

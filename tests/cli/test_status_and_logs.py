@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from diptych_api.report import Failure
+from diptych_training.reporter import Reporter
 from diptych_training.run_store import RunStore
 from support.recorded_run import diptych, recorded, report
 
@@ -74,6 +75,26 @@ def test_logs_put_phases_before_the_steps_that_follow_them(begun: RunStore) -> N
     begun.append("log.jsonl", report("Evaluating", 9, step=300, total=40).model_dump_json(by_alias=True))
     said = [line.split()[0] for line in diptych("logs", "job.yaml").stdout.splitlines()]
     assert said == [begun.name, "prepare", "cache", "step", "step", "cache", "evaluate"]
+
+
+def test_logs_tell_again_what_the_run_told(begun: RunStore) -> None:
+    reporter = Reporter(lambda _: None, begun)
+    reporter.phase("Preparing")
+    reporter.update(pictures=240, bad_pictures=2)
+    reporter.phase("Caching", "Starting Ray.")
+    reporter.on_progress(240, 240)
+    reporter.update(phase="Training", total_steps=300)
+    reporter.update(step=213, message="A worker was lost.")
+    assert diptych("logs", "job.yaml").stdout.splitlines()[1:] == [
+        "prepare ✓ 240 pictures, 2 bad",
+        "Starting Ray.",
+        "cache 240 of 240",
+        "cache ✓ 240",
+        "train 0/300",
+        "step    213  loss 0.120  gradient 0.500  rate 0.000100",
+        "A worker was lost.",
+        "step    214  loss 0.113  gradient 0.400  rate 0.000100",
+    ]
 
 
 def test_logs_as_json_are_the_lines_of_the_store(begun: RunStore) -> None:

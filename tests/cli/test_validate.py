@@ -15,16 +15,23 @@ def test_a_good_job_is_summed_up(place: Path) -> None:
 
 
 def test_fields_that_one_machine_cannot_honour_are_named(place: Path) -> None:
-    ended = diptych("validate", "job.yaml", "--set", "suspend=true", "--set", "resources.pods.gpuType=A100")
-    notes = [line for line in ended.stdout.splitlines() if line.startswith("note:")]
-    assert [("suspend" in note, "pods" in note) for note in notes] == [(True, False), (False, True)]
+    fields = (
+        "managedBy=kueue.x-k8s.io/multikueue",
+        "suspend=true",
+        "resources.minWorkers=1",
+        "resources.pods.gpuType=A",
+    )
+    ended = diptych("validate", "job.yaml", *(word for field in fields for word in ("--set", field)))
+    notes = [line.split()[1] for line in ended.stdout.splitlines() if line.startswith("note:")]
+    assert notes == ["spec.managedBy", "spec.suspend", "spec.resources.minWorkers", "spec.resources.pods"]
     assert ended.exit_code == 0
 
 
 def test_settings_that_would_change_the_result_are_refused(place: Path) -> None:
-    ended = diptych("validate", "job.yaml", "--set", "training.compile=Whole")
+    ended = diptych("validate", "job.yaml", "--set", "training.compile=Whole", "--set", "dataset.layout=Flickr30k")
     assert ended.exit_code == 2
     assert "spec.training.compile" in ended.stderr
+    assert "spec.dataset.layout: Flickr30k is not supported yet; ImageFolder and JsonLines are." in ended.stderr
 
 
 def test_a_script_gets_the_spec_with_its_preset_resolved(place: Path) -> None:

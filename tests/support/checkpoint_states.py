@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from diptych_training import checkpoint
 from diptych_training.checkpoint import CheckpointState, newest
 from diptych_training.run_store import RunStore
 
@@ -52,4 +53,5 @@ def newest_step(store: RunStore) -> int | None:
     """Return the step of the newest checkpoint, having compared its state with the one that was saved."""
     found = newest(store, lambda _: None)
     assert found is None or same(found[1], state(found[0]))
+    assert checkpoint.newest_step(store, lambda _: None) == (found[0] if found else None)
     return found[0] if found else None

@@ -7,10 +7,10 @@ from typing import Self
 
 from diptych_api.report import CheckpointRef
 from diptych_training.checkpoint_files import CheckpointState
-from diptych_training.checkpoint_store import clear, load, newest, prune, save, steps
+from diptych_training.checkpoint_store import clear, load, newest, newest_step, prune, save, steps
 from diptych_training.run_store import RunStore
 
-__all__ = ["CheckpointState", "CheckpointWriter", "load", "newest", "prune", "save", "steps"]
+__all__ = ["CheckpointState", "CheckpointWriter", "load", "newest", "newest_step", "prune", "save", "steps"]
 
 
 class CheckpointWriter:

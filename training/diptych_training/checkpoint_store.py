@@ -44,6 +44,19 @@ def load(store: RunStore, step: int) -> CheckpointState:
         return read_state(folder, step)
 
 
+def newest_step(store: RunStore, on_skip: Callable[[str], None]) -> int | None:
+    """Return what newest returns without its state: the files are hashed, no tensor is loaded."""
+    for step in reversed(steps(store)):
+        try:
+            with _folder(store, step) as folder:
+                verify(folder, step)
+        except CheckpointCorrupt as error:
+            on_skip(error.message)
+        else:
+            return step
+    return None
+
+
 def newest(store: RunStore, on_skip: Callable[[str], None]) -> tuple[int, CheckpointState] | None:
     """Return step and state of the newest checkpoint whose files are whole, None where there is none.
 

@@ -14,13 +14,13 @@ from diptych_api.runstore import CACHE, MANIFEST, RUN_FILE, RunRecord
 from diptych_training.building import order_of, total_steps
 from diptych_training.cache import prepare_cache
 from diptych_training.cache_ray import ray_map
+from diptych_training.checkpoint import newest_step
 from diptych_training.data.manifest import Manifest, prepare, read, write
 from diptych_training.finish import Finished, finish
 from diptych_training.mailbox import open_mailbox, take
 from diptych_training.ray_train import POLL_S, fit
 from diptych_training.reporter import Reporter, now
 from diptych_training.run_store import RunStore
-from diptych_training.saving import find
 from diptych_training.share import Share
 
 GO_ON = "Run the same command again to go on."
@@ -129,8 +129,7 @@ def cache_pictures(run: Run, share: Share, manifest: Manifest) -> None:
 def train(run: Run, share: Share) -> int | None:
     """Train to the end, with a new worker group for each that is lost; return the step that training went on from."""
     limit = run.spec.retry.backoff_limit
-    found = find(run.store, lambda text: run.reporter.update(message=text))
-    resumed_from = found[0] if found else None
+    resumed_from = newest_step(run.store, lambda text: run.reporter.update(message=text))
     if resumed_from is not None:
         run.reporter.update(step=resumed_from, message=f"Going on from checkpoint step {resumed_from}.")
     for attempt in range(1, limit + 2):

@@ -9,7 +9,7 @@ from typing import Any
 
 from diptych_api.errors import DiptychError
 from diptych_api.report import CheckpointRef, Failure, Phase, Report
-from diptych_api.runstore import METRICS_FILE, STATUS_FILE, checkpoint_name
+from diptych_api.runstore import LOG_FILE, METRICS_FILE, STATUS_FILE, checkpoint_name
 from diptych_training.letters import Letter, PhaseProgress, Progress, Row
 from diptych_training.run_store import RunStore
 
@@ -21,6 +21,11 @@ def _row_key(row: Row) -> tuple[int, bool]:
     return row.step, row.val_loss is None
 
 
+def _told(report: Report) -> tuple[object, ...]:
+    """Return what a line of log.jsonl is written for when it changes."""
+    return report.phase, report.attempt, report.message, report.failure
+
+
 def now() -> datetime:
     """Return the time in UTC, to the second."""
     return datetime.now(UTC).replace(microsecond=0)
@@ -28,22 +33,35 @@ def now() -> datetime:
 
 @dataclass
 class Reporter:
-    """Keeps the newest report. Every change goes to the caller; the store is written at most once a second."""
+    """Keeps the newest report. Every change goes to the caller; the store is written at most once a second.
+
+    log.jsonl gets a line for the begin and the end of each phase, for each attempt, message and failure.
+    """
 
     on_report: Callable[[Report], None]
     store: RunStore | None = None
     report: Report = field(default_factory=lambda: Report(phase="Pending", time=now()))
     written: float = 0.0
+    logged: Report | None = None
     known: set[tuple[int, bool]] | None = None
     """Rows of metrics.jsonl that are written, by step and kind."""
 
     def update(self, *, force: bool = True, **changes: Any) -> None:  # noqa: ANN401 -- fields of Report
         """Change fields of the report and tell it."""
-        self.report = self.report.model_copy(update={**changes, "time": now()})
+        before, self.report = self.report, self.report.model_copy(update={**changes, "time": now()})
         self.on_report(self.report)
+        if self.store is not None and _told(before) != _told(self.report):
+            self._log(self.store, before)
         if self.store is not None and (force or time.monotonic() - self.written > STATUS_EVERY_S):
             self.store.write_json(STATUS_FILE, self.report)
             self.written = time.monotonic()
+
+    def _log(self, store: RunStore, before: Report) -> None:
+        """Append the newest report to log.jsonl, after the last one of the phase that it ends."""
+        ended = [] if before.phase in (self.report.phase, "Pending") or before is self.logged else [before]
+        lines = [report.model_dump_json(by_alias=True, exclude_none=True) for report in (*ended, self.report)]
+        store.append(LOG_FILE, *lines)
+        self.logged = self.report
 
     def phase(self, phase: Phase, message: str = "") -> None:
         """Begin a phase."""

@@ -89,6 +89,8 @@ def _run(run: Run, options: RunOptions) -> int | None:
     digests = {"data set": manifest.digest, "base": components.digest}
     record(run, digests)
     share = Share(run.spec, base, run.local(MANIFEST), run.shared("encoded"), run.store, digests)
+    where = f"at {options.address}" if options.address else "on this machine"
+    run.reporter.update(message=f"Starting Ray {where}.")
     with ray_started(options.address, run.spec.resources):
         cache_pictures(run, share, manifest)
         resumed_from = train(run, share)

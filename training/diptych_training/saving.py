@@ -1,6 +1,5 @@
 """What a checkpoint holds, and how a run goes on from one."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -81,11 +80,6 @@ def restore(loop: "Loop", state: CheckpointState, identity: Identity) -> None:
     for row in state.meta.get("rows", ()):
         loop.meter.keep(Row(**row))
     loop.step = loop.meter.start_step = loop.meter.checkpoint_step = int(state.meta["step"])
-
-
-def find(store: RunStore, on_skip: Callable[[str], None]) -> tuple[int, CheckpointState] | None:
-    """Return step and state of the newest checkpoint whose files are whole."""
-    return newest(store, on_skip)
 
 
 def final_state(store: RunStore, training: Training) -> CheckpointState:

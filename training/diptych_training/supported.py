@@ -5,14 +5,17 @@ from collections.abc import Iterator
 from diptych_api.errors import UnsupportedHere
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_training import artifact, evaluate
+from diptych_training.data.layout import READERS
 
 IGNORED_LOCALLY = (
     "active_deadline_seconds",
+    "managed_by",
     "max_gpu_seconds",
     "pre_running_deadline_seconds",
     "suspend",
     "ttl_seconds_after_finished",
 )
+IGNORED_RESOURCES = ("min_workers", "pods")
 LATER = ("promotion", "publish", "tracking")
 
 
@@ -31,6 +34,8 @@ def refused(spec: FineTuneJobSpec) -> Iterator[str]:
         "spec.lora.textEncoderRank": spec.lora.text_encoder_rank > 0,
     }
     yield from (f"{setting} is not supported yet." for setting, asked in later.items() if asked)
+    if spec.dataset.layout not in READERS:
+        yield f"spec.dataset.layout: {spec.dataset.layout} is not supported yet; {' and '.join(READERS)} are."
     yield from artifact.refused(spec)
     yield from evaluate.refused(spec.evaluation)
 
@@ -40,8 +45,11 @@ def ignored(spec: FineTuneJobSpec) -> list[str]:
     given = spec.model_fields_set
     told = [f"spec.{_camel(name)} has no effect on one machine." for name in IGNORED_LOCALLY if name in given]
     told += [f"spec.{name} has no effect yet." for name in LATER if getattr(spec, name) is not None]
-    if "pods" in spec.resources.model_fields_set:
-        told.append("spec.resources.pods has no effect on one machine.")
+    told += [
+        f"spec.resources.{_camel(name)} has no effect on one machine."
+        for name in IGNORED_RESOURCES
+        if name in spec.resources.model_fields_set
+    ]
     if spec.training.samples.every_steps is not None:
         told.append("spec.training.samples has no effect yet.")
     return told

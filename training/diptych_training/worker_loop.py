@@ -10,10 +10,10 @@ from ray.train.torch import get_device
 
 from diptych_api.errors import DiptychError
 from diptych_training.building import build_loop
-from diptych_training.checkpoint import CheckpointWriter, load
+from diptych_training.checkpoint import CheckpointState, CheckpointWriter, load, newest
 from diptych_training.letters import Tell
 from diptych_training.mailbox import Mailbox, Sender
-from diptych_training.saving import Keeper, find, restore
+from diptych_training.saving import Keeper, restore
 from diptych_training.share import Share
 
 
@@ -36,9 +36,9 @@ def _train(share: Share, sender: Sender) -> bool:
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     loop = build_loop(share, get_device(), sender if rank == 0 else _deaf, rank=rank, world=world)
-    step = _newest_step(share, rank, world)
-    if step:
-        restore(loop, load(share.store, step), share.identity)
+    state = _newest_state(share, rank, world)
+    if state is not None:
+        restore(loop, state, share.identity)
     if rank > 0:
         return loop.run()
     with CheckpointWriter(share.store, share.spec.training.checkpoint.keep) as writer:
@@ -46,13 +46,14 @@ def _train(share: Share, sender: Sender) -> bool:
         return loop.run()
 
 
-def _newest_step(share: Share, rank: int, world: int) -> int:
-    """Return the step to go on from, chosen by the first worker for all, or 0."""
-    found = find(share.store, print) if rank == 0 else None
-    chosen = torch.tensor([found[0] if found else 0], device=get_device())
+def _newest_state(share: Share, rank: int, world: int) -> CheckpointState | None:
+    """Return the state to go on from, chosen by the first worker for all; None at the very start."""
+    step, state = (newest(share.store, print) if rank == 0 else None) or (0, None)
     if world > 1:
+        chosen = torch.tensor([step], device=get_device())
         dist.broadcast(chosen, src=0)
-    return int(chosen.item())
+        step = int(chosen.item())
+    return load(share.store, step) if step and state is None else state
 
 
 _deaf: Tell = lambda _: False  # noqa: E731 -- the workers that report nothing
