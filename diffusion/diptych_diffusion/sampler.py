@@ -1,42 +1,25 @@
 """Pictures from prompts and seeds, equal to those of an unmodified Stable Diffusion pipeline.
 
-Shapes: B pictures, R rows of one UNet call (2 B with guidance: negative prompts, then prompts), C latent channels,
-H and W, h and w: height and width in pixels and in latents; L tokens, D text encoder width.
+Shapes: B pictures, C latent channels; H and W, h and w: height and width in pixels and in latents; N prompts,
+L tokens, D text encoder width.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerAncestralDiscreteScheduler,
-    EulerDiscreteScheduler,
-    LCMScheduler,
-    PNDMScheduler,
-    UNet2DConditionModel,
-)
 from numpy.typing import NDArray
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from diptych_api.after import Scheduler
-from diptych_api.errors import SpecInvalid, UnsupportedHere
+from diptych_api.errors import SpecInvalid
 from diptych_diffusion.components import Components
+from diptych_diffusion.drawings import Settings, advance, begin
 from diptych_diffusion.prompts import encode
-from diptych_diffusion.schedule import NoiseSchedule
 
-CLASSES: Final[Mapping[Scheduler, Any]] = {
-    "DDIM": DDIMScheduler,
-    "PNDM": PNDMScheduler,
-    "Euler": EulerDiscreteScheduler,
-    "EulerAncestral": EulerAncestralDiscreteScheduler,
-    "DPMSolverMultistep": DPMSolverMultistepScheduler,
-    "LCM": LCMScheduler,
-}
 DECODED_AT_ONCE: Final = 4
 OnStep = Callable[[int, int], None]
 
@@ -57,19 +40,26 @@ class SampleRequest:
     max_rows: int = 16
 
     @property
-    def is_guided(self) -> bool:
-        """Whether a picture costs two rows; at guidance 1 and below the negative prompt has no weight."""
-        return self.guidance_scale > 1
-
-    @property
     def negatives(self) -> tuple[str, ...]:
         """The negative prompt of each picture."""
         given = self.negative_prompts
         return (given,) * len(self.prompts) if isinstance(given, str) else given
 
-    def batches(self) -> "list[SampleRequest]":
+    def settings(self, components: Components) -> Settings:
+        """Return how each picture is drawn with this base."""
+        height, width = components.picture_size
+        return Settings(
+            height=self.height or height,
+            width=self.width or width,
+            steps=self.steps,
+            guidance_scale=self.guidance_scale,
+            scheduler=self.scheduler,
+            eta=self.eta,
+        )
+
+    def batches(self, rows_each: int) -> "list[SampleRequest]":
         """Return the request in parts of at most ``max_rows`` rows, one picture at the least."""
-        at_once = max(1, self.max_rows // (2 if self.is_guided else 1))
+        at_once = max(1, self.max_rows // rows_each)
         return [
             replace(
                 self,
@@ -98,7 +88,7 @@ def sample(components: Components, request: SampleRequest, on_step: OnStep | Non
 def sample_latents(components: Components, request: SampleRequest, on_step: OnStep | None = None) -> Tensor:
     """Return the finished latents ``[B, C, h, w]`` float32 on the base's device: `sample` before decoding."""
     _check(components, request)
-    batches = request.batches()
+    batches = request.batches(request.settings(components).rows)
     finished = []
     with torch.inference_mode(), evaluating(components.denoiser, components.text_encoder):
         for index, batch in enumerate(batches):
@@ -123,52 +113,6 @@ def decode(components: Components, latents_BChw: Tensor) -> NDArray[np.uint8]:
         return torch.cat(pictures).numpy()
 
 
-def make_scheduler(config: Mapping[str, Any], name: Scheduler, steps: int) -> Any:  # noqa: ANN401 - six classes, no common base
-    """Return a fresh diffusers scheduler set to ``steps``, on the base's own noise schedule and spacing.
-
-    Schedulers keep state: one object serves one batch that moves in step, or one picture. Latents are never clipped
-    unless the base asks for it; the classes' own default would ruin them.
-    """
-    schedule = NoiseSchedule.from_config(config)
-    if schedule.zero_terminal_snr and name == "PNDM":
-        raise UnsupportedHere("PNDM cannot start where a zero-terminal-SNR base starts.", hint="Use DDIM or Euler.")
-    if schedule.prediction_type == "sample" and name in {"PNDM", "EulerAncestral"}:
-        raise UnsupportedHere(f"{name} cannot sample from a base that predicts the picture itself.", hint="Use DDIM.")
-    own = {"skip_prk_steps": True} if name == "PNDM" else {}
-    scheduler = CLASSES[name].from_config({"clip_sample": False, **config, **own})
-    limit = scheduler.config.original_inference_steps if name == "LCM" else schedule.num_train_timesteps
-    if not 1 <= steps <= limit:
-        raise SpecInvalid(f"{name} takes 1 to {limit} steps with this base, not {steps}.")
-    scheduler.set_timesteps(steps)
-    return scheduler
-
-
-def starting_noise(components: Components, generators: Sequence[Generator], size_HW: tuple[int, int]) -> Tensor:
-    """Return standard normal latents ``[B, C, h, w]`` float32 on the base's device, one CPU generator a picture."""
-    side = components.pixels_per_latent
-    shape = (components.latent_channels, size_HW[0] // side, size_HW[1] // side)
-    drawn_BChw = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
-    return drawn_BChw.to(components.denoiser.device)
-
-
-def predict(
-    unet: UNet2DConditionModel, latents_BChw: Tensor, t: Tensor, embeddings_RLD: Tensor, guidance_scale: float
-) -> Tensor:
-    """Return the UNet's prediction ``[B, C, h, w]`` float32; guided when there are two rows of embeddings a picture.
-
-    Classifier-free guidance (Ho and Salimans, arXiv 2207.12598); the first half of the rows are negative prompts.
-    """
-    rows_each = len(embeddings_RLD) // len(latents_BChw)
-    inputs_RChw = torch.cat([latents_BChw] * rows_each).to(unet.dtype)
-    output_RChw: Tensor = unet(inputs_RChw, t, encoder_hidden_states=embeddings_RLD.to(unet.dtype), return_dict=False)[
-        0
-    ]
-    if rows_each == 1:
-        return output_RChw.float()
-    avoided_BChw, wanted_BChw = output_RChw.float().chunk(2)
-    return avoided_BChw + guidance_scale * (wanted_BChw - avoided_BChw)
-
-
 @contextmanager
 def evaluating(*modules: nn.Module) -> Iterator[None]:
     """Put modules into evaluation mode and leave every submodule as it was found."""
@@ -183,32 +127,21 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
 
 
 def _denoise(components: Components, batch: SampleRequest, tell: OnStep) -> Tensor:
-    scheduler = make_scheduler(components.scheduler_config, batch.scheduler, batch.steps)
-    generators = [Generator().manual_seed(seed) for seed in batch.seeds]
-    noise_BChw = starting_noise(components, generators, _size(components, batch))
-    embeddings_RLD = _embed(components, (*(batch.negatives if batch.is_guided else ()), *batch.prompts))
-    extra: dict[str, Any] = {} if batch.scheduler == "PNDM" else {"generator": generators}
-    if batch.scheduler == "DDIM":
-        extra["eta"] = batch.eta
-    latents_BChw: Tensor = noise_BChw * scheduler.init_noise_sigma
-    for done, t in enumerate(scheduler.timesteps, start=1):
-        inputs_BChw = scheduler.scale_model_input(latents_BChw, t)
-        prediction_BChw = predict(components.denoiser, inputs_BChw, t, embeddings_RLD, batch.guidance_scale)
-        latents_BChw = scheduler.step(prediction_BChw, t, latents_BChw, return_dict=False, **extra)[0]
-        tell(done, len(scheduler.timesteps))
-    return latents_BChw
-
-
-def _embed(components: Components, prompts: Sequence[str]) -> Tensor:
-    """Return the embeddings of all prompts, each different one encoded once."""
-    different = list(dict.fromkeys(prompts))
+    settings = batch.settings(components)
+    prompts = [
+        (avoided, prompt)[-settings.rows :] for avoided, prompt in zip(batch.negatives, batch.prompts, strict=True)
+    ]
+    different = list(dict.fromkeys(text for pair in prompts for text in pair))
     embeddings_NLD = encode(components, different)
-    return embeddings_NLD[[different.index(prompt) for prompt in prompts]]
-
-
-def _size(components: Components, request: SampleRequest) -> tuple[int, int]:
-    height, width = components.picture_size
-    return request.height or height, request.width or width
+    drawings = [
+        begin(components, settings, embeddings_NLD[[different.index(text) for text in pair]], seed)[0]
+        for pair, seed in zip(prompts, batch.seeds, strict=True)
+    ]
+    steps = drawings[0].steps
+    for done in range(1, steps + 1):
+        advance(components.denoiser, drawings)
+        tell(done, steps)
+    return torch.cat([drawing.latents_1Chw for drawing in drawings])
 
 
 def _check(components: Components, request: SampleRequest) -> None:
@@ -218,7 +151,8 @@ def _check(components: Components, request: SampleRequest) -> None:
             f"{pictures} prompts, {len(request.negatives)} negative prompts and {len(request.seeds)} seeds.",
             hint="Give one seed for each prompt, and one negative prompt for all or for each.",
         )
-    for name, pixels in zip(("height", "width"), _size(components, request), strict=True):
+    settings = request.settings(components)
+    for name, pixels in (("height", settings.height), ("width", settings.width)):
         if pixels < 1 or pixels % components.pixels_per_latent:
             raise SpecInvalid(f"{name} is {pixels} pixels.", hint=f"Use a multiple of {components.pixels_per_latent}.")
     if request.eta and request.scheduler != "DDIM":

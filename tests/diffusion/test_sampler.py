@@ -10,7 +10,8 @@ from diffusers import StableDiffusionPipeline
 from diptych_api.after import Scheduler
 from diptych_api.errors import BaseInvalid, Interrupted, SpecInvalid, UnsupportedHere
 from diptych_diffusion.pipeline import load
-from diptych_diffusion.sampler import CLASSES, SampleRequest, decode, make_scheduler, sample, sample_latents
+from diptych_diffusion.sampler import SampleRequest, decode, sample, sample_latents
+from diptych_diffusion.schedulers import CLASSES, make_scheduler
 from support.tiny_models import make_pipeline
 
 # diffusers makes numpy arrays of tensors, and torch's Tensor.__array__ does not take numpy 2's copy argument.

@@ -1,0 +1,141 @@
+"""Pictures in the making, each at its own step: rows of any of them go through the UNet together.
+
+A picture keeps its own scheduler, timestep, noise, guidance and adapter, so pictures of different requests can join a
+batch at any step and leave it at another, and none depends on its batch mates.
+
+Shapes: K rows of one picture (2 with guidance: negative prompt, then prompt), R rows of one UNet call, C latent
+channels, h and w sides in latents, L tokens, D text encoder width.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Generator, Tensor
+
+from diptych_api.after import Scheduler
+from diptych_diffusion.components import Components
+from diptych_diffusion.schedulers import make_scheduler
+from diptych_diffusion.slot_bank import Slot, SlotBank, runs_of
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a picture is drawn. ``height`` and ``width`` are pixels."""
+
+    height: int
+    width: int
+    steps: int = 30
+    guidance_scale: float = 7.5
+    scheduler: Scheduler = "DDIM"
+    eta: float = 0.0
+
+    @property
+    def rows(self) -> int:
+        """Rows of a picture in each UNet call; at guidance 1 and below the negative prompt has no weight."""
+        return 2 if self.guidance_scale > 1 else 1
+
+
+@dataclass(slots=True)
+class Drawing:
+    """A picture in the making. Schedulers keep state, so each has its own."""
+
+    settings: Settings
+    embeddings_KLD: Tensor
+    latents_1Chw: Tensor
+    scheduler: Any
+    generator: Generator
+    slot: Slot | None = None
+    strength: float = 1.0
+    done: int = 0
+    extra: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Set up what the scheduler's step takes besides the prediction."""
+        self.extra = {} if self.settings.scheduler == "PNDM" else {"generator": self.generator}
+        if self.settings.scheduler == "DDIM":
+            self.extra = {**self.extra, "eta": self.settings.eta}
+
+    @property
+    def steps(self) -> int:
+        """Passes through the UNet in all; PNDM takes one more than it was asked for."""
+        return len(self.scheduler.timesteps)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the latents are final."""
+        return self.done >= self.steps
+
+    @property
+    def timestep(self) -> Tensor:
+        """The timestep of the next step, on the CPU."""
+        t: Tensor = self.scheduler.timesteps[self.done]
+        return t
+
+    def inputs(self) -> Tensor:
+        """Return what the UNet sees next, ``[1, C, h, w]``."""
+        inputs_1Chw: Tensor = self.scheduler.scale_model_input(self.latents_1Chw, self.timestep)
+        return inputs_1Chw
+
+    def take(self, output_KChw: Tensor) -> None:
+        """Do one step with the UNet's output, guided when there are two rows.
+
+        Classifier-free guidance: Ho and Salimans, arXiv 2207.12598.
+        """
+        prediction_1Chw = output_KChw
+        if self.settings.rows > 1:
+            avoided_1Chw, wanted_1Chw = output_KChw.chunk(2)
+            prediction_1Chw = avoided_1Chw + self.settings.guidance_scale * (wanted_1Chw - avoided_1Chw)
+        self.latents_1Chw = self.scheduler.step(
+            prediction_1Chw, self.timestep, self.latents_1Chw, return_dict=False, **self.extra
+        )[0]
+        self.done += 1
+
+
+def begin(
+    components: Components,
+    settings: Settings,
+    embeddings_KLD: Tensor,
+    seed: int,
+    adapters: Sequence[tuple[Slot | None, float]] = ((None, 1.0),),
+) -> list[Drawing]:
+    """Return one drawing for each adapter and its strength, all from the same prompt and the same noise.
+
+    Raises:
+        SpecInvalid: for a number of steps that the scheduler cannot take.
+        UnsupportedHere: for a scheduler that cannot follow the base's noise schedule.
+
+    """
+    generator = Generator().manual_seed(seed)
+    side = components.pixels_per_latent
+    shape = (1, components.latent_channels, settings.height // side, settings.width // side)
+    noise_1Chw = torch.randn(shape, generator=generator).to(components.denoiser.device)
+    drawings = []
+    for slot, strength in adapters:
+        scheduler = make_scheduler(components.scheduler_config, settings.scheduler, settings.steps)
+        own = Generator().set_state(generator.get_state())
+        latents_1Chw = noise_1Chw * scheduler.init_noise_sigma
+        drawings.append(Drawing(settings, embeddings_KLD, latents_1Chw, scheduler, own, slot, strength))
+    return drawings
+
+
+@torch.inference_mode()
+def advance(unet: UNet2DConditionModel, drawings: Sequence[Drawing], bank: SlotBank | None = None) -> None:
+    """Do one step of every drawing in one forward pass; all must have the same size. Adapters need the bank."""
+    together = sorted(drawings, key=lambda drawing: (id(drawing.slot), drawing.strength))
+    adapters = [(drawing.slot, drawing.strength) for drawing in together for _ in range(drawing.settings.rows)]
+    inputs_RChw = torch.cat([x for drawing in together for x in [drawing.inputs()] * drawing.settings.rows])
+    t_R = torch.tensor([float(drawing.timestep) for drawing in together for _ in range(drawing.settings.rows)])
+    embeddings_RLD = torch.cat([drawing.embeddings_KLD for drawing in together])
+    with nullcontext() if bank is None else bank.rows(runs_of(adapters)):
+        output_RChw = unet(
+            inputs_RChw.to(unet.dtype),
+            t_R.to(unet.device),
+            encoder_hidden_states=embeddings_RLD.to(unet.dtype),
+            return_dict=False,
+        )[0].float()
+    for drawing, output_KChw in zip(together, output_RChw.split([d.settings.rows for d in together]), strict=True):
+        drawing.take(output_KChw)

@@ -1,0 +1,147 @@
+"""Adapters that share one UNet: every row of a forward pass takes its own update, or none.
+
+A LoRA update is linear (Hu et al., arXiv 2106.09685), so rows of the base and of any adapters can go through the same
+frozen layers together; what an adapter adds is added to its rows alone.
+
+Shapes: R rows, r rank.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+from torch.nn import functional
+
+from diptych_api.errors import AdapterInvalid, UnsupportedHere
+from diptych_diffusion.adapter_weights import A, AdapterWeights, B
+from diptych_diffusion.fingerprint import weights_digest
+from diptych_diffusion.lora_layers import adaptable, find_misfit
+
+MAX_RANK: Final = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """An adapter on the UNet's device. What draws with it keeps it alive, so it may be unloaded at any time."""
+
+    name: str
+    digest: str
+    """Digest of the weights, ``sha256:…``."""
+    rank: int
+    updates: Mapping[str, tuple[Tensor, Tensor]]
+    """A ``[r, in, …]`` and B ``[out, r, …]`` of each layer, B times the adapter's scale; in the UNet's dtype."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring rows, ``start`` to ``stop``, that take the same update with the same strength."""
+
+    start: int
+    stop: int
+    slot: Slot
+    strength: float
+
+
+class SlotBank:
+    """The adapters of one UNet. The UNet stays as it is; without rows of an adapter it computes what it did before.
+
+    ``load`` and ``unload`` may be called from any thread while another one draws.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel, *, slots: int = 8, max_rank: int = MAX_RANK) -> None:
+        self.unet = unet
+        self.slots = slots
+        self.max_rank = max_rank
+        self._loaded: dict[str, Slot] = {}
+        self._runs: Sequence[Run] = ()
+        for name, layer in adaptable(unet).items():
+            layer.register_forward_hook(partial(self._add, name))
+
+    @property
+    def loaded(self) -> Mapping[str, Slot]:
+        """The adapters by name, as of now."""
+        return dict(self._loaded)
+
+    def load(self, name: str, weights: AdapterWeights) -> Slot:
+        """Take in an adapter, in place of one of the same name.
+
+        Raises:
+            AdapterInvalid: when it does not fit the UNet, or its rank is above the highest that is held.
+            UnsupportedHere: for DoRA, and when every slot is taken.
+
+        """
+        if name not in self._loaded and len(self._loaded) >= self.slots:
+            raise UnsupportedHere(
+                f"There is no slot for adapter {name}: {self.slots} are taken.",
+                hint="Raise spec.slots, or serve fewer adapters.",
+            )
+        self._loaded[name] = self.prepared(name, weights)
+        return self._loaded[name]
+
+    def unload(self, name: str) -> None:
+        """Forget an adapter; pictures that draw with it are finished with it."""
+        self._loaded.pop(name, None)
+
+    def prepared(self, name: str, weights: AdapterWeights) -> Slot:
+        """Return an adapter checked and moved to the UNet's device, but not yet served. Raises as load does."""
+        if weights.dora:
+            raise UnsupportedHere(
+                f"Adapter {name} is a DoRA, which cannot share a batch yet.", hint="Serve a LoRA without DoRA."
+            )
+        if weights.rank > self.max_rank:
+            raise AdapterInvalid(
+                f"Adapter {name} has rank {weights.rank}; the highest that is served is {self.max_rank}.",
+                hint="Raise spec.maxRank.",
+            )
+        if misfit := find_misfit(self.unet, weights):
+            raise AdapterInvalid(f"The adapter {name} {misfit}.", hint="Use the base that it was made for.")
+        like = {"device": self.unet.device, "dtype": self.unet.dtype}
+        updates = {
+            layer: (
+                weights.state[f"{layer}.{A}"].to(**like),
+                (weights.state[f"{layer}.{B}"] * weights.scale).to(**like),
+            )
+            for layer in weights.layers()
+        }
+        return Slot(name, f"sha256:{weights_digest(weights.state)}", weights.rank, updates)
+
+    @contextmanager
+    def rows(self, runs: Sequence[Run]) -> Iterator[None]:
+        """Give the rows of the forward passes in the body their updates; all other rows are the base's."""
+        self._runs = runs
+        try:
+            yield
+        finally:
+            self._runs = ()
+
+    def _add(self, name: str, layer: nn.Linear | nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        for run in self._runs:
+            if (update := run.slot.updates.get(name)) is not None:
+                rows = slice(run.start, run.stop)
+                output[rows].add_(_update(layer, inputs[0][rows], *update), alpha=run.strength)
+
+
+def _update(layer: nn.Linear | nn.Conv2d, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return B·A·x."""
+    if isinstance(layer, nn.Linear):
+        return functional.linear(functional.linear(x, a), b)
+    within = functional.conv2d(x, a, None, layer.stride, layer.padding, layer.dilation)
+    return functional.conv2d(within, b)
+
+
+def runs_of(adapters: Sequence[tuple[Slot | None, float]]) -> list[Run]:
+    """Return the runs of rows whose adapters and strengths are given, one pair a row; None is the base."""
+    runs: list[Run] = []
+    for row, (slot, strength) in enumerate(adapters):
+        if slot is None or strength == 0:
+            continue
+        last = runs[-1] if runs else None
+        if last is not None and (last.stop, last.slot, last.strength) == (row, slot, strength):
+            runs[-1] = Run(last.start, row + 1, slot, strength)
+        else:
+            runs.append(Run(row, row + 1, slot, strength))
+    return runs
