@@ -43,4 +43,6 @@ def make_scheduler(config: Mapping[str, Any], name: Scheduler, steps: int) -> An
     if not 1 <= steps <= limit:
         raise SpecInvalid(f"{name} takes 1 to {limit} steps with this base, not {steps}.")
     scheduler.set_timesteps(steps)
+    if scheduler.timesteps.max() >= schedule.num_train_timesteps:  # leading spacing with an offset, one step too many
+        raise SpecInvalid(f"{name} cannot take {steps} steps with this base.", hint="Use fewer steps.")
     return scheduler

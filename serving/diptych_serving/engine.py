@@ -1,0 +1,180 @@
+"""The engine: one thread that draws pictures of many requests together, step by step. No Ray, no web.
+
+A request joins between two steps and leaves when its own are done, whatever its steps, scheduler, guidance and
+adapters: base and tuned pictures of a comparison are rows of the same forward pass.
+"""
+
+import functools
+import queue
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from threading import Lock, Thread
+from typing import Final, Self
+
+import torch
+from torch import Tensor
+
+from diptych_api.errors import AdapterInvalid, RetryLater, SpecInvalid
+from diptych_diffusion.components import Components
+from diptych_diffusion.drawings import advance, begin
+from diptych_diffusion.prompts import encode
+from diptych_diffusion.sampler import decode
+from diptych_diffusion.schedulers import make_scheduler
+from diptych_diffusion.slot_bank import MAX_RANK, SlotBank
+from diptych_serving.image_request import (
+    Failed,
+    Finished,
+    Image,
+    ImageRequest,
+    OnEvent,
+    Picture,
+    Preview,
+    Progress,
+    Timing,
+)
+from diptych_serving.tasks import Floor, Task
+
+ENCODED_PROMPTS: Final = 256
+DARKEST: Final = 2
+
+
+class Engine:
+    """Draws with one base and the adapters in ``bank``. Use it as a context manager, or start and close it."""
+
+    def __init__(self, components: Components, *, slots: int = 8, max_rank: int = MAX_RANK, max_rows: int = 16) -> None:
+        self.components = components
+        self.bank = SlotBank(components.denoiser, slots=slots, max_rank=max_rank)
+        self.max_rows = max_rows
+        self._inbox: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._floor = Floor(max_rows)
+        self._thread = Thread(target=self._loop, name="engine", daemon=True)
+        self._door = Lock()
+        self._closing = False
+        self._encode = functools.lru_cache(ENCODED_PROMPTS)(lambda text: encode(components, [text]))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def submit(self, request: ImageRequest, on_event: OnEvent) -> Task:
+        """Take in a request and return it; ``on_event`` hears of its progress, last of Finished or Failed.
+
+        Raises:
+            AdapterInvalid: when an arm names an adapter that is not loaded.
+            SpecInvalid: for a size or a number of steps that the base or the scheduler cannot take.
+            UnsupportedHere: for a scheduler that cannot follow the base's noise schedule.
+            RetryLater: when the engine is closing.
+
+        """
+        self._check(request)
+        loaded = self.bank.loaded
+        if missing := [arm.adapter for arm in request.arms if arm.adapter is not None and arm.adapter not in loaded]:
+            raise AdapterInvalid(
+                f"Adapter {missing[0]} is not loaded.", hint=f"Loaded are: {', '.join(sorted(loaded)) or 'none'}."
+            )
+        slots = tuple(None if arm.adapter is None else loaded[arm.adapter] for arm in request.arms)
+        task = Task(request, slots, on_event)
+        with self._door:
+            if self._closing:
+                raise RetryLater("The engine is closing.", hint="Ask another replica.")
+            self._inbox.put(task)
+        return task
+
+    def close(self) -> None:
+        """Finish what was taken in, then end the thread."""
+        with self._door:
+            self._closing = True
+            self._inbox.put(None)
+        self._thread.join()
+
+    def _check(self, request: ImageRequest) -> None:
+        side = self.components.pixels_per_latent
+        for name, pixels in (("height", request.settings.height), ("width", request.settings.width)):
+            if pixels < side or pixels % side:
+                raise SpecInvalid(f"{name} is {pixels} pixels.", hint=f"Use a multiple of {side}.")
+        if not request.arms:
+            raise SpecInvalid("arms is empty.", hint="Name an adapter, or the base.")
+        make_scheduler(self.components.scheduler_config, request.settings.scheduler, request.settings.steps)
+
+    @torch.inference_mode()
+    def _loop(self) -> None:
+        while self._collect():
+            self._floor.sweep()
+            for task in self._floor.admit():
+                with self._told_on_failure([task]):
+                    self._begin(task)
+            for tasks, drawings in self._floor.groups():
+                with self._told_on_failure(tasks):
+                    advance(self.components.denoiser, drawings, self.bank)
+            for task in list(self._floor.drawing):
+                with self._told_on_failure([task]):
+                    self._tell(task)
+
+    @contextmanager
+    def _told_on_failure(self, tasks: Sequence[Task]) -> Iterator[None]:
+        """Tell whatever torch raises in the body to those who wait for it, and go on with the others."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 -- the thread must live on
+            for task in tasks:
+                self._floor.leave(task)
+                task.tell(Failed(error))
+
+    def _collect(self) -> bool:
+        """Take in what came, waiting for it when there is nothing to draw; return False when all is done."""
+        while True:
+            idle = self._floor.is_empty
+            if idle and self._closing and self._inbox.empty():
+                return False
+            try:
+                task = self._inbox.get(block=idle)
+            except queue.Empty:
+                return True
+            if task is not None:
+                self._floor.waiting.append(task)
+
+    def _begin(self, task: Task) -> None:
+        request = task.request
+        task.admitted = time.monotonic()
+        texts = (request.negative_prompt, request.prompt)[-request.settings.rows :]
+        embeddings_KLD = torch.cat([self._encode(text) for text in texts])
+        adapters = [(slot, arm.strength) for slot, arm in zip(task.slots, request.arms, strict=True)]
+        task.drawings = begin(self.components, request.settings, embeddings_KLD, request.seed, adapters)
+        task.begun = time.monotonic()
+
+    def _tell(self, task: Task) -> None:
+        """Tell how far a task is, or hand out its pictures."""
+        done, total, every = task.drawings[0].done, task.drawings[0].steps, task.request.preview_every
+        task.tell(Progress(done, total))
+        if done < total:
+            if every and done % every == 0:
+                task.tell(Preview(done, tuple(decode(self.components, _latents(task)))))
+            return
+        self._floor.leave(task)
+        drawn = time.monotonic()
+        latents_AChw = _latents(task)
+        pictures = decode(self.components, latents_AChw)
+        images = tuple(
+            Image(picture, slot and slot.digest, find_flaw(latents_Chw, picture))
+            for picture, latents_Chw, slot in zip(pictures, latents_AChw, task.slots, strict=True)
+        )
+        moments = (task.submitted, task.admitted, task.begun, drawn, time.monotonic())
+        task.tell(Finished(images, Timing(*(after - before for before, after in pairwise(moments)))))
+
+
+def find_flaw(latents_Chw: Tensor, picture: Picture) -> str | None:
+    """Return what is wrong with a picture, as a black one from a VAE in half precision, or None."""
+    if not bool(torch.isfinite(latents_Chw).all()):
+        return "The picture did not come out as numbers (NaN); try fp32 or another adapter strength."
+    if int(picture.max()) <= DARKEST:
+        return "The picture came out black; try fp32."
+    return None
+
+
+def _latents(task: Task) -> Tensor:
+    return torch.cat([drawing.latents_1Chw for drawing in task.drawings])
