@@ -4,6 +4,7 @@ python pack.py RUN/artifact/pipeline ../../diffusion/diptych_diffusion/bases/tin
 """
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
@@ -17,13 +18,22 @@ def pack(source: Path, target: Path) -> int:
     for path in sorted(p for p in source.rglob("*") if p.is_file()):
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix != ".safetensors":
+        if path.name == "config.json":
+            copy.write_text(_without_its_folder(path))
+        elif path.suffix != ".safetensors":
             shutil.copyfile(path, copy)
-            continue
-        tensors = {k: t.half() if t.is_floating_point() else t for k, t in load_file(path).items()}
-        save_file({k: t.contiguous() for k, t in tensors.items()}, copy, metadata={"format": "pt"})
-        size += copy.stat().st_size
+        else:
+            tensors = {k: t.half() if t.is_floating_point() else t for k, t in load_file(path).items()}
+            save_file({k: t.contiguous() for k, t in tensors.items()}, copy, metadata={"format": "pt"})
+            copy.chmod(0o644)
+            size += copy.stat().st_size
     return size
+
+
+def _without_its_folder(config: Path) -> str:
+    fields = json.loads(config.read_text())
+    fields.pop("_name_or_path", None)
+    return json.dumps(fields, indent=2) + "\n"
 
 
 def main() -> None:

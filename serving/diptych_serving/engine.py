@@ -160,7 +160,7 @@ class Engine:
         latents_AChw = _latents(task)
         pictures = decode(self.components, latents_AChw)
         images = tuple(
-            Image(picture, slot and slot.digest, find_flaw(latents_Chw, picture))
+            Image(picture, None if slot is None else slot.digest, find_flaw(latents_Chw, picture))
             for picture, latents_Chw, slot in zip(pictures, latents_AChw, task.slots, strict=True)
         )
         moments = (task.submitted, task.admitted, task.begun, drawn, time.monotonic())

@@ -15,11 +15,10 @@ from diptych_api.errors import AdapterInvalid, RetryLater, SpecInvalid
 from diptych_api.training import LoRA
 from diptych_diffusion.adapter_weights import AdapterWeights
 from diptych_diffusion.components import Components
-from diptych_diffusion.drawings import Settings
+from diptych_diffusion.drawings import Settings, advance
 from diptych_diffusion.lora import adapter_state, inject, trainable
 from diptych_diffusion.pipeline import load
 from diptych_diffusion.sampler import SampleRequest, sample
-from diptych_serving import engine as engine_module
 from diptych_serving.engine import Engine, find_flaw
 from diptych_serving.image_request import Arm, Event, Failed, Finished, ImageRequest, Preview, Progress
 from support.engines import draw, until_finished
@@ -28,6 +27,7 @@ from support.tiny_models import make_pipeline
 BASE = BaseRecord(source="huggingFace:somebody/model", revision="0" * 40, digest="sha256:" + "ab" * 32)
 HOW = Settings(64, 64, steps=3, guidance_scale=2.0)
 REQUEST = ImageRequest("a dog", 5, HOW)
+ADVANCE = "diptych_serving.engine.advance"
 BOTH = (Arm(), Arm("style"))
 
 
@@ -136,15 +136,13 @@ def test_an_adapter_may_come_and_go_while_others_draw(engine: Engine, style: Ada
 
 
 def test_a_forward_that_fails_is_told_and_the_engine_goes_on(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    advance = engine_module.advance
-
     def out_of_memory(*args: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(engine_module, "advance", out_of_memory)
+    monkeypatch.setattr(ADVANCE, out_of_memory)
     with pytest.raises(torch.OutOfMemoryError):
         draw(engine, [REQUEST])
-    monkeypatch.setattr(engine_module, "advance", advance)
+    monkeypatch.setattr(ADVANCE, advance)
     assert draw(engine, [REQUEST])
 
 

@@ -1,6 +1,7 @@
 """Who waits, who draws, who joins next."""
 
 from dataclasses import replace
+from typing import Any
 
 from diptych_diffusion.drawings import Settings
 from diptych_serving.image_request import Arm, Event, ImageRequest, Progress
@@ -9,7 +10,7 @@ from diptych_serving.tasks import Floor, Task
 PLAIN = ImageRequest("a dog", 1, Settings(64, 64, steps=10, guidance_scale=1.0))
 
 
-def task(arms: int = 1, **settings: float) -> Task:
+def task(arms: int = 1, **settings: Any) -> Task:
     """Return a task with some arms, one row each unless it is guided."""
     request = replace(PLAIN, arms=(Arm(),) * arms, settings=replace(PLAIN.settings, **settings))
     return Task(request, (None,) * arms, lambda _: None)

@@ -1,0 +1,196 @@
+"""How often clients may ask: one policy for all replicas and both protocols. Time comes from the caller.
+
+Windows are fixed and begin with their first hit. A request counts when it is let in; seconds and money count when the
+work is done; a session's request is given back when it fails.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from diptych_api.limits import RateLimit
+from diptych_serving.sessions import Sessions
+from diptych_serving.windows import Bucket, Window, sweep
+
+MINUTE: Final = 60.0
+HOUR: Final = 3600.0
+DAY: Final = 24 * HOUR
+MONTH: Final = 30 * DAY
+Measure = Literal["requests", "seconds", "cost"]
+Scope = Literal["ip", "total"]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks, as far as it is known."""
+
+    ip: str
+    session: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is not let in, and in how many seconds it may be; None when waiting does not help."""
+
+    reason: str
+    message: str
+    retry_after_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """At most ``limit`` of something in each window."""
+
+    reason: str
+    scope: Scope
+    measure: Measure
+    length_s: float
+    limit: float
+
+
+def rules(limits: RateLimit) -> Iterator[Rule]:
+    """Yield the rules that are set, in the order in which they are asked."""
+    ip, total, cost = limits.ip, limits.total, limits.cost
+    table: list[tuple[str, Scope, Measure, float, float | None]] = [
+        ("IPRequestsPerHour", "ip", "requests", HOUR, ip.max_requests_per_hour),
+        ("IPRequestsPerDay", "ip", "requests", DAY, ip.max_requests_per_day),
+        ("IPSecondsPerDay", "ip", "seconds", DAY, ip.max_active_seconds_per_day),
+        ("TotalRequestsPerHour", "total", "requests", HOUR, total.max_requests_per_hour),
+        ("TotalRequestsPerDay", "total", "requests", DAY, total.max_requests_per_day),
+        ("TotalSecondsPerDay", "total", "seconds", DAY, total.max_active_seconds_per_day),
+        ("DailyCost", "total", "cost", DAY, cost.daily_limit),
+        ("TotalRequestsPerMonth", "total", "requests", MONTH, total.max_requests_per_month),
+        ("MonthlyCost", "total", "cost", MONTH, cost.monthly_limit),
+    ]
+    yield from (Rule(*row[:4], float(row[4])) for row in table if row[4] is not None)
+
+
+@dataclass
+class RateLimiter:
+    """The counts of every client. Not safe for threads: one actor holds it."""
+
+    limits: RateLimit
+    sessions: Sessions = field(init=False)
+    windows: dict[tuple[Rule, str], Window] = field(default_factory=dict)
+    buckets: dict[tuple[str, str], Bucket] = field(default_factory=dict)
+
+    swept: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Read the rules."""
+        self.rules = tuple(rules(self.limits))
+        self.sessions = Sessions(self.limits.session)
+
+    def admit(self, client: Client, work_units: float, now: float) -> Refusal | None:
+        """Count a request and return None, or count nothing and return why it is refused."""
+        if now - self.swept >= MINUTE:
+            self.swept = now
+            sweep(self.windows, now)
+            sweep(self.buckets, now)
+        refusal = self._session(client, now) or self._window(client, now) or self._work(client, work_units, now)
+        if refusal is not None:
+            return refusal
+        self.sessions.take(client.session, now)
+        self._add(client, "requests", 1, now)
+        for bucket in self._buckets(client, now):
+            bucket.take(work_units)
+        return None
+
+    def finished(self, client: Client, seconds: float, now: float, *, succeeded: bool) -> None:
+        """Count the work of a request that was let in."""
+        self._add(client, "seconds", seconds, now)
+        self._add(client, "cost", seconds * self.limits.cost.per_second, now)
+        if not succeeded:
+            self.sessions.give_back(client.session)
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """Return the counts of days and months over all clients, as JSON values: what must survive a restart."""
+        kept = [(rule, window) for (rule, _), window in self.windows.items() if _outlives(rule)]
+        return [{"reason": rule.reason, "start": window.start, "used": window.used} for rule, window in kept]
+
+    def restore(self, counts: list[dict[str, Any]]) -> None:
+        """Take in what snapshot returned; counts of rules that are no longer set are forgotten."""
+        known = {rule.reason: rule for rule in self.rules if _outlives(rule)}
+        for count in counts:
+            if (rule := known.get(count["reason"])) is not None:
+                self.windows[rule, ""] = Window(rule.length_s, float(count["start"]), float(count["used"]))
+
+    def _session(self, client: Client, now: float) -> Refusal | None:
+        refused = self.sessions.refusal(client.session, now)
+        return None if refused is None else Refusal(refused[0], refused[1], None)
+
+    def _window(self, client: Client, now: float) -> Refusal | None:
+        for rule in self.rules:
+            window = self._find(rule, client, now)
+            if window.used >= rule.limit:
+                wait_s = window.start + rule.length_s - now
+                asked = "the service" if rule.scope == "total" else "this address"
+                message = f"The limit of {asked} is reached: {rule.limit:g} {UNITS[rule.measure, rule.length_s]}."
+                return Refusal(rule.reason, f"{message} Try again in {in_words(wait_s)}.", wait_s)
+        return None
+
+    def _work(self, client: Client, work_units: float, now: float) -> Refusal | None:
+        for bucket in self._buckets(client, now):
+            wait_s = bucket.wait_s(work_units)
+            if math.isinf(wait_s):
+                message = f"The request is worth {work_units:g} work units; {bucket.size:g} a minute are allowed."
+                return Refusal("WorkTooLarge", f"{message} Ask for fewer pictures or steps.", None)
+            if wait_s > 0:
+                message = f"More than {bucket.size:g} work units a minute. Try again in {in_words(wait_s)}."
+                return Refusal("WorkPerMinute", message, wait_s)
+        return None
+
+    def _find(self, rule: Rule, client: Client, now: float) -> Window:
+        """Return the window that goes on, or one that would begin now."""
+        key = _key(rule, client)
+        window = self.windows.get(key)
+        return Window(rule.length_s, now) if window is None or window.is_over(now) else window
+
+    def _add(self, client: Client, measure: Measure, amount: float, now: float) -> None:
+        for rule in self.rules:
+            if rule.measure == measure:
+                window = self.windows[_key(rule, client)] = self._find(rule, client, now)
+                window.used += amount
+
+    def _buckets(self, client: Client, now: float) -> list[Bucket]:
+        work = self.limits.work
+        scopes = {
+            "session": (client.session, work.per_session),
+            "ip": (client.ip, work.per_ip),
+            "key": (client.key, work.per_key),
+            "total": ("", work.total),
+        }
+        found = []
+        for scope, (name, size) in scopes.items():
+            if name is not None and size is not None:
+                bucket = self.buckets.setdefault((scope, name), Bucket(size, MINUTE, now))
+                bucket.fill(now)
+                found.append(bucket)
+        return found
+
+
+UNITS: Final = {
+    ("requests", HOUR): "requests an hour",
+    ("requests", DAY): "requests a day",
+    ("requests", MONTH): "requests a month",
+    ("seconds", DAY): "seconds of drawing a day",
+    ("cost", DAY): "of money a day",
+    ("cost", MONTH): "of money a month",
+}
+
+
+def in_words(seconds: float) -> str:
+    """Return a wait as people say it: `40 seconds`, `4.2 minutes`, `3.0 hours`."""
+    if seconds < MINUTE:
+        return f"{math.ceil(seconds)} seconds"
+    return f"{seconds / MINUTE:.1f} minutes" if seconds < HOUR else f"{seconds / HOUR:.1f} hours"
+
+
+def _key(rule: Rule, client: Client) -> tuple[Rule, str]:
+    return rule, client.ip if rule.scope == "ip" else ""
+
+
+def _outlives(rule: Rule) -> bool:
+    return rule.scope == "total" and rule.length_s >= DAY
