@@ -5,6 +5,7 @@ adapters: base and tuned pictures of a comparison are rows of the same forward p
 """
 
 import functools
+import logging
 import queue
 import time
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ from diptych_serving.image_request import (
 )
 from diptych_serving.tasks import Floor, Task
 
+_log = logging.getLogger(__name__)
 ENCODED_PROMPTS: Final = 256
 DARKEST: Final = 2
 
@@ -85,6 +87,16 @@ class Engine:
             self._inbox.put(task)
         return task
 
+    @property
+    def waiting(self) -> int:
+        """Requests that were taken in and have no rows yet, as far as can be told from another thread."""
+        return self._inbox.qsize() + len(self._floor.waiting)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Finish what was taken in, then end the thread."""
         with self._door:
@@ -121,6 +133,7 @@ class Engine:
         try:
             yield
         except Exception as error:  # noqa: BLE001 -- the thread must live on
+            _log.exception("%d requests failed.", len(tasks))
             for task in tasks:
                 self._floor.leave(task)
                 task.tell(Failed(error))

@@ -1,0 +1,122 @@
+"""Keeps the slot bank as the registry wants it, while pictures are drawn."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from diptych_api.errors import AdapterInvalid, DiptychError, UserError
+from diptych_api.servingconfig import ServedAdapter
+from diptych_diffusion.adapter_files import load_adapter
+from diptych_diffusion.slot_bank import Slot, SlotBank
+from diptych_serving.replica_facts import AdapterFacts
+
+ATTEMPTS: Final = 5
+PAUSE_S: Final = 2.0
+_log = logging.getLogger(__name__)
+
+
+class AdapterKeeper:
+    """Loads, replaces and unloads adapters; says how each one is. All methods belong to one event loop."""
+
+    def __init__(
+        self, bank: SlotBank, base_digest: str, fetch: Callable[[str], Path], *, pause_s: float = PAUSE_S
+    ) -> None:
+        self.bank = bank
+        self.base_digest = base_digest
+        self._fetch = fetch
+        self._pause_s = pause_s
+        self._wanted: dict[str, ServedAdapter] = {}
+        self._facts: dict[str, AdapterFacts] = {}
+        self._changed = asyncio.Condition()
+
+    @property
+    def facts(self) -> Mapping[str, AdapterFacts]:
+        """How each wanted adapter is, as of now."""
+        return dict(self._facts)
+
+    async def follow(self, adapters: list[ServedAdapter]) -> None:
+        """Bring the bank to these adapters; return when each is loaded, waits for its files or has finally failed.
+
+        What is loaded already stays as it is. An adapter that is replaced is served until the new one is there.
+        """
+        wanted = {adapter.name: adapter for adapter in adapters}
+        for name in self._facts.keys() - wanted.keys():
+            self.bank.unload(name)
+            await self._note(name, None)
+        changed = [a for a in adapters if not (_same_files(a, self._wanted.get(a.name)) and self._is_loaded(a.name))]
+        self._wanted = wanted
+        for adapter in changed:
+            waiting = AdapterFacts(adapter.name, "Waiting", message="It has no files yet.")
+            await self._note(adapter.name, waiting if adapter.uri is None else AdapterFacts(adapter.name, "Loading"))
+        for adapter in changed:
+            if adapter.uri is not None:
+                await self._note(adapter.name, await self._load(adapter, adapter.uri))
+
+    async def settled(self, name: str, timeout_s: float) -> AdapterFacts:
+        """Return how an adapter is, after waiting for one that is being loaded, but not for ever."""
+        async with self._changed:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._changed.wait_for(lambda: self._now(name).state != "Loading")
+            except TimeoutError:
+                pass
+            return self._now(name)
+
+    async def _load(self, adapter: ServedAdapter, uri: str) -> AdapterFacts:
+        """Load, and try again what may pass by itself."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                slot = await asyncio.to_thread(self._load_now, adapter, uri)
+            except UserError as error:
+                return self._failed(adapter.name, str(error))
+            except (DiptychError, OSError) as error:
+                if attempt == ATTEMPTS:
+                    return self._failed(adapter.name, f"{error} Tried {ATTEMPTS} times.")
+                await asyncio.sleep(self._pause_s * attempt)
+            except Exception:  # noqa: BLE001 -- one bad file must not stop the others
+                _log.exception("Adapter %s could not be loaded.", adapter.name)
+                return self._failed(adapter.name, "It could not be loaded; the log tells why.")
+            else:
+                return AdapterFacts(adapter.name, "Loaded", slot.digest, slot.rank)
+        raise AssertionError
+
+    def _load_now(self, adapter: ServedAdapter, uri: str) -> Slot:
+        weights = load_adapter(self._fetch(uri))
+        made_for = None if weights.base is None else weights.base.digest.removeprefix("sha256:")
+        if made_for not in (None, self.base_digest.removeprefix("sha256:")):
+            raise AdapterInvalid(
+                f"Adapter {adapter.name} was made for another base (sha256:{str(made_for)[:12]}…).",
+                hint="Serve it with the base that it was trained on.",
+            )
+        slot = self.bank.prepared(adapter.name, weights)
+        if adapter.digest not in (None, slot.digest):
+            raise AdapterInvalid(
+                f"Adapter {adapter.name} has digest {slot.digest}, not {adapter.digest}.", hint="Check its uri."
+            )
+        return self.bank.load(adapter.name, weights)
+
+    def _failed(self, name: str, message: str) -> AdapterFacts:
+        """Nobody may get an old adapter under the name of one that failed."""
+        self.bank.unload(name)
+        _log.error("Adapter %s failed: %s", name, message)
+        return AdapterFacts(name, "Failed", message=message)
+
+    def _is_loaded(self, name: str) -> bool:
+        return self._now(name).state == "Loaded"
+
+    def _now(self, name: str) -> AdapterFacts:
+        return self._facts.get(name, AdapterFacts(name, "Waiting", message="This replica does not know it yet."))
+
+    async def _note(self, name: str, facts: AdapterFacts | None) -> None:
+        async with self._changed:
+            if facts is None:
+                self._facts.pop(name, None)
+            else:
+                self._facts[name] = facts
+            self._changed.notify_all()
+
+
+def _same_files(new: ServedAdapter, old: ServedAdapter | None) -> bool:
+    return old is not None and (new.uri, new.digest) == (old.uri, old.digest)

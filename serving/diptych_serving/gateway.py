@@ -1,0 +1,93 @@
+"""The gateway as a Ray Serve deployment, and how it reaches the others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, Final, cast
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
+
+from diptych_api.limits import RateLimit
+from diptych_serving.degrade import Degraded
+from diptych_serving.http_api import build_http
+from diptych_serving.image_request import Event, ImageRequest
+from diptych_serving.rate_limit import Client, Refusal
+from diptych_serving.service import Directory, Service
+
+LOOK_EVERY_S: Final = 1.0
+
+
+class RayEngines:
+    """The engine replicas behind a handle."""
+
+    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+        self._handle = handle.options(stream=True)
+
+    async def draw(self, request: ImageRequest) -> AsyncIterator[Event | Degraded]:
+        """Yield what a replica tells; whoever stops listening cancels it there."""
+        response = cast("DeploymentResponseGenerator[Event | Degraded]", self._handle.draw.remote(request))
+        try:
+            async for event in response:
+                yield event
+        finally:
+            response.cancel()
+
+
+class RayLimiter:
+    """The limiter behind a handle; asked only while a limit is set."""
+
+    def __init__(self, handle: DeploymentHandle[Any], directory: Directory) -> None:
+        self._handle = handle
+        self._directory = directory
+
+    async def admit(self, client: Client, work: float) -> Refusal | None:
+        """Count a request, or return why it is refused."""
+        config = self._directory.config
+        if config is None or config.rate_limit == RateLimit():
+            return None
+        return cast("Refusal | None", await self._handle.admit.remote(client, work))
+
+    async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
+        """Count the work of a request that was let in."""
+        config = self._directory.config
+        if config is not None and config.rate_limit != RateLimit():
+            await self._handle.finished.remote(client, seconds, succeeded=succeeded)
+
+
+def this_service() -> Service:
+    """Return the service of the gateway replica that this process is."""
+    gateway: Any = serve.get_replica_context().servable_object
+    return cast("Service", gateway.service)
+
+
+class Gateway:
+    """Answers HTTP. It follows the registry, and goes on with what it knows while that is away."""
+
+    def __init__(
+        self, name: str, engines: DeploymentHandle[Any], registry: DeploymentHandle[Any], limiter: DeploymentHandle[Any]
+    ) -> None:
+        directory = Directory(name)
+        self.service = Service(directory, RayEngines(engines), RayLimiter(limiter, directory))
+        self._registry = registry
+        self._version = ""
+        self._tasks = [asyncio.ensure_future(self._follow()), asyncio.ensure_future(self._look())]
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                newer = await self._registry.newer.remote(self._version)
+            except Exception:  # noqa: BLE001 -- it comes back
+                await asyncio.sleep(LOOK_EVERY_S)
+                continue
+            if newer is not None:
+                self._version, self.service.directory.config = newer
+
+    async def _look(self) -> None:
+        while True:
+            with suppress(Exception):
+                self.service.directory.update(await self._registry.replicas.remote())
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+app = build_http(this_service)

@@ -1,0 +1,82 @@
+"""Errors on HTTP: problem+json (RFC 9457), or the OpenAI shape on its routes."""
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from diptych_serving.refusals import Code, Refused, Violation, refusal_of
+
+OPENAI_ROUTES: Final = ("/v1/images/",)
+MEDIA_TYPE: Final = "application/problem+json"
+_log = logging.getLogger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app in one of the two shapes."""
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> JSONResponse:
+        return answer(request.url.path, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
+        return answer(request.url.path, refusal_of_fields(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        codes = {code.status: code for code in Code}
+        code = codes.get(error.status_code, Code.NOT_FOUND if error.status_code < 500 else Code.INTERNAL)  # noqa: PLR2004
+        return answer(request.url.path, Refused(code, str(error.detail)), status=error.status_code)
+
+    @app.exception_handler(Exception)
+    async def unknown(request: Request, error: Exception) -> JSONResponse:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return answer(request.url.path, refusal_of(error))
+
+
+def answer(path: str, error: Refused, *, status: int | None = None) -> JSONResponse:
+    """Return the answer in the shape of the route."""
+    headers = {} if error.retry_after_s is None else {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+    status = error.code.status if status is None else status
+    if path.startswith(OPENAI_ROUTES):
+        kind = "invalid_request_error" if status < 500 else "server_error"  # noqa: PLR2004
+        param = error.violations[0].field if error.violations else None
+        body: dict[str, Any] = {"message": error.text, "type": kind, "param": param, "code": error.reason}
+        return JSONResponse({"error": body}, status, headers)
+    problem: dict[str, Any] = {
+        "type": "about:blank",
+        "title": error.code.reason,
+        "status": status,
+        "detail": error.message,
+        "reason": error.reason,
+    }
+    if error.hint:
+        problem["hint"] = error.hint
+    if error.violations:
+        problem["errors"] = [{"field": v.field, "message": v.message} for v in error.violations]
+    if error.retry_after_s is not None:
+        problem["retry_after_seconds"] = error.retry_after_s
+    return JSONResponse(problem, status, headers, media_type=MEDIA_TYPE)
+
+
+def refusal_of_fields(errors: Sequence[Any]) -> Refused:
+    """Return the refusal of a body that does not fit, with every field that is wrong."""
+    violations = tuple(Violation(_field(error["loc"]), error["msg"]) for error in errors)
+    first = violations[0]
+    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    message = f"{first.field}: {first.message}{more}" if first.field else f"{first.message}{more}"
+    return Refused(Code.INVALID, message, violations=violations)
+
+
+def _field(location: Sequence[str | int]) -> str:
+    """Return a place in the body as people write it: arms[1].adapter."""
+    text = ""
+    for part in location[1:]:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.lstrip(".")

@@ -1,0 +1,47 @@
+"""Who asks: address, session, API key."""
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from diptych_serving.rate_limit import Client
+
+SESSION_HEADERS: Final = ("x-session-id", "x-gradio-session")
+LONGEST_SESSION: Final = 128
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def client_of(peer: str, headers: Mapping[str, str], trusted: Iterable[str], session: str | None = None) -> Client:
+    """Return the client; ``headers`` have lower-case names. ``session`` is one that the request's body names."""
+    named = [headers[name] for name in SESSION_HEADERS if headers.get(name)]
+    chosen = (named or [session or ""])[0][:LONGEST_SESSION]
+    return Client(address_of(peer, headers.get("x-forwarded-for", ""), trusted), chosen or None)
+
+
+def address_of(peer: str, forwarded: str, trusted: Iterable[str]) -> str:
+    """Return the client's address: the last one in X-Forwarded-For that is no trusted proxy.
+
+    Each proxy appends the address it was called from, so names left of an untrusted one may be made up. Without
+    trusted proxies the header has no say.
+    """
+    networks = [ipaddress.ip_network(text, strict=False) for text in trusted]
+    hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
+    address = peer
+    while hops and _is_in(address, networks):
+        hop = hops.pop()
+        if _parsed(hop) is None:
+            break
+        address = hop
+    return address
+
+
+def _is_in(address: str, networks: Iterable[Network]) -> bool:
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None

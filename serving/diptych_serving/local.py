@@ -1,0 +1,101 @@
+"""A deployment on one machine: Ray started here, its logs in a file, gone when the body ends."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import httpx2
+import ray
+from ray import serve
+from ray.serve.exceptions import RayServeException
+
+from diptych_api.errors import RetryLater, RunFailed
+from diptych_api.servingconfig import RegistryConfig, ServingConfig
+from diptych_serving.app import application
+
+APPLICATION: Final = "images"
+SPARE_CORES: Final = 2
+OBJECT_STORE_BYTES: Final = 10**8
+STARTS: Final = 3
+LOCAL_ENVIRONMENT: Final = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+QUIET: Final = ("ray", "ray.serve")
+READY_TIMEOUT_S: Final = 600.0
+
+
+@contextmanager
+def served(config: ServingConfig, followed: RegistryConfig, *, host: str, address: str | None = None) -> Iterator[str]:
+    """Serve for the time of the body; yield the URL of the HTTP API, which answers already.
+
+    Raises:
+        RetryLater: when Ray did not start.
+        RunFailed: when the application did not, as when the port is taken.
+
+    """
+    _start_ray(config, address)
+    try:
+        _start_serve(config, host)
+        try:
+            serve.run(application(config, followed), name=APPLICATION, route_prefix="/", blocking=False)
+        except (RayServeException, RuntimeError, ray.exceptions.RayError) as error:
+            raise RunFailed(
+                f"The deployment did not start: {error}", hint="The log of Ray Serve tells more."
+            ) from error
+        yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{config.endpoints.http.port}"  # noqa: S104 - asked for
+    finally:
+        if address is None:
+            ray.shutdown()
+        else:
+            serve.delete(APPLICATION)
+
+
+def wait_until_ready(url: str, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Return what /ready says once it says yes; ``tell`` hears the rest. Raises RunFailed after ten minutes."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            answer = httpx2.get(f"{url}/ready", timeout=10)
+        except httpx2.TransportError:
+            time.sleep(0.5)
+            continue
+        values: dict[str, Any] = answer.json()
+        tell(values)
+        if answer.status_code == httpx2.codes.OK:
+            return values
+        time.sleep(0.5)
+    raise RunFailed("The deployment was not ready after 10 minutes.", hint="The log of Ray Serve tells why.")
+
+
+def _start_ray(config: ServingConfig, address: str | None) -> None:
+    if ray.is_initialized():
+        return
+    os.environ.update({key: value for key, value in LOCAL_ENVIRONMENT.items() if key not in os.environ})
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    engines = config.autoscaling.max if config.autoscaling is not None else config.replicas or 1
+    cores = max(os.cpu_count() or 1, engines * config.resources.cpus) + SPARE_CORES
+    here: dict[str, Any] = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    for attempt in range(1, STARTS + 1):
+        try:
+            ray.init(**quiet, **(here if address is None else {"address": address}))
+        except Exception as error:
+            ray.shutdown()
+            if attempt == STARTS:
+                raise RetryLater(f"Ray did not start: {error}", hint="Try again when less runs here.") from error
+        else:
+            return
+
+
+def _start_serve(config: ServingConfig, host: str) -> None:
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={
+            "host": host,
+            "port": config.endpoints.http.port,
+            "request_timeout_s": RegistryConfig().limits.request_timeout_seconds,
+        },
+        logging_config={"log_level": "ERROR", "encoding": "TEXT"},
+    )

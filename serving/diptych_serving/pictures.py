@@ -1,0 +1,60 @@
+"""Pictures as bytes: encoded with a record of how they were made, and side by side."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+
+from diptych_serving.bodies import ImageFormat
+from diptych_serving.image_request import Picture
+
+PNG_LEVEL: Final = 1
+"""A seventh of the time of the default for a sixth more bytes."""
+RECORD_KEY: Final = "diptych"
+CELL: Final = 256
+LABEL: Final = 28
+GAP: Final = 8
+MEDIA_TYPES: Final[Mapping[ImageFormat, str]] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+
+
+def encode_picture(picture: Picture, form: ImageFormat = "png", record: Mapping[str, Any] | None = None) -> bytes:
+    """Return the file of a picture; a PNG holds the record as JSON in the text entry ``diptych``."""
+    return _encoded(Image.fromarray(picture), form, record)
+
+
+def tile(height: int, width: int, colour: str) -> Picture:
+    """Return a picture of one colour, as ``#rrggbb``."""
+    picture: Picture = np.array(Image.new("RGB", (width, height), colour))
+    return picture
+
+
+def side_by_side(pictures: Sequence[Picture], labels: Sequence[str]) -> bytes:
+    """Return a PNG of pictures in one line, each below its label; small ones are enlarged."""
+    scale = max(1, CELL // max(picture.shape[1] for picture in pictures))
+    width = max(picture.shape[1] for picture in pictures) * scale
+    height = max(picture.shape[0] for picture in pictures) * scale
+    sheet = Image.new("RGB", (GAP + len(pictures) * (width + GAP), LABEL + height + GAP), "#ffffff")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
+    for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        left = GAP + number * (width + GAP)
+        draw.text((left + width // 2, LABEL // 2), label[:40], fill="#1f2328", font=font, anchor="mm")
+        size = (picture.shape[1] * scale, picture.shape[0] * scale)
+        sheet.paste(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS), (left, LABEL))
+    return _encoded(sheet, "png", None)
+
+
+def _encoded(image: Image.Image, form: ImageFormat, record: Mapping[str, Any] | None) -> bytes:
+    buffer = io.BytesIO()
+    if form == "jpeg":
+        image.save(buffer, format="JPEG", quality=95)
+    elif form == "webp":
+        image.save(buffer, format="WEBP", lossless=True, method=0)
+    else:
+        texts = PngImagePlugin.PngInfo()
+        if record is not None:
+            texts.add_itxt(RECORD_KEY, json.dumps(record, ensure_ascii=False))
+        image.save(buffer, format="PNG", compress_level=PNG_LEVEL, pnginfo=texts)
+    return buffer.getvalue()

@@ -1,0 +1,58 @@
+"""What may change while serving, and how the engine replicas are. Its replica holds nothing that is hard to replace."""
+
+import asyncio
+import time
+from typing import Any, Final
+
+from diptych_api.servingconfig import RegistryConfig, config_hash
+from diptych_api.wire import from_wire
+from diptych_serving.replica_facts import ReplicaFacts
+
+LONGEST_WAIT_S: Final = 10.0
+FORGOTTEN_AFTER_S: Final = 30.0
+
+
+class Registry:
+    """Holds the configuration that gateways and engines follow, and what engines report.
+
+    Whoever follows asks ``newer`` with the version it knows and hears at once of another one.
+    """
+
+    def __init__(self) -> None:
+        self._config: RegistryConfig | None = None
+        self._version = ""
+        self._changed = asyncio.Event()
+        self._reports: dict[str, tuple[float, ReplicaFacts]] = {}
+
+    def reconfigure(self, values: dict[str, Any]) -> None:
+        """Take in the user_config. Raises pydantic's ValidationError, and keeps what was there."""
+        config = from_wire(RegistryConfig, values)
+        version = config_hash(config)
+        if version != self._version or self._config is None:
+            self._config, self._version = config, version
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    async def newer(self, known: str, wait_s: float = LONGEST_WAIT_S) -> tuple[str, RegistryConfig] | None:
+        """Return version and configuration when they are not the known ones, else None after a while."""
+        if self._config is None or self._version == known:
+            changed = self._changed
+            try:
+                await asyncio.wait_for(changed.wait(), min(wait_s, LONGEST_WAIT_S))
+            except TimeoutError:
+                return None
+        return None if self._config is None else (self._version, self._config)
+
+    def report(self, facts: ReplicaFacts) -> None:
+        """Take in how an engine replica is. It reports again and again; one that is quiet is forgotten."""
+        self._reports[facts.replica] = (time.monotonic(), facts)
+
+    def leave(self, replica: str) -> None:
+        """Forget an engine replica that ends."""
+        self._reports.pop(replica, None)
+
+    def replicas(self) -> list[ReplicaFacts]:
+        """Return the engine replicas that were heard of lately."""
+        oldest = time.monotonic() - FORGOTTEN_AFTER_S
+        self._reports = {name: report for name, report in self._reports.items() if report[0] >= oldest}
+        return [facts for _, facts in self._reports.values()]

@@ -1,0 +1,64 @@
+"""What engine replicas tell of themselves, for gateways to answer with."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from diptych_api.deploymentstatus import AdapterState
+from diptych_diffusion.components import Components
+
+ORDER: tuple[AdapterState, ...] = ("Failed", "Waiting", "Loading", "Loaded")
+"""From the worst news to the best."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFacts:
+    """What the base can do. Sizes are pixels."""
+
+    name: str
+    digest: str
+    height: int
+    width: int
+    pixels_per_latent: int
+    dtype: str
+    device: str
+
+
+def base_facts(name: str, base: Components) -> BaseFacts:
+    """Return what a loaded base can do."""
+    height, width = base.picture_size
+    dtype = str(base.denoiser.dtype).removeprefix("torch.")
+    digest = f"sha256:{base.digest}"
+    return BaseFacts(name, digest, height, width, base.pixels_per_latent, dtype, str(base.denoiser.device))
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFacts:
+    """How an adapter is on one replica."""
+
+    name: str
+    state: AdapterState
+    digest: str | None = None
+    rank: int | None = None
+    message: str = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is loaded or has finally failed."""
+        return self.state in ("Loaded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaFacts:
+    """One engine replica, as of its last report."""
+
+    replica: str
+    base: BaseFacts
+    adapters: Mapping[str, AdapterFacts]
+    config_version: str
+    """The registry's version that the adapters belong to."""
+
+
+def worst(name: str, replicas: Iterable[ReplicaFacts]) -> AdapterFacts:
+    """Return how an adapter is on the replica that is worst off."""
+    found = [replica.adapters.get(name, AdapterFacts(name, "Waiting")) for replica in replicas]
+    return min(found, key=lambda facts: ORDER.index(facts.state), default=AdapterFacts(name, "Waiting"))

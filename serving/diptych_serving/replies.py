@@ -1,0 +1,107 @@
+"""From drawn pictures to what clients get."""
+
+import base64
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from diptych_serving.bodies import BaseReply, ImageFormat, ImageReply, PicturesReply, SettingsReply, TimingReply
+from diptych_serving.image_request import Arm, Image, ImageRequest
+from diptych_serving.pictures import encode_picture, side_by_side
+from diptych_serving.replica_facts import BaseFacts
+from diptych_serving.service import Drawn
+
+
+def pictures_reply(
+    name: str, drawn: Sequence[Drawn], base: BaseFacts, started: float, form: ImageFormat, *, grid: bool = False
+) -> PicturesReply:
+    """Return the reply with every picture encoded. Slow: call it in a thread. ``started`` is of time.monotonic."""
+    images = [image for one in drawn for image in _images(one, base, form)]
+    sheet = _grid(drawn) if grid else None
+    return PicturesReply(
+        id=name,
+        images=images,
+        grid=None if sheet is None else base64.b64encode(sheet).decode(),
+        settings=settings_reply(drawn[0].request),
+        base=BaseReply(name=base.name, digest=base.digest, dtype=base.dtype, device=base.device),
+        timing=timing_reply(drawn, started),
+    )
+
+
+def settings_reply(request: ImageRequest) -> SettingsReply:
+    """Return everything but the seed and the adapter."""
+    s = request.settings
+    return SettingsReply(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        steps=s.steps,
+        guidance_scale=s.guidance_scale,
+        scheduler=s.scheduler,
+        eta=s.eta,
+        height=s.height,
+        width=s.width,
+    )
+
+
+def timing_reply(drawn: Sequence[Drawn], started: float) -> TimingReply:
+    """Return where the time of the slowest went."""
+    slowest = max((one.timing for one in drawn), key=lambda t: t.queue_s + t.encode_s + t.denoise_s + t.decode_s)
+    return TimingReply(
+        queue_ms=_ms(slowest.queue_s),
+        encode_ms=_ms(slowest.encode_s),
+        denoise_ms=_ms(slowest.denoise_s),
+        decode_ms=_ms(slowest.decode_s),
+        total_ms=_ms(time.monotonic() - started),
+        rows=sum(one.request.rows for one in drawn),
+        steps=drawn[0].request.settings.steps,
+    )
+
+
+def label(arm: Arm, *, degraded: bool = False) -> str:
+    """Return the name of a side, as it stands over its picture."""
+    if degraded:
+        return f"base instead of {arm.adapter}"
+    if arm.adapter is None:
+        return "base"
+    return arm.adapter if arm.strength == 1 else f"{arm.adapter} × {arm.strength:g}"
+
+
+def _grid(drawn: Sequence[Drawn]) -> bytes:
+    pictures = [image.picture for one in drawn for image in one.images]
+    arms = [(arm, number in one.degraded) for one in drawn for number, arm in enumerate(one.request.arms)]
+    return side_by_side(pictures, [label(arm, degraded=degraded) for arm, degraded in arms])
+
+
+def _images(drawn: Drawn, base: BaseFacts, form: ImageFormat) -> list[ImageReply]:
+    return [_image(drawn, number, image, base, form) for number, image in enumerate(drawn.images)]
+
+
+def _image(drawn: Drawn, number: int, image: Image, base: BaseFacts, form: ImageFormat) -> ImageReply:
+    asked, degraded = drawn.request.arms[number], drawn.degraded.get(number)
+    adapter = asked.adapter if degraded is None else None
+    strength = asked.strength if adapter is not None else None
+    record: dict[str, Any] = {
+        **settings_reply(drawn.request).model_dump(),
+        "seed": drawn.request.seed,
+        "base": base.name,
+        "base_digest": base.digest,
+        "adapter": adapter,
+        "adapter_digest": image.adapter_digest,
+        "strength": strength,
+        "dtype": base.dtype,
+    }
+    return ImageReply(
+        image=base64.b64encode(encode_picture(image.picture, form, record)).decode(),
+        format=form,
+        seed=drawn.request.seed,
+        adapter=adapter,
+        adapter_digest=image.adapter_digest,
+        strength=strength,
+        requested_adapter=asked.adapter,
+        degraded=degraded,
+        flaw=image.flaw,
+    )
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)

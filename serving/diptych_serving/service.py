@@ -1,0 +1,138 @@
+"""What HTTP and gRPC have in common: who may ask, drawing, the clock. Knows neither protocol, nor Ray."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from diptych_api.servingconfig import RegistryConfig
+from diptych_serving.degrade import Degraded
+from diptych_serving.image_request import Event, Failed, Finished, Image, ImageRequest, Timing
+from diptych_serving.intake import Intake, work_units
+from diptych_serving.rate_limit import Client, Refusal
+from diptych_serving.refusals import Code, Refused, limited, refusal_of
+from diptych_serving.replica_facts import AdapterFacts, BaseFacts, ReplicaFacts, worst
+
+COLD_RETRY_S = 5.0
+OnEvent = Callable[[int, Event], None]
+"""Hears the number of the request and what happened to it."""
+
+
+class Engines(Protocol):
+    """The engine replicas."""
+
+    def draw(self, request: ImageRequest) -> AsyncIterator[Event | Degraded]:
+        """Yield what happens to a request; whoever stops listening cancels it."""
+
+
+class Limiter(Protocol):
+    """The counts of all clients, shared by all gateways."""
+
+    async def admit(self, client: Client, work: float) -> Refusal | None:
+        """Count a request, or return why it is refused."""
+
+    async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
+        """Count the work of a request that was let in."""
+
+
+@dataclass
+class Directory:
+    """The newest configuration, and the engine replicas, as far as they are known here."""
+
+    name: str
+    config: RegistryConfig | None = None
+    replicas: Sequence[ReplicaFacts] = ()
+    last_base: BaseFacts | None = None
+
+    def update(self, replicas: Sequence[ReplicaFacts]) -> None:
+        """Take in what the registry knows; the base is remembered while no replica runs."""
+        self.replicas = replicas
+        if replicas:
+            self.last_base = replicas[0].base
+
+    def intake(self) -> Intake:
+        """Return the reader of requests. Raises Refused while nothing is loaded."""
+        if self.config is None or self.last_base is None:
+            raise Refused(
+                Code.UNAVAILABLE,
+                "The base is not loaded yet.",
+                "Try again; /ready tells how far it is.",
+                reason="Loading",
+                retry_after_s=COLD_RETRY_S,
+            )
+        return Intake(self.config, self.last_base)
+
+    def adapters(self) -> list[AdapterFacts]:
+        """Return how each wanted adapter is on the replica that is worst off."""
+        wanted = () if self.config is None else self.config.adapters
+        return [worst(adapter.name, self.replicas) for adapter in wanted]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a base is loaded, and each wanted adapter that has files is loaded or has finally failed."""
+        wanted = () if self.config is None else self.config.adapters
+        with_files = {adapter.name for adapter in wanted if adapter.uri is not None}
+        unsettled = [facts for facts in self.adapters() if facts.name in with_files and not facts.is_settled]
+        return self.config is not None and bool(self.replicas) and not unsettled
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A request and its pictures."""
+
+    request: ImageRequest
+    images: tuple[Image, ...]
+    timing: Timing
+    degraded: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass
+class Service:
+    """Draws for clients, within their limits."""
+
+    directory: Directory
+    engines: Engines
+    limiter: Limiter | None = None
+
+    async def draw(
+        self, requests: Sequence[ImageRequest], client: Client, on_event: OnEvent | None = None
+    ) -> list[Drawn]:
+        """Return the pictures of all requests, drawn together. Raises Refused; a failure of one ends all."""
+        await self._admit(client, work_units(requests))
+        started, succeeded = time.monotonic(), False
+        limit_s = None if self.directory.config is None else self.directory.config.limits.request_timeout_seconds
+        try:
+            async with asyncio.timeout(limit_s), asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._draw_one(number, request, on_event))
+                    for number, request in enumerate(requests)
+                ]
+            succeeded = True
+            return [task.result() for task in tasks]
+        except BaseExceptionGroup as group_error:
+            raise refusal_of(group_error.exceptions[0]) from group_error
+        except TimeoutError as error:
+            raise refusal_of(error) from error
+        finally:
+            if self.limiter is not None:
+                seconds = time.monotonic() - started
+                await asyncio.shield(self.limiter.finished(client, seconds, succeeded=succeeded))
+
+    async def _admit(self, client: Client, work: float) -> None:
+        if self.limiter is not None and (refusal := await self.limiter.admit(client, work)) is not None:
+            raise limited(refusal)
+
+    async def _draw_one(self, number: int, request: ImageRequest, on_event: OnEvent | None) -> Drawn:
+        degraded: Mapping[int, str] = {}
+        async for event in self.engines.draw(request):
+            match event:
+                case Degraded():
+                    degraded = event.reasons
+                case Failed():
+                    raise event.error
+                case Finished():
+                    return Drawn(request, event.images, event.timing, degraded)
+                case _ if on_event is not None:
+                    on_event(number, event)
+        raise Refused(Code.UNAVAILABLE, "The engine went away.", "Try again.", retry_after_s=1.0)

@@ -1,0 +1,217 @@
+"""The HTTP API over a real engine: what clients get, and how they are told no."""
+
+import base64
+import io
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diptych_api.limits import RateLimit
+from diptych_serving.rate_limit import Client, RateLimiter, Refusal
+from support.adapters import saved_adapter
+from support.services import Served, picture_of, served
+from support.tiny_models import make_pipeline
+
+DEFAULTS = {"steps": 3, "guidanceScale": 2}
+DOG = {"prompt": "a dog", "seed": 7}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pipeline(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def style(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    return saved_adapter(tmp_path_factory.mktemp("style"), base)
+
+
+@pytest.fixture
+def service(base: Path, style: Path) -> Iterator[Served]:
+    with served(base) as service:
+        adapters = [{"name": "style", "uri": str(style)}, {"name": "gone", "uri": "/nowhere"}]
+        service.configure(adapters=adapters, defaults=DEFAULTS)
+        yield service
+
+
+def post(service: Served, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = service.client.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    values: dict[str, Any] = answer.json()
+    return values
+
+
+def test_compare_draws_both_sides_as_generate_draws_each(service: Served) -> None:
+    both = post(service, "/v1/compare", {**DOG, "arms": [{}, {"adapter": "style"}]})
+    alone = [post(service, "/v1/generate", {**DOG, "adapter": name}) for name in (None, "style")]
+    for together, one in zip(both["images"], alone, strict=True):
+        difference = picture_of(together["image"]).astype(int) - picture_of(one["images"][0]["image"])
+        assert np.abs(difference).max() <= 1
+    assert not np.array_equal(*(picture_of(image["image"]) for image in both["images"]))
+    assert [image["seed"] for image in both["images"]] == [7, 7]
+    assert both["timing"]["rows"] == 4
+
+
+def test_a_drawn_seed_is_returned_and_reproduces(service: Served) -> None:
+    first = post(service, "/v1/generate", {"prompt": "a dog"})["images"][0]
+    again = post(service, "/v1/generate", {"prompt": "a dog", "seed": first["seed"]})["images"][0]
+    assert again["image"] == first["image"]
+
+
+def test_a_picture_says_how_it_was_made(service: Served) -> None:
+    image = post(service, "/v1/generate", {**DOG, "adapter": "style", "strength": 0.5})["images"][0]
+    assert (image["adapter"], image["strength"]) == ("style", 0.5)
+    with Image.open(io.BytesIO(base64.b64decode(image["image"]))) as file:
+        record = json.loads(file.info["diptych"])
+    assert record["prompt"] == "a dog"
+    assert (record["seed"], record["steps"], record["adapter"], record["strength"]) == (7, 3, "style", 0.5)
+    assert record["adapter_digest"] == image["adapter_digest"]
+
+
+def test_a_broken_adapter_never_gives_a_base_picture_under_its_name(service: Served) -> None:
+    reply = post(service, "/v1/compare", DOG)
+    base, _, gone = reply["images"]
+    assert gone["image"] != ""
+    assert np.array_equal(picture_of(gone["image"]), picture_of(base["image"]))
+    assert gone["adapter"] is None
+    assert gone["requested_adapter"] == "gone"
+    assert "There is no /nowhere on this machine." in gone["degraded"]
+
+
+def test_ready_tells_of_adapters_that_have_finally_failed(service: Served) -> None:
+    answer = service.client.get("/ready")
+    assert answer.status_code == 200
+    states = {name: adapter["state"] for name, adapter in answer.json()["adapters"].items()}
+    assert states == {"style": "Loaded", "gone": "Failed"}
+
+
+def test_nothing_is_ready_before_the_base(base: Path) -> None:
+    with served(base) as service:
+        assert service.client.get("/health").status_code == 200
+        assert service.client.get("/ready").status_code == 503
+        answer = service.client.post("/v1/generate", json=DOG)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert answer.json()["reason"] == "Loading"
+
+
+def test_adapters_come_and_go_while_the_engine_stays(service: Served, style: Path) -> None:
+    engine = service.engine
+    service.configure(adapters=[{"name": "renamed", "uri": str(style)}], defaults=DEFAULTS)
+    assert list(engine.bank.loaded) == ["renamed"]
+    assert [model["id"] for model in service.client.get("/v1/models").json()["data"]] == ["tiny", "renamed"]
+    assert service.client.post("/v1/generate", json={**DOG, "adapter": "style"}).status_code == 404
+    service.configure(adapters=[], defaults=DEFAULTS)
+    assert not engine.bank.loaded
+
+
+def test_an_adapter_with_another_digest_is_refused_by_name(service: Served, style: Path) -> None:
+    adapter = {"name": "style", "uri": str(style), "digest": "sha256:" + "0" * 64}
+    service.configure(adapters=[adapter], defaults=DEFAULTS)
+    state = service.client.get("/ready").json()["adapters"]["style"]
+    assert state["state"] == "Failed"
+    assert "has digest sha256:" in state["message"]
+    assert not service.engine.bank.loaded
+
+
+def test_an_adapter_for_another_base_is_refused_by_name(service: Served, tmp_path: Path) -> None:
+    other = saved_adapter(tmp_path / "other", make_pipeline(tmp_path / "another", seed=5))
+    service.configure(adapters=[{"name": "other", "uri": str(other)}], defaults=DEFAULTS)
+    assert "another base" in service.client.get("/ready").json()["adapters"]["other"]["message"]
+
+
+def test_a_store_that_fails_for_a_moment_is_asked_again(base: Path, style: Path) -> None:
+    calls = []
+
+    def fetch(_: str) -> Path:
+        calls.append(1)
+        if len(calls) < 3:
+            raise OSError("the store is away")
+        return style
+
+    with served(base, fetch=fetch) as service:
+        service.configure(adapters=[{"name": "style", "uri": "s3://somewhere"}])
+        assert service.keeper.facts["style"].state == "Loaded"
+
+
+def test_a_problem_names_every_field_that_is_wrong(service: Served) -> None:
+    answer = service.client.post("/v1/compare", json={"prompt": 5, "arms": [{"adapter": "style", "strngth": 1}]})
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [error["field"] for error in answer.json()["errors"]] == ["prompt", "arms[0].strngth"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"prompt": NaN}', b'{"prompt":"x","eta":1e999}']
+)
+def test_a_body_that_is_no_request_is_refused(service: Served, content: bytes) -> None:
+    answer = service.client.post("/v1/generate", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 422, answer.text
+
+
+def test_a_grid_shows_all_sides(service: Served) -> None:
+    grid = picture_of(post(service, "/v1/compare", {**DOG, "grid": True})["grid"])
+    assert grid.shape[1] > 3 * 256
+
+
+@pytest.mark.parametrize(("form", "start"), [("png", b"\x89PNG"), ("jpeg", b"\xff\xd8"), ("webp", b"RIFF")])
+def test_pictures_are_encoded_as_asked(service: Served, form: str, start: bytes) -> None:
+    image = post(service, "/v1/generate", {**DOG, "format": form})["images"][0]
+    assert base64.b64decode(image["image"]).startswith(start)
+
+
+class CountingLimiter:
+    """The real policy on a clock that stands still."""
+
+    def __init__(self, limits: RateLimit) -> None:
+        self.held = RateLimiter(limits)
+        self.lock = threading.Lock()
+
+    async def admit(self, client: Client, work: float) -> Refusal | None:
+        with self.lock:
+            return self.held.admit(client, work, 0.0)
+
+    async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
+        self.held.finished(client, seconds, 0.0, succeeded=succeeded)
+
+
+def test_a_limit_answers_429_with_reason_and_wait(base: Path) -> None:
+    limiter = CountingLimiter(RateLimit.model_validate({"ip": {"maxRequestsPerHour": 2}}))
+    with served(base, limiter=limiter) as service:
+        service.configure(defaults=DEFAULTS, trustedProxies=["0.0.0.0/0"])
+        answers = [service.client.post("/v1/generate", json=DOG) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert answers[-1].headers["retry-after"] == "3600"
+        assert answers[-1].json()["reason"] == "IPRequestsPerHour"
+
+
+def test_a_full_queue_answers_429(base: Path) -> None:
+    with served(base, max_rows=2) as service:
+        service.configure(defaults={"steps": 50, "guidanceScale": 2})
+        drawer: Any = service.service.engines
+        drawer.limits = drawer.limits.model_copy(update={"max_queue": 1})
+        answers: list[int] = []
+
+        def ask() -> None:
+            answers.append(service.client.post("/v1/generate", json={**DOG, "n": 1}).status_code)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(answers) == {200, 429}
+
+
+def test_a_request_that_takes_too_long_gives_its_rows_back(base: Path) -> None:
+    with served(base) as service:
+        service.configure(limits={"requestTimeoutSeconds": 1, "maxSteps": 1000, "maxWorkUnits": 1e6})
+        answer = service.client.post("/v1/generate", json={**DOG, "steps": 999, "n": 4})
+        assert answer.status_code == 504
+        service.configure(defaults=DEFAULTS)
+        assert post(service, "/v1/generate", DOG)["timing"]["queue_ms"] < 60_000

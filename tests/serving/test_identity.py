@@ -1,0 +1,35 @@
+"""A header can be made up; a trusted proxy's cannot."""
+
+import pytest
+
+from diptych_serving.identity import address_of, client_of
+
+PROXIES = ("10.0.0.0/8", "fd00::/8")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "trusted", "address"),
+    [
+        ("1.2.3.4", "9.9.9.9", (), "1.2.3.4"),
+        ("1.2.3.4", "9.9.9.9", PROXIES, "1.2.3.4"),
+        ("10.1.1.1", "9.9.9.9", PROXIES, "9.9.9.9"),
+        ("10.1.1.1", "6.6.6.6, 9.9.9.9, 10.2.2.2", PROXIES, "9.9.9.9"),
+        ("10.1.1.1", "10.3.3.3, 10.2.2.2", PROXIES, "10.3.3.3"),
+        ("10.1.1.1", "nonsense", PROXIES, "10.1.1.1"),
+        ("10.1.1.1", "", PROXIES, "10.1.1.1"),
+        ("fd00::1", "2001:db8::7", PROXIES, "2001:db8::7"),
+        ("", "9.9.9.9", PROXIES, ""),
+    ],
+)
+def test_the_address_is_the_last_one_that_is_no_trusted_proxy(
+    peer: str, forwarded: str, trusted: tuple[str, ...], address: str
+) -> None:
+    assert address_of(peer, forwarded, trusted) == address
+
+
+def test_a_session_is_named_by_header_first_then_by_the_body() -> None:
+    headers = {"x-gradio-session": "g", "x-session-id": "s"}
+    assert client_of("1.1.1.1", headers, (), "b").session == "s"
+    assert client_of("1.1.1.1", {"x-gradio-session": "g"}, (), "b").session == "g"
+    assert client_of("1.1.1.1", {}, (), "b").session == "b"
+    assert client_of("1.1.1.1", {}, ()).session is None
