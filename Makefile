@@ -8,7 +8,7 @@ RUN := $(UV) run --frozen --no-sync
 .cache/uv/bin/uv:
 	python3 -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv==0.13.8
 init: $(UV)
-	@$(UV) sync --frozen --extra training
+	@$(UV) sync --frozen --extra serving
 lint: init
 	$(RUN) ruff check && $(RUN) ruff format --check && $(RUN) lint-imports
 type: init

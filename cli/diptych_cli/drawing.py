@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from diptych_api.after import Evaluation, Scheduler
-from diptych_api.errors import UserError
 from diptych_cli.drawing_model import Model, find_model
 from diptych_cli.picture_file import write_png
+from diptych_cli.sizes import picture_size
 from diptych_diffusion.prompts import is_truncated
 from diptych_diffusion.sampler import SampleRequest, sample
 
@@ -71,16 +71,6 @@ def output_path(request: DrawRequest, seed: int) -> Path:
         return Path(f"{words}-{seed}.png")
     output = request.output if request.output.suffix else request.output.with_suffix(".png")
     return output if request.count == 1 else output.with_stem(f"{output.stem}-{seed}")
-
-
-def picture_size(text: str | None) -> tuple[int | None, int | None]:
-    """Return width and height of `64` or `96x64`. Raises UserError."""
-    if text is None:
-        return None, None
-    found = re.fullmatch(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?", text.strip().lower())
-    if found is None:
-        raise UserError(f"--size {text} is no size.", hint="Write one side, such as 64, or WIDTHxHEIGHT.")
-    return int(found[1]), int(found[2] or found[1])
 
 
 def _sample_request(request: DrawRequest, model: Model, seed: int) -> SampleRequest:

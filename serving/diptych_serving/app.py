@@ -36,18 +36,14 @@ def build(args: dict[str, Any]) -> Application:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SpecInvalid(f"args.{where}: {first['msg']}", hint="Write args with serving_config().") from error
-    return application(config, RegistryConfig())
-
-
-def application(config: ServingConfig, followed: RegistryConfig) -> Application:
-    """Return the application; ``followed`` is what the registry starts with."""
-    registry = _small(Registry).options(user_config=wire(followed)).bind()
+    registry = _small(Registry).options(user_config=wire(RegistryConfig())).bind()
     limiter = _small(Limiter).bind(registry)
     engines = _engine(config).bind(wire(config), registry)
     gateway = _deployment(
         serve.ingress(app)(Gateway),
         name="Gateway",
         max_ongoing_requests=FOLLOWERS,
+        graceful_shutdown_timeout_s=RegistryConfig().limits.drain_timeout_seconds,
         ray_actor_options={"num_cpus": SMALL},
         logging_config={"encoding": "JSON", "log_level": config.log_level},
     )

@@ -24,6 +24,7 @@ from diptych_serving.replica_facts import ReplicaFacts, base_facts
 
 CACHE: Final = Path("~/.cache/diptych")
 REPORT_EVERY_S: Final = 2.0
+GOODBYE_S: Final = 1.0
 DEFAULT_ROWS: Final = {"cpu": 8, "mps": 8, "cuda": 32}
 
 
@@ -63,8 +64,9 @@ class EngineReplica:
         for task in self._tasks:
             task.cancel()
         await asyncio.to_thread(self.engine.close)
-        with suppress(Exception):
-            await self._registry.leave.remote(self.replica)
+        with suppress(Exception):  # the registry may be gone already; it forgets the quiet by itself
+            async with asyncio.timeout(GOODBYE_S):
+                await self._registry.leave.remote(self.replica)
 
     async def _follow(self) -> None:
         """Bring the adapters to what the registry wants, for ever; while it is away, go on with what is there."""

@@ -1,21 +1,27 @@
 """The gateway as a Ray Serve deployment, and how it reaches the others."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final, cast
 
 from ray import serve
+from ray.exceptions import ActorDiedError, ActorUnavailableError, WorkerCrashedError
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from diptych_api.limits import RateLimit
 from diptych_serving.degrade import Degraded
 from diptych_serving.http_api import build_http
-from diptych_serving.image_request import Event, ImageRequest
+from diptych_serving.image_request import Event, Failed, Finished, ImageRequest
 from diptych_serving.rate_limit import Client, Refusal
+from diptych_serving.refusals import Code, Refused
 from diptych_serving.service import Directory, Service
 
 LOOK_EVERY_S: Final = 1.0
+LOST_RETRY_S: Final = 5.0
+ATTEMPTS: Final = 3
+_log = logging.getLogger(__name__)
 
 
 class RayEngines:
@@ -25,13 +31,22 @@ class RayEngines:
         self._handle = handle.options(stream=True)
 
     async def draw(self, request: ImageRequest) -> AsyncIterator[Event | Degraded]:
-        """Yield what a replica tells; whoever stops listening cancels it there."""
-        response = cast("DeploymentResponseGenerator[Event | Degraded]", self._handle.draw.remote(request))
-        try:
-            async for event in response:
-                yield event
-        finally:
-            response.cancel()
+        """Yield what a replica tells; whoever stops listening cancels it there.
+
+        A replica that dies takes nothing along but time: the same request gives the same pictures on another one.
+        """
+        for _ in range(ATTEMPTS):
+            response = cast("DeploymentResponseGenerator[Event | Degraded]", self._handle.draw.remote(request))
+            try:
+                async for event in response:
+                    yield event
+                    if isinstance(event, Finished | Failed):
+                        return
+            except (ActorDiedError, ActorUnavailableError, WorkerCrashedError):
+                _log.warning("An engine replica was lost; its request goes to another one.")
+            finally:
+                response.cancel()
+        raise Refused(Code.UNAVAILABLE, "The engines are being replaced.", "Try again.", retry_after_s=LOST_RETRY_S)
 
 
 class RayLimiter:

@@ -4,30 +4,34 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import httpx2
 import ray
 from ray import serve
+from ray.exceptions import RayError
+from ray.serve.context import _get_global_client
 from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
 from diptych_api.errors import RetryLater, RunFailed
+from diptych_api.serveconfig import APPLICATION, serve_config
 from diptych_api.servingconfig import RegistryConfig, ServingConfig
-from diptych_serving.app import application
 
-APPLICATION: Final = "images"
 SPARE_CORES: Final = 2
 OBJECT_STORE_BYTES: Final = 10**8
 STARTS: Final = 3
 LOCAL_ENVIRONMENT: Final = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 QUIET: Final = ("ray", "ray.serve")
+BROKEN: Final = (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY)
+PAUSE_S: Final = 0.2
 READY_TIMEOUT_S: Final = 600.0
 
 
 @contextmanager
 def served(config: ServingConfig, followed: RegistryConfig, *, host: str, address: str | None = None) -> Iterator[str]:
-    """Serve for the time of the body; yield the URL of the HTTP API, which answers already.
+    """Serve for the time of the body; yield the URL of the HTTP API, which answers already. Then finish what is drawn.
 
     Raises:
         RetryLater: when Ray did not start.
@@ -36,19 +40,47 @@ def served(config: ServingConfig, followed: RegistryConfig, *, host: str, addres
     """
     _start_ray(config, address)
     try:
-        _start_serve(config, host)
-        try:
-            serve.run(application(config, followed), name=APPLICATION, route_prefix="/", blocking=False)
-        except (RayServeException, RuntimeError, ray.exceptions.RayError) as error:
-            raise RunFailed(
-                f"The deployment did not start: {error}", hint="The log of Ray Serve tells more."
-            ) from error
+        apply(config, followed, host=host)
+        _wait_until_running()
         yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{config.endpoints.http.port}"  # noqa: S104 - asked for
     finally:
+        with suppress(Exception):
+            serve.delete(APPLICATION)
         if address is None:
             ray.shutdown()
-        else:
-            serve.delete(APPLICATION)
+
+
+def apply(config: ServingConfig, followed: RegistryConfig, *, host: str) -> None:
+    """Bring the application to this configuration, as KubeRay does on a cluster. Raises RunFailed."""
+    values = serve_config(config, followed, host=host)
+    try:
+        serve.start(
+            proxy_location=values["proxy_location"],
+            http_options=values["http_options"],
+            logging_config={"log_level": "ERROR", "encoding": "TEXT"},
+        )
+        client = _get_global_client()
+        if client is None:
+            raise RunFailed("Ray Serve has no controller.", hint="Start again.")
+        client.deploy_apps(ServeDeploySchema(**values))
+    except (RayServeException, RayError, RuntimeError) as error:
+        raise RunFailed(f"The deployment did not start: {error}", hint="The log of Ray Serve tells more.") from error
+
+
+def _wait_until_running() -> None:
+    """Wait for the application and its port. Raises RunFailed with what Ray Serve says."""
+    while True:
+        application = serve.status().applications.get(APPLICATION)
+        status = "" if application is None else application.status
+        if status == ApplicationStatus.RUNNING:
+            return
+        if application is not None and status in BROKEN:
+            told = [deployment.message for deployment in application.deployments.values() if deployment.message]
+            raise RunFailed(
+                f"The deployment did not start: {' '.join([application.message, *told])[-2000:]}",
+                hint="The log of Ray Serve tells more.",
+            )
+        time.sleep(PAUSE_S)
 
 
 def wait_until_ready(url: str, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -87,15 +119,3 @@ def _start_ray(config: ServingConfig, address: str | None) -> None:
                 raise RetryLater(f"Ray did not start: {error}", hint="Try again when less runs here.") from error
         else:
             return
-
-
-def _start_serve(config: ServingConfig, host: str) -> None:
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={
-            "host": host,
-            "port": config.endpoints.http.port,
-            "request_timeout_s": RegistryConfig().limits.request_timeout_seconds,
-        },
-        logging_config={"log_level": "ERROR", "encoding": "TEXT"},
-    )

@@ -63,7 +63,7 @@ def label(arm: Arm, *, degraded: bool = False) -> str:
         return f"base instead of {arm.adapter}"
     if arm.adapter is None:
         return "base"
-    return arm.adapter if arm.strength == 1 else f"{arm.adapter} × {arm.strength:g}"
+    return arm.adapter if arm.strength == 1 else f"{arm.adapter}:{arm.strength:g}"
 
 
 def _grid(drawn: Sequence[Drawn]) -> bytes:

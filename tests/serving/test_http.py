@@ -53,7 +53,8 @@ def test_compare_draws_both_sides_as_generate_draws_each(service: Served) -> Non
     for together, one in zip(both["images"], alone, strict=True):
         difference = picture_of(together["image"]).astype(int) - picture_of(one["images"][0]["image"])
         assert np.abs(difference).max() <= 1
-    assert not np.array_equal(*(picture_of(image["image"]) for image in both["images"]))
+    left, right = (picture_of(image["image"]) for image in both["images"])
+    assert not np.array_equal(left, right)
     assert [image["seed"] for image in both["images"]] == [7, 7]
     assert both["timing"]["rows"] == 4
 

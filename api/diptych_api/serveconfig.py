@@ -1,0 +1,29 @@
+"""The configuration that Ray Serve itself reads: what `diptych serve` applies and what a RayService carries."""
+
+from typing import Any, Final
+
+from diptych_api.servingconfig import RegistryConfig, ServingConfig, wire
+
+APPLICATION: Final = "images"
+IMPORT_PATH: Final = "diptych_serving.app:build"
+REGISTRY: Final = "Registry"
+
+
+def serve_config(config: ServingConfig, followed: RegistryConfig, *, host: str = "0.0.0.0") -> dict[str, Any]:  # noqa: S104 - in a pod
+    """Return the configuration, `serveConfigV2` as plain values.
+
+    A change of ``followed`` alone changes the `user_config` of one deployment, so that nothing restarts.
+    """
+    http = {
+        "host": host,
+        "port": config.endpoints.http.port,
+        "request_timeout_s": followed.limits.request_timeout_seconds,
+    }
+    application = {
+        "name": APPLICATION,
+        "route_prefix": "/",
+        "import_path": IMPORT_PATH,
+        "args": wire(config),
+        "deployments": [{"name": REGISTRY, "user_config": wire(followed)}],
+    }
+    return {"proxy_location": "EveryNode", "http_options": http, "applications": [application]}

@@ -1,0 +1,71 @@
+"""Serving a deployment on this machine until somebody ends it."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from diptych_api.errors import UserError
+from diptych_api.servingconfig import registry_config, serving_config
+from diptych_cli.deployment_file import find_adapters, read_deployment
+from diptych_cli.job_file import base_name
+from diptych_cli.signals import StopSignals
+
+
+@dataclass(frozen=True, slots=True)
+class ServeRequest:
+    """What `diptych serve` was asked for."""
+
+    path: Path
+    overrides: tuple[str, ...] = ()
+    runs: Path = Path("runs")
+    host: str = "127.0.0.1"
+    address: str | None = None
+
+
+def serve(request: ServeRequest) -> None:
+    """Serve until Ctrl-C or SIGTERM. Raises DiptychError."""
+    deployment = read_deployment(request.path, request.overrides)
+    spec, name = deployment.spec, deployment.metadata.name
+    adapters = find_adapters(spec, deployment.metadata.namespace, request.runs)
+    try:
+        from diptych_serving.local import served, wait_until_ready  # noqa: PLC0415 - takes seconds: PyTorch and Ray
+        from diptych_serving.supported import check_supported, ignored  # noqa: PLC0415 - as above
+    except ImportError as error:
+        raise UserError(f"Serving needs {error.name}.", hint="Install diptych[serving].") from error
+    check_supported(spec)
+    for sentence in ignored(spec):
+        typer.echo(f"note: {sentence}")
+    config = serving_config(name, deployment.metadata.namespace, spec)
+    followed = registry_config(spec, adapters)
+    with StopSignals(lambda: typer.echo("\nfinishing what is being drawn …"), lambda: None) as signals:
+        typer.echo(f"{name} · {base_name(spec.base)} + {_names(adapters)} · starting Ray and loading the base …")
+        with served(config, followed, host=request.host, address=request.address) as url:
+            signals.install()
+            _tell(url, wait_until_ready(url, lambda _: None))
+            _wait(signals.stop)
+    typer.echo("stopped.")
+
+
+def _names(adapters: list[Any]) -> str:
+    return ", ".join(adapter.name for adapter in adapters) or "no adapters"
+
+
+def _tell(url: str, ready: Mapping[str, Any]) -> None:
+    """Print the state of the adapters and the next useful commands."""
+    for name, adapter in ready["adapters"].items():
+        typer.echo(
+            f"{'✓' if adapter['state'] == 'Loaded' else '✗'} {name}: {adapter['state']} {adapter['message']}".rstrip()
+        )
+    typer.echo(f"✓ serving on {url} (documentation: {url}/docs)")
+    typer.echo(f'next: diptych compare "red apple" --server {url}')
+    typer.echo(f"""      curl -s {url}/v1/compare --json '{{"prompt": "red apple", "seed": 7, "grid": true}}'""")
+
+
+def _wait(stop: threading.Event) -> None:
+    """Wait in pieces, so that the signal handlers run."""
+    while not stop.wait(1.0):
+        pass

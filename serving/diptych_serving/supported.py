@@ -1,0 +1,61 @@
+"""Fields of a deployment that this version or one machine cannot honour: refused or told, never ignored in silence."""
+
+from collections.abc import Iterator
+
+from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
+from diptych_api.errors import UnsupportedHere
+
+IGNORED_LOCALLY = ("managed_by", "model_cache", "pods", "rollout", "suspend")
+IGNORED_HTTP = ("ingress_host", "ingress_class", "tls_secret", "gateway")
+
+
+def refused(spec: DiffusionDeploymentSpec) -> Iterator[str]:
+    """Yield one sentence for each setting that somebody relies on and that cannot be honoured."""
+    later = {
+        "spec.auth.apiKeys": spec.auth.api_keys is not None,
+        "spec.auth.adminRoutes": spec.auth.admin_routes,
+        "spec.rateLimit.store": spec.rate_limit.store is not None,
+        "spec.endpoints.compare.enabled: false": not spec.endpoints.compare.enabled,
+        "spec.endpoints.compatible": spec.endpoints.compatible.enabled,
+        "spec.endpoints.http.corsOrigins": bool(spec.endpoints.http.cors_origins),
+        f"spec.backend: {spec.backend}": spec.backend != "PyTorch",
+        "spec.resultCache": spec.result_cache.max_bytes > 0,
+    }
+    yield from (f"{setting} is not supported yet." for setting, asked in later.items() if asked)
+
+
+def ignored(spec: DiffusionDeploymentSpec) -> list[str]:
+    """Return one sentence for each setting that changes nothing here."""
+    http = spec.endpoints.http
+    told = [
+        f"spec.{_camel(name)} has no effect on one machine."
+        for name in IGNORED_LOCALLY
+        if name in spec.model_fields_set
+    ]
+    told += [
+        f"spec.endpoints.http.{_camel(name)} has no effect on one machine."
+        for name in IGNORED_HTTP
+        if name in http.model_fields_set
+    ]
+    told += [
+        f"spec.{name} has no effect yet."
+        for name, given in (
+            ("endpoints.grpc", "grpc" in spec.endpoints.model_fields_set),
+            ("safety", "safety" in spec.model_fields_set),
+            ("ui", "ui" in spec.model_fields_set),
+        )
+        if given
+    ]
+    return told
+
+
+def check_supported(spec: DiffusionDeploymentSpec) -> None:
+    """Raise UnsupportedHere with every setting that cannot be honoured."""
+    problems = list(refused(spec))
+    if problems:
+        raise UnsupportedHere("\n".join(problems))
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)

@@ -1,0 +1,135 @@
+"""`diptych serve` finds adapters on this machine; `diptych compare` asks a server and writes what it draws."""
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from PIL import Image
+
+from diptych_api.servingconfig import RegistryConfig
+from diptych_diffusion.pipeline import load
+from diptych_serving.adapter_keeper import AdapterKeeper
+from diptych_serving.drawer import Drawer
+from diptych_serving.engine import Engine
+from diptych_serving.http_api import build_http
+from diptych_serving.replica_facts import ReplicaFacts, base_facts
+from diptych_serving.service import Directory, Service
+from support.adapters import saved_adapter
+from support.recorded_run import diptych
+
+DEPLOYMENT = """\
+apiVersion: diptych.dev/v1alpha1
+kind: DiffusionDeployment
+metadata: {name: noto}
+spec:
+  base: {builtin: tiny-emoji}
+  adapters: [{name: noto, fromJob: {name: noto-style}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def server(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real server on a port of its own, with an adapter that is there and one that is not."""
+    adapter = saved_adapter(tmp_path_factory.mktemp("style"), base)
+    adapters = [{"name": "noto", "uri": str(adapter)}, {"name": "gone", "uri": "/nowhere"}]
+    config = RegistryConfig.model_validate({"adapters": adapters, "defaults": {"steps": 3, "guidanceScale": 2}})
+    with Engine(load(base)) as engine, socket.create_server(("127.0.0.1", 0)) as listening:
+
+        async def serve() -> None:
+            keeper = AdapterKeeper(engine.bank, engine.components.digest, Path)
+            service = Service(Directory("test", config), Drawer(engine, keeper))
+            await keeper.follow(config.adapters)
+            service.directory.update([ReplicaFacts("one", base_facts("tiny", engine.components), keeper.facts, "1")])
+            uvicorn_server.config.app = build_http(lambda: service)
+            await uvicorn_server.serve([listening])
+
+        uvicorn_server = uvicorn.Server(uvicorn.Config("", log_level="error"))
+        thread = threading.Thread(target=lambda: asyncio.run(serve()))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            uvicorn_server.should_exit = True
+            thread.join()
+
+
+def test_compare_writes_all_sides_in_one_picture(place: Path, server: str) -> None:
+    ended = diptych(
+        "compare", "a dog", "--seed", 7, "--server", server, "--arms", "base,noto,noto:0.5", "-o", "dog.png"
+    )
+    assert ended.exit_code == 0, ended.output
+    with Image.open("dog.png") as grid:
+        assert grid.width > 3 * 256
+    assert "noto:0.5         seed 7" in ended.stdout
+    assert "✓ dog.png · tiny · 3 steps, 6 rows at once" in ended.stdout
+
+
+def test_compare_shows_that_an_adapter_is_missing(place: Path, server: str) -> None:
+    ended = diptych("compare", "a dog", "--seed", 7, "--server", server, "-o", "dog")
+    assert "base             seed 7 · Adapter gone could not be loaded. /nowhere is neither" in ended.stdout
+    assert Path("dog.png").is_file()
+
+
+def test_compare_tells_scripts_everything_but_the_pictures(place: Path, server: str) -> None:
+    told = json.loads(diptych("compare", "Owl!", "--seed", 5, "--server", server, "--arms", "noto", "--json").stdout)
+    assert told["grid"] == "owl-5.png"
+    assert Path("owl-5.png").is_file()
+    assert told["images"][0]["adapter"] == "noto"
+    assert "image" not in told["images"][0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--arms", "base,nix"), 2, "arms[1].adapter: there is no adapter nix."),
+        (("--arms", "noto:much"), 2, "--arms: much is no strength."),
+        (("--arms", "base:0.5"), 2, "--arms: base:0.5 is no side."),
+        (("--arms", ""), 2, "--arms: nothing is no side."),
+        (("--size", "60"), 2, "height: 60 pixels are not between 64 and 1024."),
+        (("--steps", "500"), 2, "steps: 500 are more than 150."),
+        (("-o", "/proc/nowhere/a.png"), 2, "/proc/nowhere/a.png cannot be written"),
+    ],
+)
+def test_compare_says_what_is_wrong(
+    place: Path, server: str, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    ended = diptych("compare", "a dog", "--server", server, *arguments)
+    assert ended.exit_code == code
+    assert message in ended.stderr
+
+
+def test_compare_without_a_server_says_how_to_start_one(place: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    ended = diptych("compare", "a dog", "--server", f"http://127.0.0.1:{port}")
+    assert ended.exit_code == 75
+    assert "Start a server: diptych serve" in ended.stderr
+
+
+def test_serve_says_which_job_has_left_no_adapter(place: Path) -> None:
+    Path("noto.yaml").write_text(DEPLOYMENT)
+    ended = diptych("serve", "noto.yaml", "--runs", "elsewhere")
+    assert ended.exit_code == 2
+    assert "Job noto-style has left no adapter in elsewhere/local." in ended.stderr
+
+
+def test_serve_refuses_what_it_cannot_honour(place: Path) -> None:
+    keys = "  auth: {apiKeys: {name: keys, key: keys}}\n"
+    Path("noto.yaml").write_text(DEPLOYMENT.replace("[{name: noto, fromJob: {name: noto-style}}]", "[]") + keys)
+    ended = diptych("serve", "noto.yaml")
+    assert ended.exit_code == 2
+    assert "spec.auth.apiKeys is not supported yet." in ended.stderr
+
+
+def test_serve_refuses_an_artifact_that_was_changed(place: Path, run: Path) -> None:
+    Path("noto.yaml").write_text(DEPLOYMENT)
+    weights = next(run.glob("artifact/peft/*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    ended = diptych("serve", "noto.yaml", "--runs", "runs")
+    assert ended.exit_code == 1
+    assert "is not what the run wrote: its hash differs." in ended.stderr
