@@ -3,7 +3,7 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0# or `uv run` ships the working directo
 export UV_COMPILE_BYTECODE := 1# once at installation, not in every process that starts
 UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
-.PHONY: init lint type test unit demo docs generate bench clean
+.PHONY: init lint type test unit demo docs proto generate bench clean
 
 .cache/uv/bin/uv:
 	python3 -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv==0.13.8
@@ -14,14 +14,16 @@ lint: init
 type: init
 	$(RUN) mypy
 unit: init
-	$(RUN) pytest -m "not ray"
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "not ray" -n auto --maxprocesses 8 --dist worksteal
 test: unit
 	$(RUN) pytest -m ray
 demo: init
 	$(RUN) diptych run examples/noto-style.yaml --set output.uri=demo/runs --evidence demo
 docs: init
 	$(RUN) python -m diptych_cli.reference docs/reference/cli.md
-generate: docs
+proto: init
+	$(RUN) python -m grpc_tools.protoc -I serving --python_out=serving --pyi_out=serving --grpc_python_out=serving serving/diptych_serving/v1/images.proto
+generate: docs proto
 	$(RUN) python -m diptych_api.generate
 bench: init
 	$(RUN) python bench/train.py

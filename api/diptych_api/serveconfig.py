@@ -7,6 +7,7 @@ from diptych_api.servingconfig import RegistryConfig, ServingConfig, wire
 APPLICATION: Final = "images"
 IMPORT_PATH: Final = "diptych_serving.app:build"
 REGISTRY: Final = "Registry"
+SERVICER: Final = "diptych_serving.v1.images_pb2_grpc.add_ImageServiceServicer_to_server"
 
 
 def serve_config(config: ServingConfig, followed: RegistryConfig, *, host: str = "0.0.0.0") -> dict[str, Any]:  # noqa: S104 - in a pod
@@ -26,4 +27,16 @@ def serve_config(config: ServingConfig, followed: RegistryConfig, *, host: str =
         "args": wire(config),
         "deployments": [{"name": REGISTRY, "user_config": wire(followed)}],
     }
-    return {"proxy_location": "EveryNode", "http_options": http, "applications": [application]}
+    grpc = config.endpoints.grpc
+    servicers = {
+        "port": grpc.port,
+        "grpc_servicer_functions": [SERVICER] if grpc.enabled else [],
+        "enable_reflection": grpc.reflection,
+        "request_timeout_s": followed.limits.request_timeout_seconds,
+    }
+    return {
+        "proxy_location": "EveryNode",
+        "http_options": http,
+        "grpc_options": servicers,
+        "applications": [application],
+    }

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from diptych_api.endpoints import Endpoints
 from diptych_api.errors import UserError
 from diptych_api.servingconfig import registry_config, serving_config
 from diptych_cli.deployment_file import find_adapters, read_deployment
@@ -45,7 +46,7 @@ def serve(request: ServeRequest) -> None:
         typer.echo(f"{name} · {base_name(spec.base)} + {_names(adapters)} · starting Ray and loading the base …")
         with served(config, followed, host=request.host, address=request.address) as url:
             signals.install()
-            _tell(url, wait_until_ready(url, lambda _: None))
+            _tell(url, spec.endpoints, wait_until_ready(url, lambda _: None))
             _wait(signals.stop)
     typer.echo("stopped.")
 
@@ -54,13 +55,16 @@ def _names(adapters: list[Any]) -> str:
     return ", ".join(adapter.name for adapter in adapters) or "no adapters"
 
 
-def _tell(url: str, ready: Mapping[str, Any]) -> None:
+def _tell(url: str, endpoints: Endpoints, ready: Mapping[str, Any]) -> None:
     """Print the state of the adapters and the next useful commands."""
     for name, adapter in ready["adapters"].items():
         typer.echo(
             f"{'✓' if adapter['state'] == 'Loaded' else '✗'} {name}: {adapter['state']} {adapter['message']}".rstrip()
         )
-    typer.echo(f"✓ serving on {url} (documentation: {url}/docs)")
+    grpc = (
+        f" and grpc://{url.split('//')[1].rpartition(':')[0]}:{endpoints.grpc.port}" if endpoints.grpc.enabled else ""
+    )
+    typer.echo(f"✓ serving on {url}{grpc} (documentation: {url}/docs)")
     typer.echo(f'next: diptych compare "red apple" --server {url}')
     typer.echo(f"""      curl -s {url}/v1/compare --json '{{"prompt": "red apple", "seed": 7, "grid": true}}'""")
 

@@ -3,15 +3,18 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
+from diptych_api.diffusiondeployment import DiffusionDeployment
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.presets import resolve
 from diptych_api.runstore import run_folder, run_name
 from diptych_api.wire import to_wire
 from diptych_api.yaml_reader import read_resource
 from diptych_cli.job_file import base_name, dataset_name, method_name, resources_name, training_length
+from diptych_serving import supported
 from diptych_training.supported import check_supported, ignored
 
 
@@ -19,9 +22,13 @@ def validate(path: Path, overrides: Sequence[str], *, as_json: bool) -> None:
     """Print what a file says, or raise SpecInvalid or UnsupportedHere with every reason why it cannot run here."""
     resource = read_resource(path, overrides)
     name = resource.metadata.name
-    told = {"valid": True, "kind": resource.kind, "name": name}
+    told: dict[str, Any] = {"valid": True, "kind": resource.kind, "name": name}
+    if isinstance(resource, DiffusionDeployment):
+        supported.check_supported(resource.spec)
+        told["notes"] = supported.ignored(resource.spec)
     if not isinstance(resource, FineTuneJob):
-        typer.echo(json.dumps(told) if as_json else f"✓ {path} is a valid {resource.kind}.")
+        lines = [f"✓ {path} is a valid {resource.kind}.", *(f"note: {note}" for note in told.get("notes", []))]
+        typer.echo(json.dumps(told) if as_json else "\n".join(lines))
         return
     resolved = resolve(resource.spec)
     check_supported(resolved)

@@ -11,12 +11,14 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, WorkerCrashedE
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from diptych_api.limits import RateLimit
+from diptych_serving import grpc_api
 from diptych_serving.degrade import Degraded
 from diptych_serving.http_api import build_http
 from diptych_serving.image_request import Event, Failed, Finished, ImageRequest
 from diptych_serving.rate_limit import Client, Refusal
 from diptych_serving.refusals import Code, Refused
 from diptych_serving.service import Directory, Service
+from diptych_serving.v1 import images_pb2 as pb
 
 LOOK_EVERY_S: Final = 1.0
 LOST_RETRY_S: Final = 5.0
@@ -77,7 +79,7 @@ def this_service() -> Service:
 
 
 class Gateway:
-    """Answers HTTP. It follows the registry, and goes on with what it knows while that is away."""
+    """Answers HTTP and gRPC. It follows the registry, and goes on with what it knows while that is away."""
 
     def __init__(
         self, name: str, engines: DeploymentHandle[Any], registry: DeploymentHandle[Any], limiter: DeploymentHandle[Any]
@@ -87,6 +89,38 @@ class Gateway:
         self._registry = registry
         self._version = ""
         self._tasks = [asyncio.ensure_future(self._follow()), asyncio.ensure_future(self._look())]
+
+    async def Generate(  # noqa: N802 - as in the proto
+        self, request: pb.GenerateRequest, grpc_context: grpc_api.Context
+    ) -> pb.PicturesReply:
+        """Draw a prompt with one adapter or the base, for n seeds."""
+        return await grpc_api.generate(self.service, request, grpc_context)
+
+    async def Compare(  # noqa: N802 - as in the proto
+        self, request: pb.CompareRequest, grpc_context: grpc_api.Context
+    ) -> pb.PicturesReply:
+        """Draw a prompt with base and adapters side by side."""
+        return await grpc_api.compare(self.service, request, grpc_context)
+
+    async def GenerateStream(  # noqa: N802 - as in the proto
+        self, request: pb.GenerateRequest, grpc_context: grpc_api.Context
+    ) -> AsyncIterator[pb.Event]:
+        """Draw as Generate does, telling progress on the way."""
+        async for event in grpc_api.generate_stream(self.service, request, grpc_context):
+            yield event
+
+    async def CompareStream(  # noqa: N802 - as in the proto
+        self, request: pb.CompareRequest, grpc_context: grpc_api.Context
+    ) -> AsyncIterator[pb.Event]:
+        """Draw as Compare does, telling progress on the way."""
+        async for event in grpc_api.compare_stream(self.service, request, grpc_context):
+            yield event
+
+    async def ListModels(  # noqa: N802 - as in the proto
+        self, _request: pb.ListModelsRequest, grpc_context: grpc_api.Context
+    ) -> pb.ListModelsReply:
+        """List the base and the adapters."""
+        return await grpc_api.models(self.service, grpc_context)
 
     async def _follow(self) -> None:
         while True:

@@ -1,8 +1,5 @@
 """The HTTP API. It knows a Service, not Ray."""
 
-import asyncio
-import time
-import uuid
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -10,12 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from diptych_serving import http_errors
-from diptych_serving.bodies import CompareBody, GenerateBody, ModelReply, ModelsReply, PicturesReply
-from diptych_serving.identity import client_of
-from diptych_serving.image_request import ImageRequest
-from diptych_serving.rate_limit import Client
-from diptych_serving.replies import pictures_reply
+from diptych_serving import compatible_api, http_errors, openai_api
+from diptych_serving.answers import answer
+from diptych_serving.bodies import CompareBody, GenerateBody, ModelsReply, PicturesReply
+from diptych_serving.models import list_models
 from diptych_serving.service import Service
 
 DESCRIPTION = "Pictures from a base and its adapters, side by side: same prompt, same noise, one forward pass."
@@ -38,6 +33,8 @@ def build_http(get_service: GetService, title: str = "Diptych") -> FastAPI:
     app = FastAPI(title=title, version=version("diptych"), description=DESCRIPTION)
     http_errors.install(app)
     app.include_router(_drawing(get_service))
+    app.include_router(openai_api.router(get_service))
+    app.include_router(compatible_api.router(get_service))
     app.include_router(_telling(get_service))
     return app
 
@@ -49,33 +46,14 @@ def _drawing(get_service: GetService) -> APIRouter:
     @router.post("/v1/generate", responses=PROBLEMS)
     async def generate(body: GenerateBody, request: Request, service: TheService) -> PicturesReply:
         """Draw a prompt with one adapter or the base, for `n` seeds."""
-        return await _answer(service, request, body, service.directory.intake().generate(body))
+        return await answer(service, request, body)
 
     @router.post("/v1/compare", responses=PROBLEMS)
     async def compare(body: CompareBody, request: Request, service: TheService) -> PicturesReply:
         """Draw a prompt with base and adapters side by side, from the same noise."""
-        return await _answer(service, request, body, [service.directory.intake().compare(body)], grid=body.grid)
+        return await answer(service, request, body)
 
     return router
-
-
-async def _answer(
-    service: Service,
-    request: Request,
-    body: GenerateBody | CompareBody,
-    requests: list[ImageRequest],
-    *,
-    grid: bool = False,
-) -> PicturesReply:
-    started, base = time.monotonic(), service.directory.intake().base
-    drawn = await service.draw(requests, _client(request, service))
-    return await asyncio.to_thread(pictures_reply, uuid.uuid4().hex, drawn, base, started, body.format, grid=grid)
-
-
-def _client(request: Request, service: Service) -> Client:
-    config = service.directory.config
-    peer = request.client.host if request.client else ""
-    return client_of(peer, request.headers, () if config is None else config.trusted_proxies)
 
 
 def _telling(get_service: GetService) -> APIRouter:
@@ -106,7 +84,7 @@ def _telling(get_service: GetService) -> APIRouter:
     @router.get("/v1/models")
     async def models(service: TheService) -> ModelsReply:
         """List the base and the adapters."""
-        return ModelsReply(data=_models(service))
+        return ModelsReply(data=list_models(service.directory))
 
     @router.get("/v1/examples")
     async def examples(service: TheService) -> dict[str, Any]:
@@ -118,24 +96,3 @@ def _telling(get_service: GetService) -> APIRouter:
         return {"prompts": list(config.examples), "templates": templates}
 
     return router
-
-
-def _models(service: Service) -> list[ModelReply]:
-    intake = service.directory.intake()
-    served = {adapter.name: adapter for adapter in intake.config.adapters}
-    state = "Loaded" if service.directory.replicas else "Waiting"
-    base = ModelReply(id=intake.base.name, kind="base", state=state, digest=intake.base.digest)
-    adapters = [
-        ModelReply(
-            id=facts.name,
-            kind="adapter",
-            state=facts.state,
-            digest=facts.digest,
-            rank=facts.rank,
-            strength=served[facts.name].strength,
-            run=served[facts.name].run,
-            message=facts.message,
-        )
-        for facts in service.directory.adapters()
-    ]
-    return [base, *adapters]

@@ -2,7 +2,6 @@
 
 import logging
 import math
-from collections.abc import Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -10,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from diptych_serving.refusals import Code, Refused, Violation, refusal_of
+from diptych_serving.refusals import Code, Refused, refusal_of, refusal_of_fields
 
 OPENAI_ROUTES: Final = ("/v1/images/",)
 MEDIA_TYPE: Final = "application/problem+json"
@@ -63,20 +62,3 @@ def answer(path: str, error: Refused, *, status: int | None = None) -> JSONRespo
     if error.retry_after_s is not None:
         problem["retry_after_seconds"] = error.retry_after_s
     return JSONResponse(problem, status, headers, media_type=MEDIA_TYPE)
-
-
-def refusal_of_fields(errors: Sequence[Any]) -> Refused:
-    """Return the refusal of a body that does not fit, with every field that is wrong."""
-    violations = tuple(Violation(_field(error["loc"]), error["msg"]) for error in errors)
-    first = violations[0]
-    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
-    message = f"{first.field}: {first.message}{more}" if first.field else f"{first.message}{more}"
-    return Refused(Code.INVALID, message, violations=violations)
-
-
-def _field(location: Sequence[str | int]) -> str:
-    """Return a place in the body as people write it: arms[1].adapter."""
-    text = ""
-    for part in location[1:]:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.lstrip(".")

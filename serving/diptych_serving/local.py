@@ -57,6 +57,7 @@ def apply(config: ServingConfig, followed: RegistryConfig, *, host: str) -> None
         serve.start(
             proxy_location=values["proxy_location"],
             http_options=values["http_options"],
+            grpc_options=values["grpc_options"],
             logging_config={"log_level": "ERROR", "encoding": "TEXT"},
         )
         client = _get_global_client()

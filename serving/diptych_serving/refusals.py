@@ -1,8 +1,9 @@
 """Every way in which a request can be answered with no: one table for HTTP and gRPC."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from diptych_api.errors import AdapterInvalid, DiptychError, RetryLater, UserError
 from diptych_serving.rate_limit import Refusal
@@ -11,6 +12,7 @@ from diptych_serving.rate_limit import Refusal
 class Code(Enum):
     """Reason, HTTP status, and the name of the gRPC code."""
 
+    BAD_REQUEST = ("BadRequest", 400, "INVALID_ARGUMENT")
     INVALID = ("InvalidRequest", 422, "INVALID_ARGUMENT")
     UNAUTHENTICATED = ("Unauthenticated", 401, "UNAUTHENTICATED")
     FORBIDDEN = ("Forbidden", 403, "PERMISSION_DENIED")
@@ -91,3 +93,23 @@ def refusal_of(error: BaseException) -> Refused:
             return Refused(code, error.message, error.hint, reason=error.reason)
         case _:
             return Refused(Code.INTERNAL, "Something went wrong here.", "The server's log tells what.")
+
+
+def refusal_of_fields(errors: Sequence[Any], *, skip: int = 1) -> Refused:
+    """Return the refusal of a body that does not fit, with every field that is wrong.
+
+    ``errors`` are pydantic's; the first ``skip`` parts of their places are no fields.
+    """
+    violations = tuple(Violation(_field(error["loc"][skip:]), error["msg"]) for error in errors)
+    first = violations[0]
+    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    message = f"{first.field}: {first.message}{more}" if first.field else f"{first.message}{more}"
+    return Refused(Code.INVALID, message, violations=violations)
+
+
+def _field(location: Sequence[str | int]) -> str:
+    """Return a place in the body as people write it: arms[1].adapter."""
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.lstrip(".")

@@ -40,7 +40,6 @@ def ignored(spec: DiffusionDeploymentSpec) -> list[str]:
     told += [
         f"spec.{name} has no effect yet."
         for name, given in (
-            ("endpoints.grpc", "grpc" in spec.endpoints.model_fields_set),
             ("safety", "safety" in spec.model_fields_set),
             ("ui", "ui" in spec.model_fields_set),
         )

@@ -25,6 +25,11 @@ OPTIONS = {
         *("output", "as_json"),
     ],
     "export": ["target", "overrides", "form", "output", "force", "as_json"],
+    "serve": ["deployment", "overrides", "runs", "host", "address"],
+    "compare": [
+        *("prompt", "server", "arms", "negative", "template", "seed", "steps", "guidance", "scheduler", "size"),
+        *("output", "as_json"),
+    ],
 }
 ROOT = Path(__file__).parents[2]
 
@@ -77,3 +82,12 @@ def test_the_shell_can_complete_commands() -> None:
     environment = {"_DIPTYCH_COMPLETE": "complete_bash", "COMP_WORDS": "diptych va", "COMP_CWORD": "1"}
     ended = subprocess.run([program], env=environment, capture_output=True, text=True, check=False)
     assert ended.stdout.split() == ["validate"]
+
+
+@pytest.mark.parametrize("work", ["validating", "running", "serving", "comparing", "run_status", "run_log"])
+def test_work_that_needs_no_torch_loads_none(work: str) -> None:
+    program = (
+        f"import sys, diptych_cli.{work}; print(*{{'torch', 'ray', 'diffusers', 'transformers'}} & set(sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == []

@@ -1,25 +1,15 @@
 """`diptych serve` finds adapters on this machine; `diptych compare` asks a server and writes what it draws."""
 
-import asyncio
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from PIL import Image
 
-from diptych_api.servingconfig import RegistryConfig
-from diptych_diffusion.pipeline import load
-from diptych_serving.adapter_keeper import AdapterKeeper
-from diptych_serving.drawer import Drawer
-from diptych_serving.engine import Engine
-from diptych_serving.http_api import build_http
-from diptych_serving.replica_facts import ReplicaFacts, base_facts
-from diptych_serving.service import Directory, Service
 from support.adapters import saved_adapter
+from support.http_server import listening
 from support.recorded_run import diptych
 
 DEPLOYMENT = """\
@@ -34,28 +24,9 @@ spec:
 
 @pytest.fixture(scope="module")
 def server(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a real server on a port of its own, with an adapter that is there and one that is not."""
-    adapter = saved_adapter(tmp_path_factory.mktemp("style"), base)
-    adapters = [{"name": "noto", "uri": str(adapter)}, {"name": "gone", "uri": "/nowhere"}]
-    config = RegistryConfig.model_validate({"adapters": adapters, "defaults": {"steps": 3, "guidanceScale": 2}})
-    with Engine(load(base)) as engine, socket.create_server(("127.0.0.1", 0)) as listening:
-
-        async def serve() -> None:
-            keeper = AdapterKeeper(engine.bank, engine.components.digest, Path)
-            service = Service(Directory("test", config), Drawer(engine, keeper))
-            await keeper.follow(config.adapters)
-            service.directory.update([ReplicaFacts("one", base_facts("tiny", engine.components), keeper.facts, "1")])
-            uvicorn_server.config.app = build_http(lambda: service)
-            await uvicorn_server.serve([listening])
-
-        uvicorn_server = uvicorn.Server(uvicorn.Config("", log_level="error"))
-        thread = threading.Thread(target=lambda: asyncio.run(serve()))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            uvicorn_server.should_exit = True
-            thread.join()
+    """The URL of a real server, with an adapter that is there and one that is not."""
+    with listening(base, saved_adapter(tmp_path_factory.mktemp("style"), base)) as url:
+        yield url
 
 
 def test_compare_writes_all_sides_in_one_picture(place: Path, server: str) -> None:

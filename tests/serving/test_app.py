@@ -1,5 +1,6 @@
 """The whole application on a real Ray Serve: two engine replicas, a gateway, a registry, a limiter."""
 
+import base64
 import os
 import signal
 import threading
@@ -9,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx2
 import numpy as np
 import pytest
+from google.rpc.error_details_pb2 import BadRequest
+from google.rpc.status_pb2 import Status
 from ray.serve import Application
 
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
@@ -20,6 +24,8 @@ from diptych_api.serveconfig import APPLICATION
 from diptych_api.servingconfig import RegistryConfig, ServingConfig, registry_config, serving_config, wire
 from diptych_serving.app import build
 from diptych_serving.local import apply, served, wait_until_ready
+from diptych_serving.v1 import images_pb2 as pb
+from diptych_serving.v1.images_pb2_grpc import ImageServiceStub
 from support.adapters import saved_adapter
 from support.processes import descendants
 from support.services import picture_of
@@ -84,7 +90,7 @@ def deployment(style: tuple[Path, Path]) -> Iterator[Deployment]:
             "base": {"uri": str(base)},
             "replicas": 2,
             "resources": {"cpus": 1},
-            "endpoints": {"http": {"port": PORT}},
+            "endpoints": {"http": {"port": PORT}, "grpc": {"port": PORT + 1}},
             **followed,
         }
     )
@@ -182,3 +188,60 @@ def test_arguments_that_ray_would_take_in_silence_are_refused(args: dict[str, An
 def test_the_wire_form_of_a_configuration_builds(style: tuple[Path, Path]) -> None:
     spec = DiffusionDeploymentSpec.model_validate({"base": {"uri": str(style[0])}, "autoscaling": {"min": 0, "max": 2}})
     assert isinstance(build(wire(serving_config("x", None, spec))), Application)
+
+
+@pytest.fixture(scope="module")
+def stub(deployment: Deployment) -> Iterator[ImageServiceStub]:
+    with grpc.insecure_channel(f"127.0.0.1:{deployment.config.endpoints.grpc.port}") as channel:
+        grpc.channel_ready_future(channel).result(timeout=30)
+        yield ImageServiceStub(channel)
+
+
+def test_grpc_and_http_draw_the_same(deployment: Deployment, stub: ImageServiceStub) -> None:
+    arms = [pb.Arm(), pb.Arm(adapter="style")]
+    answer = stub.Compare(pb.CompareRequest(params=pb.Params(prompt="a dog", seed=7), arms=arms, grid=True), timeout=60)
+    http = deployment.post("/v1/compare", {**DOG, "arms": [{}, {"adapter": "style"}]})
+    assert [base64.b64encode(image.image).decode() for image in answer.images] == [i["image"] for i in http["images"]]
+    assert answer.grid.startswith(b"\x89PNG")
+    assert answer.images[1].adapter_digest == http["images"][1]["adapter_digest"]
+    assert [model.id for model in stub.ListModels(pb.ListModelsRequest()).models][1:] == ["style"]
+
+
+def test_a_stream_tells_progress_and_previews_and_ends_in_the_pictures(stub: ImageServiceStub) -> None:
+    params = pb.Params(prompt="a dog", seed=7, steps=6, preview_every=2)
+    events = list(stub.GenerateStream(pb.GenerateRequest(params=params, n=2), timeout=60))
+    kinds = [event.WhichOneof("kind") for event in events]
+    steps = [event.progress.step for event in events if event.HasField("progress") and event.progress.picture == 0]
+    assert steps == sorted(steps)
+    assert steps[-1] == 6
+    assert "preview" in kinds
+    assert kinds[-1] == "pictures"
+    assert [image.seed for image in events[-1].pictures.images] == [7, 8]
+
+
+def test_a_grpc_error_has_code_reason_field_and_hint(stub: ImageServiceStub) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Generate(pb.GenerateRequest(params=pb.Params(prompt="owl", scheduler="Magic")), timeout=60)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    details = {part.type_url.rpartition(".")[2]: part for part in status_of(caught.value).details}
+    assert set(details) == {"ErrorInfo", "BadRequest"}
+    bad = BadRequest()
+    details["BadRequest"].Unpack(bad)
+    assert [violation.field for violation in bad.field_violations] == ["scheduler"]
+    with pytest.raises(grpc.RpcError) as missing:
+        stub.Compare(pb.CompareRequest(params=pb.Params(prompt="owl"), arms=[pb.Arm(adapter="nix")]), timeout=60)
+    assert missing.value.code() is grpc.StatusCode.NOT_FOUND
+    assert "there is no adapter nix. There are: style." in (missing.value.details() or "")
+
+
+def test_a_stream_that_fails_ends_with_the_same_error(stub: ImageServiceStub) -> None:
+    call = stub.CompareStream(pb.CompareRequest(params=pb.Params(prompt="owl", steps=5000)), timeout=60)
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert status_of(caught.value).details[0].type_url.endswith("ErrorInfo")
+
+
+def status_of(error: Any) -> Status:
+    trailers = dict(error.trailing_metadata())
+    return Status.FromString(trailers["grpc-status-details-bin"])

@@ -23,12 +23,12 @@ from diptych_diffusion.pipeline import load
 from diptych_training.artifact import (
     base_record,
     lora_formats,
-    refused,
     verify_artifact,
     write_lora_artifact,
     write_pipeline_artifact,
 )
 from diptych_training.run_store import RunStore
+from diptych_training.supported import refused
 from support.tiny_models import make_pipeline
 
 SETTINGS = LoRA(rank=2, alpha=6)

@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 from diptych_api.after import Evaluation
 from diptych_api.dataset import Dataset, Image, Split
 from diptych_api.evaluation_report import EvaluationReport
+from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.sources import DatasetSource, Output
 from diptych_api.training import LoRA
 from diptych_diffusion import lora
@@ -22,11 +23,12 @@ from diptych_diffusion.pipeline import load
 from diptych_diffusion.sampler import SampleRequest, sample
 from diptych_training.data.manifest import prepare
 from diptych_training.distances import psnr
-from diptych_training.evaluate import Exam, Models, evaluate, metric_values, refused
+from diptych_training.evaluate import Exam, Models, evaluate, metric_values
 from diptych_training.evaluation_files import SHOWN
 from diptych_training.measure import captioned_pictures, through_vae
 from diptych_training.metrics import paired
 from diptych_training.run_store import RunStore
+from diptych_training.supported import refused
 from support.tiny_jobs import write_pictures
 from support.tiny_models import make_pipeline
 
@@ -202,10 +204,16 @@ def test_many_prompts_show_some_in_compare_and_all_in_another_grid(
     assert picture(folder / "grid-all.png").size > picture(folder / "compare.png").size
 
 
+def with_evaluation(evaluation: Evaluation) -> FineTuneJobSpec:
+    return FineTuneJobSpec.model_validate(
+        {"base": {"builtin": "tiny-emoji"}, "dataset": {"source": {"uri": "x"}}, "evaluation": evaluation}
+    )
+
+
 def test_trap_17_fid_and_kid_are_refused_before_training_rather_than_told_of_forty_pictures() -> None:
-    assert list(refused(Evaluation())) == []
+    assert list(refused(with_evaluation(Evaluation()))) == []
     asked = Evaluation(metrics=["FID", "KID", "StyleDistance"], suite="general")
-    assert [sentence.split(" is ")[0] for sentence in refused(asked)] == [
+    assert [sentence.split(" is ")[0] for sentence in refused(with_evaluation(asked))] == [
         "spec.evaluation.suite: general",
         "spec.evaluation.metrics: FID",
         "spec.evaluation.metrics: KID",

@@ -18,7 +18,6 @@ from diptych_api.artifact import (
     files_size,
 )
 from diptych_api.errors import ArtifactInvalid
-from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.report import ArtifactRef
 from diptych_api.runstore import ARTIFACT, ARTIFACT_FILE
 from diptych_api.sources import Base
@@ -35,15 +34,6 @@ KOHYA_FILE: Final = "{name}.safetensors"
 SAME_EFFECT: Final = 1e-4
 """Allowed relative difference of the effects of an adapter's forms."""
 Writer = Callable[[Path, AdapterWeights], object]
-
-
-def refused(spec: FineTuneJobSpec) -> Iterator[str]:
-    """Yield one sentence for each form of the artifact that this version cannot write."""
-    for name in spec.export.formats:
-        if name not in ("PEFT", "Diffusers", "Kohya"):
-            yield f"spec.export.formats: {name} is not supported yet; PEFT, Diffusers and Kohya are."
-    if spec.lora.use_dora and "formats" in spec.export.model_fields_set and "Kohya" in spec.export.formats:
-        yield "spec.export.formats: Kohya files cannot hold DoRA; leave Kohya out or set spec.lora.useDora to false."
 
 
 def base_record(base: Base, components: Components) -> BaseRecord:

@@ -1,7 +1,7 @@
 """Base and tuned compared: the same prompts, the same seeds, one report."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from diptych_training.data.entry import Entry, read_entry
 from diptych_training.distances import Picture, Pictures
 from diptych_training.evaluation_files import Album, publish
 from diptych_training.measure import measure
-from diptych_training.metrics import REAL_METRICS, Measurement
+from diptych_training.metrics import Measurement
 from diptych_training.run_store import RunStore
 
 PACKAGES: Final = ("diptych", "torch", "diffusers", "transformers", "peft")
@@ -52,16 +52,6 @@ class Exam:
     """Figures measured elsewhere, such as ValidationLoss by `metrics.paired`."""
     artifact: str | None = None
     """Digest of what was tuned."""
-
-
-def refused(settings: Evaluation) -> Iterator[str]:
-    """Yield one sentence for each setting that this version cannot honour."""
-    if settings.suite is not None:
-        yield f"spec.evaluation.suite: {settings.suite} is not supported yet; prompts and held-out captions are."
-    known = {"ValidationLoss", *REAL_METRICS}
-    for name in settings.metrics:
-        if name not in known:
-            yield f"spec.evaluation.metrics: {name} is not supported yet; ValidationLoss and StyleDistance are."
 
 
 def evaluate(models: Models, exam: Exam, store: RunStore, on_progress: OnProgress | None = None) -> EvaluationReport:

@@ -1,10 +1,13 @@
-"""Fields of a job that this version or one machine cannot honour yet: refused or told, never ignored in silence."""
+"""Fields of a job that this version or one machine cannot honour yet: refused or told, never ignored in silence.
+
+It loads neither torch nor Ray, so that `diptych validate` answers at once.
+"""
 
 from collections.abc import Iterator
 
+from diptych_api.after import Evaluation
 from diptych_api.errors import UnsupportedHere
 from diptych_api.finetunejob import FineTuneJobSpec
-from diptych_training import artifact, evaluate
 from diptych_training.data.layout import READERS
 
 IGNORED_LOCALLY = (
@@ -16,6 +19,8 @@ IGNORED_LOCALLY = (
     "ttl_seconds_after_finished",
 )
 IGNORED_RESOURCES = ("min_workers", "pods")
+FORMATS = ("PEFT", "Diffusers", "Kohya")
+METRICS = ("ValidationLoss", "StyleDistance")
 LATER = ("promotion", "publish", "tracking")
 
 
@@ -36,8 +41,24 @@ def refused(spec: FineTuneJobSpec) -> Iterator[str]:
     yield from (f"{setting} is not supported yet." for setting, asked in later.items() if asked)
     if spec.dataset.layout not in READERS:
         yield f"spec.dataset.layout: {spec.dataset.layout} is not supported yet; {' and '.join(READERS)} are."
-    yield from artifact.refused(spec)
-    yield from evaluate.refused(spec.evaluation)
+    yield from _refused_forms(spec)
+    yield from _refused_evaluation(spec.evaluation)
+
+
+def _refused_forms(spec: FineTuneJobSpec) -> Iterator[str]:
+    for name in spec.export.formats:
+        if name not in FORMATS:
+            yield f"spec.export.formats: {name} is not supported yet; PEFT, Diffusers and Kohya are."
+    if spec.lora.use_dora and "formats" in spec.export.model_fields_set and "Kohya" in spec.export.formats:
+        yield "spec.export.formats: Kohya files cannot hold DoRA; leave Kohya out or set spec.lora.useDora to false."
+
+
+def _refused_evaluation(settings: Evaluation) -> Iterator[str]:
+    if settings.suite is not None:
+        yield f"spec.evaluation.suite: {settings.suite} is not supported yet; prompts and held-out captions are."
+    for name in settings.metrics:
+        if name not in METRICS:
+            yield f"spec.evaluation.metrics: {name} is not supported yet; ValidationLoss and StyleDistance are."
 
 
 def ignored(spec: FineTuneJobSpec) -> list[str]:

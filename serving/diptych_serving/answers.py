@@ -1,0 +1,43 @@
+"""Drawing for a request of HTTP, whatever its shape."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+
+from fastapi import Request
+
+from diptych_serving.bodies import CompareBody, GenerateBody, PicturesReply
+from diptych_serving.identity import client_of
+from diptych_serving.image_request import ImageRequest
+from diptych_serving.rate_limit import Client
+from diptych_serving.replies import pictures_reply
+from diptych_serving.service import Drawn, Service
+
+Body = GenerateBody | CompareBody
+
+
+def read(service: Service, body: Body) -> list[ImageRequest]:
+    """Return what is to be drawn. Raises Refused."""
+    intake = service.directory.intake()
+    return [intake.compare(body)] if isinstance(body, CompareBody) else intake.generate(body)
+
+
+async def answer(service: Service, request: Request, body: Body, *, session: str | None = None) -> PicturesReply:
+    """Draw and encode. Raises Refused."""
+    started = time.monotonic()
+    drawn = await service.draw(read(service, body), client_from(request, service, session))
+    return await reply(service, body, drawn, started)
+
+
+async def reply(service: Service, body: Body, drawn: Sequence[Drawn], started: float) -> PicturesReply:
+    """Return what was drawn, encoded in a thread."""
+    base, grid, name = service.directory.intake().base, isinstance(body, CompareBody) and body.grid, uuid.uuid4().hex
+    return await asyncio.to_thread(pictures_reply, name, drawn, base, started, body.format, grid=grid)
+
+
+def client_from(request: Request, service: Service, session: str | None = None) -> Client:
+    """Return who asks."""
+    config = service.directory.config
+    peer = request.client.host if request.client else ""
+    return client_of(peer, request.headers, () if config is None else config.trusted_proxies, session)

@@ -1,0 +1,144 @@
+"""Paths of earlier systems, as their clients ask them: `/infer` and `/generate/`."""
+
+import base64
+import secrets
+import time
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from diptych_serving.answers import answer
+from diptych_serving.bodies import ArmBody, CompareBody, GenerateBody, Words
+from diptych_serving.pictures import encode_picture, tile
+from diptych_serving.refusals import Code, Refused, invalid
+from diptych_serving.service import Service
+
+MISSING_TILE = "#1e1e1e"
+APPLIED, NOT_FOUND = "LoRA applied successfully.", "LoRA not found or failed to load."
+
+
+class LenientBody(BaseModel):
+    """A request of an earlier system: numbers may be strings, unknown fields are left alone."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+
+class InferBody(LenientBody):
+    """The request of /infer."""
+
+    prompt: Words = Field(description="What the pictures show.")
+    steps: int = Field(default=30, ge=1, le=1000, description="Sampling steps.")
+    scale: float = Field(default=7.5, ge=0, le=30, description="Weight of the prompt.")
+    height: int | None = Field(default=None, ge=8, le=4096, description="Height in pixels.")
+    width: int | None = Field(default=None, ge=8, le=4096, description="Width in pixels.")
+    seed: int | str | None = Field(default=None, description="A number, also as text; drawn when empty.")
+    eta: float = Field(default=0, ge=0, le=1, description="Noise that DDIM adds.")
+    session_id: str | None = Field(default=None, max_length=128, description="Name of the session.")
+
+
+class InferReply(BaseModel):
+    """The reply of /infer."""
+
+    base_image: str = Field(description="The base's picture, a PNG in base64.")
+    lora_image: str = Field(description="The adapter's picture, or a dark tile.")
+    status: str = Field(description="Whether the adapter drew.")
+    duration: float = Field(description="Seconds.")
+    session_id: str = Field(description="Name of the session.")
+
+
+class OldGenerateBody(LenientBody):
+    """The request of /generate/."""
+
+    prompt: Words = Field(description="What the picture shows.")
+    model_type: str = Field(default="fine-tuned", max_length=32, description="original or fine-tuned.")
+    num_inference_steps: int = Field(default=30, ge=1, le=1000, description="Sampling steps.")
+    guidance_scale: float = Field(default=7.5, ge=0, le=30, description="Weight of the prompt.")
+    seed: int | str = Field(default=42, description="A number, also as text; below 0 for a drawn one.")
+
+
+def router(get_service: Callable[[], Service]) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(tags=["compatible"])
+    TheService = Annotated[Service, Depends(get_service)]
+
+    @routes.post("/infer")
+    async def infer(body: InferBody, request: Request, service: TheService) -> InferReply:
+        """Draw with the base and the first adapter."""
+        started = time.monotonic()
+        first = _first_adapter(service)
+        drawn = await answer(service, request, _compare_body(body, first), session=body.session_id)
+        base, tuned = drawn.images[0], drawn.images[-1]
+        applied = tuned.adapter is not None
+        return InferReply(
+            base_image=base.image,
+            lora_image=tuned.image if applied else _dark(drawn.settings.height, drawn.settings.width),
+            status=APPLIED if applied else NOT_FOUND,
+            duration=round(time.monotonic() - started, 3),
+            session_id=body.session_id or request.headers.get("x-session-id") or f"sid-{secrets.token_hex(8)}",
+        )
+
+    @routes.post("/generate/", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+    async def generate(body: OldGenerateBody, request: Request, service: TheService) -> Response:
+        """Draw with the base (`original`) or the first adapter (`fine-tuned`); answers with a PNG."""
+        kind = _kind(body.model_type)
+        adapter = None if kind == "original" else _first_adapter(service)
+        if kind == "fine-tuned" and adapter is None:
+            raise Refused(Code.UNAVAILABLE, "The fine-tuned model is not loaded.", "Add an adapter.")
+        wanted = GenerateBody(
+            prompt=body.prompt,
+            adapter=adapter,
+            steps=body.num_inference_steps,
+            guidance_scale=body.guidance_scale,
+            seed=_seed(body.seed),
+        )
+        drawn = (await answer(service, request, wanted)).images[0]
+        if drawn.degraded:
+            raise Refused(Code.UNAVAILABLE, drawn.degraded, "Ask for model_type original meanwhile.")
+        headers = {"X-Seed": str(drawn.seed)} | ({"X-Warning": drawn.flaw} if drawn.flaw else {})
+        return Response(base64.b64decode(drawn.image), media_type="image/png", headers=headers)
+
+    return routes
+
+
+def _compare_body(body: InferBody, adapter: str | None) -> CompareBody:
+    return CompareBody(
+        prompt=body.prompt,
+        steps=body.steps,
+        guidance_scale=body.scale,
+        height=body.height,
+        width=body.width,
+        seed=_seed(body.seed),
+        eta=body.eta,
+        scheduler="DDIM",
+        arms=[ArmBody()] if adapter is None else [ArmBody(), ArmBody(adapter=adapter)],
+    )
+
+
+def _first_adapter(service: Service) -> str | None:
+    adapters = service.directory.intake().config.adapters
+    return adapters[0].name if adapters else None
+
+
+def _kind(text: str) -> Literal["original", "fine-tuned"]:
+    match text:
+        case "original" | "fine-tuned":
+            return text
+    raise Refused(Code.BAD_REQUEST, f"model_type: {text} is unknown.", "Use original or fine-tuned.")
+
+
+def _seed(given: int | str | None) -> int | None:
+    """Return the seed, or None for one that is to be drawn. Raises Refused."""
+    text = "" if given is None else str(given).strip()
+    if not text or text.startswith("-"):
+        return None
+    if not text.isdecimal() or int(text[:20]) > 2**53:
+        raise invalid("seed", f"{text[:40]} is no seed.", "Use a whole number up to 2^53.")
+    return int(text)
+
+
+def _dark(height: int, width: int) -> str:
+    return base64.b64encode(encode_picture(np.asarray(tile(height, width, MISSING_TILE)))).decode()

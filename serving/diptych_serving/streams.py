@@ -1,0 +1,33 @@
+"""What happens to requests while they are drawn, for protocols that can tell."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from diptych_serving.image_request import Event, ImageRequest
+from diptych_serving.rate_limit import Client
+from diptych_serving.service import Drawn, Service
+
+Told = tuple[int, Event] | list[Drawn]
+"""The number of a request and what happened to it; last of all, the pictures of all."""
+
+
+def with_previews(requests: Sequence[ImageRequest], every: int) -> list[ImageRequest]:
+    """Return the requests with a preview every so many steps; 0 for none."""
+    return [replace(request, preview_every=every) for request in requests]
+
+
+async def told(service: Service, requests: Sequence[ImageRequest], client: Client) -> AsyncIterator[Told]:
+    """Yield what happens, last the pictures. Whoever stops listening gives the rows back. Raises Refused."""
+    inbox = asyncio.Queue[tuple[int, Event] | None]()
+    task = asyncio.create_task(service.draw(requests, client, lambda *event: inbox.put_nowait(event)))
+    task.add_done_callback(lambda _: inbox.put_nowait(None))
+    try:
+        while (event := await inbox.get()) is not None:
+            yield event
+        yield task.result()
+    finally:
+        task.cancel()
+        with suppress(BaseException):
+            await task
