@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from fastapi import Request
 
 from diptych_serving.bodies import CompareBody, GenerateBody, PicturesReply
-from diptych_serving.identity import client_of
 from diptych_serving.image_request import ImageRequest
+from diptych_serving.keys import Scope
 from diptych_serving.rate_limit import Client
 from diptych_serving.replies import pictures_reply
 from diptych_serving.service import Drawn, Service
@@ -26,7 +26,8 @@ def read(service: Service, body: Body) -> list[ImageRequest]:
 async def answer(service: Service, request: Request, body: Body, *, session: str | None = None) -> PicturesReply:
     """Draw and encode. Raises Refused."""
     started = time.monotonic()
-    drawn = await service.draw(read(service, body), client_from(request, service, session))
+    client = client_from(request, service, body, session)
+    drawn = await service.draw(read(service, body), client)
     return await reply(service, body, drawn, started)
 
 
@@ -36,8 +37,8 @@ async def reply(service: Service, body: Body, drawn: Sequence[Drawn], started: f
     return await asyncio.to_thread(pictures_reply, name, drawn, base, started, body.format, grid=grid)
 
 
-def client_from(request: Request, service: Service, session: str | None = None) -> Client:
-    """Return who asks."""
-    config = service.directory.config
+def client_from(request: Request, service: Service, body: Body, session: str | None = None) -> Client:
+    """Return who asks. Raises Refused for one who may not."""
     peer = request.client.host if request.client else ""
-    return client_of(peer, request.headers, () if config is None else config.trusted_proxies, session)
+    scope: Scope = "compare" if isinstance(body, CompareBody) else "generate"
+    return service.directory.client(peer, request.headers, scope, session)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from diptych_serving.answers import answer
 from diptych_serving.bodies import ArmBody, CompareBody, GenerateBody, Words
+from diptych_serving.http_errors import PROBLEMS
 from diptych_serving.pictures import encode_picture, tile
 from diptych_serving.refusals import Code, Refused, invalid
 from diptych_serving.service import Service
@@ -65,7 +66,7 @@ def router(get_service: Callable[[], Service]) -> APIRouter:
     routes = APIRouter(tags=["compatible"])
     TheService = Annotated[Service, Depends(get_service)]
 
-    @routes.post("/infer")
+    @routes.post("/infer", responses=PROBLEMS)
     async def infer(body: InferBody, request: Request, service: TheService) -> InferReply:
         """Draw with the base and the first adapter."""
         started = time.monotonic()
@@ -81,7 +82,7 @@ def router(get_service: Callable[[], Service]) -> APIRouter:
             session_id=body.session_id or request.headers.get("x-session-id") or f"sid-{secrets.token_hex(8)}",
         )
 
-    @routes.post("/generate/", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+    @routes.post("/generate/", response_class=Response, responses={**PROBLEMS, 200: {"content": {"image/png": {}}}})
     async def generate(body: OldGenerateBody, request: Request, service: TheService) -> Response:
         """Draw with the base (`original`) or the first adapter (`fine-tuned`); answers with a PNG."""
         kind = _kind(body.model_type)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final, cast
@@ -130,7 +131,8 @@ class Gateway:
                 await asyncio.sleep(LOOK_EVERY_S)
                 continue
             if newer is not None:
-                self._version, self.service.directory.config = newer
+                self._version, config = newer
+                self.service.directory.configure(config, os.environ)
 
     async def _look(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from google.rpc.status_pb2 import Status
 from pydantic import ValidationError
 
 from diptych_serving.answers import Body, read, reply
+from diptych_serving.bodies import CompareBody
 from diptych_serving.grpc_messages import (
     compare_body,
     event_message,
@@ -20,8 +21,8 @@ from diptych_serving.grpc_messages import (
     models_message,
     pictures_message,
 )
-from diptych_serving.identity import client_of
 from diptych_serving.image_request import ImageRequest
+from diptych_serving.keys import Scope
 from diptych_serving.models import list_models
 from diptych_serving.rate_limit import Client
 from diptych_serving.refusals import Refused, refusal_of, refusal_of_fields
@@ -99,7 +100,7 @@ async def _unary(service: Service, reader: Read, request: RequestT, context: Con
     started = time.monotonic()
     try:
         body, requests = reader(service, request)
-        drawn = await service.draw(requests, client_from(context, service))
+        drawn = await service.draw(requests, client_from(context, service, body))
         return pictures_message(await reply(service, body, drawn, started))
     except (Refused, ValidationError) as error:
         _refuse(context, error)
@@ -110,7 +111,7 @@ async def _stream(service: Service, reader: Read, request: RequestT, context: Co
     started = time.monotonic()
     try:
         body, requests = reader(service, request)
-        async for item in told(service, requests, client_from(context, service)):
+        async for item in told(service, requests, client_from(context, service, body)):
             if isinstance(item, list):
                 yield pb.Event(pictures=pictures_message(await reply(service, body, item, started)))
             elif (message := await asyncio.to_thread(event_message, *item)) is not None:
@@ -120,14 +121,14 @@ async def _stream(service: Service, reader: Read, request: RequestT, context: Co
         yield pb.Event()
 
 
-def client_from(context: Context, service: Service) -> Client:
-    """Return who asks; ``peer`` is such as ipv4:1.2.3.4:5678 or ipv6:[::1]:5678."""
+def client_from(context: Context, service: Service, body: Body) -> Client:
+    """Return who asks; ``peer`` is such as ipv4:1.2.3.4:5678 or ipv6:[::1]:5678. Raises Refused for one who may not."""
     headers: Mapping[str, str] = {
         key: value for key, value in context.invocation_metadata() if not key.endswith("-bin")
     }
     address = context.peer().partition(":")[2].rpartition(":")[0].strip("[]")
-    config = service.directory.config
-    return client_of(address, headers, () if config is None else config.trusted_proxies)
+    scope: Scope = "compare" if isinstance(body, CompareBody) else "generate"
+    return service.directory.client(address, headers, scope)
 
 
 def _refuse(context: Context, error: Refused | ValidationError) -> None:

@@ -14,17 +14,6 @@ from diptych_serving.models import list_models
 from diptych_serving.service import Service
 
 DESCRIPTION = "Pictures from a base and its adapters, side by side: same prompt, same noise, one forward pass."
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    code: {"description": text, "content": {http_errors.MEDIA_TYPE: {}}}
-    for code, text in {
-        404: "There is no such adapter or template.",
-        413: "Too much work for one request.",
-        422: "A field is wrong; `errors` names it.",
-        429: "A limit is reached, or the queue is full. Try again after Retry-After.",
-        503: "The base is not loaded yet. Try again after Retry-After.",
-        504: "It took too long.",
-    }.items()
-}
 GetService = Callable[[], Service]
 
 
@@ -43,12 +32,12 @@ def _drawing(get_service: GetService) -> APIRouter:
     router = APIRouter(tags=["pictures"])
     TheService = Annotated[Service, Depends(get_service)]
 
-    @router.post("/v1/generate", responses=PROBLEMS)
+    @router.post("/v1/generate", responses=http_errors.PROBLEMS)
     async def generate(body: GenerateBody, request: Request, service: TheService) -> PicturesReply:
         """Draw a prompt with one adapter or the base, for `n` seeds."""
         return await answer(service, request, body)
 
-    @router.post("/v1/compare", responses=PROBLEMS)
+    @router.post("/v1/compare", responses=http_errors.PROBLEMS)
     async def compare(body: CompareBody, request: Request, service: TheService) -> PicturesReply:
         """Draw a prompt with base and adapters side by side, from the same noise."""
         return await answer(service, request, body)

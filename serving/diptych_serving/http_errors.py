@@ -13,6 +13,20 @@ from diptych_serving.refusals import Code, Refused, refusal_of, refusal_of_field
 
 OPENAI_ROUTES: Final = ("/v1/images/",)
 MEDIA_TYPE: Final = "application/problem+json"
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {"description": text, "content": {MEDIA_TYPE: {}}}
+    for code, text in {
+        400: "It cannot be read.",
+        401: "There is no API key, or it is unknown.",
+        403: "The API key is not for this.",
+        404: "There is no such adapter or template.",
+        413: "Too much work for one request.",
+        422: "A field is wrong; `errors` names it.",
+        429: "A limit is reached, or the queue is full. Try again after Retry-After.",
+        503: "The base is not loaded yet. Try again after Retry-After.",
+        504: "It took too long.",
+    }.items()
+}
 _log = logging.getLogger(__name__)
 
 

@@ -13,8 +13,10 @@ from pydantic import Field
 
 from diptych_serving.answers import answer, client_from, read, reply
 from diptych_serving.bodies import AdapterName, Body, GenerateBody, ImageFormat, Strength, Words
+from diptych_serving.http_errors import PROBLEMS
 from diptych_serving.image_request import Preview
 from diptych_serving.pictures import encode_picture
+from diptych_serving.rate_limit import Client
 from diptych_serving.refusals import Refused, invalid, refusal_of
 from diptych_serving.service import Service
 from diptych_serving.streams import told, with_previews
@@ -51,7 +53,7 @@ def router(get_service: Callable[[], Service]) -> APIRouter:
     """Return the route."""
     routes = APIRouter(tags=["compatible"])
 
-    @routes.post("/v1/images/generations", response_model=None)
+    @routes.post("/v1/images/generations", response_model=None, responses=PROBLEMS)
     async def generations(
         body: ImagesBody, request: Request, service: Annotated[Service, Depends(get_service)]
     ) -> Response:
@@ -60,7 +62,8 @@ def router(get_service: Callable[[], Service]) -> APIRouter:
         if body.stream:
             if wanted.n > 1:
                 raise invalid("n", "a stream has one picture.", "Ask for one, or do not stream.")
-            return StreamingResponse(_events(service, request, body, wanted), media_type="text/event-stream")
+            client = client_from(request, service, wanted)
+            return StreamingResponse(_events(service, client, body, wanted), media_type="text/event-stream")
         drawn = await answer(service, request, wanted)
         data = [{"b64_json": image.image, "seed": image.seed} for image in drawn.images]
         size = f"{drawn.settings.width}x{drawn.settings.height}"
@@ -102,14 +105,14 @@ def _size(text: str | None) -> tuple[int | None, int | None]:
     return width, height
 
 
-async def _events(service: Service, request: Request, body: ImagesBody, wanted: GenerateBody) -> AsyncIterator[str]:
+async def _events(service: Service, client: Client, body: ImagesBody, wanted: GenerateBody) -> AsyncIterator[str]:
     """Yield server-sent events: previews, then the picture, or what went wrong."""
     started, sent = time.monotonic(), 0
     try:
         requests = read(service, wanted)
         partial = body.partial_images or 0
         every = max(1, requests[0].settings.steps // (partial + 1)) if partial else 0
-        async for item in told(service, with_previews(requests, every), client_from(request, service)):
+        async for item in told(service, with_previews(requests, every), client):
             if isinstance(item, list):
                 image = (await reply(service, wanted, item, started)).images[0]
                 yield _event(f"{EVENT}.completed", b64_json=image.image, seed=image.seed, output_format=wanted.format)

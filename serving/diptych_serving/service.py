@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from diptych_api.servingconfig import RegistryConfig
 from diptych_serving.degrade import Degraded
+from diptych_serving.identity import client_of
 from diptych_serving.image_request import Event, Failed, Finished, Image, ImageRequest, Timing
 from diptych_serving.intake import Intake, work_units
+from diptych_serving.keys import Keys, Scope, read_keys
 from diptych_serving.rate_limit import Client, Refusal
 from diptych_serving.refusals import Code, Refused, limited, refusal_of
 from diptych_serving.replica_facts import AdapterFacts, BaseFacts, ReplicaFacts, worst
@@ -42,8 +44,14 @@ class Directory:
 
     name: str
     config: RegistryConfig | None = None
+    keys: Keys | None = None
+    """None where anybody may ask."""
     replicas: Sequence[ReplicaFacts] = ()
     last_base: BaseFacts | None = None
+
+    def configure(self, config: RegistryConfig, environment: Mapping[str, str]) -> None:
+        """Take in a configuration; ``environment`` holds the API keys."""
+        self.config, self.keys = config, read_keys(config.auth, environment)
 
     def update(self, replicas: Sequence[ReplicaFacts]) -> None:
         """Take in what the registry knows; the base is remembered while no replica runs."""
@@ -75,6 +83,12 @@ class Directory:
         with_files = {adapter.name for adapter in wanted if adapter.uri is not None}
         unsettled = [facts for facts in self.adapters() if facts.name in with_files and not facts.is_settled]
         return self.config is not None and bool(self.replicas) and not unsettled
+
+    def client(self, peer: str, headers: Mapping[str, str], scope: Scope, session: str | None = None) -> Client:
+        """Return who asks. Raises Refused for one who may not; header names are in lower case."""
+        key = None if self.keys is None else self.keys.owner(headers.get("authorization", ""), scope)
+        trusted = () if self.config is None else self.config.trusted_proxies
+        return replace(client_of(peer, headers, trusted, session), key=key)
 
 
 @dataclass(frozen=True, slots=True)

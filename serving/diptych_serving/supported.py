@@ -12,7 +12,6 @@ IGNORED_HTTP = ("ingress_host", "ingress_class", "tls_secret", "gateway")
 def refused(spec: DiffusionDeploymentSpec) -> Iterator[str]:
     """Yield one sentence for each setting that somebody relies on and that cannot be honoured."""
     later = {
-        "spec.auth.apiKeys": spec.auth.api_keys is not None,
         "spec.auth.adminRoutes": spec.auth.admin_routes,
         "spec.rateLimit.store": spec.rate_limit.store is not None,
         "spec.endpoints.compare.enabled: false": not spec.endpoints.compare.enabled,

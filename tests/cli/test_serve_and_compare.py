@@ -90,11 +90,11 @@ def test_serve_says_which_job_has_left_no_adapter(place: Path) -> None:
 
 
 def test_serve_refuses_what_it_cannot_honour(place: Path) -> None:
-    keys = "  auth: {apiKeys: {name: keys, key: keys}}\n"
+    keys = "  auth: {adminRoutes: true}\n"
     Path("noto.yaml").write_text(DEPLOYMENT.replace("[{name: noto, fromJob: {name: noto-style}}]", "[]") + keys)
     ended = diptych("serve", "noto.yaml")
     assert ended.exit_code == 2
-    assert "spec.auth.apiKeys is not supported yet." in ended.stderr
+    assert "spec.auth.adminRoutes is not supported yet." in ended.stderr
 
 
 def test_serve_refuses_an_artifact_that_was_changed(place: Path, run: Path) -> None:

@@ -1,6 +1,7 @@
 """The HTTP API over a real engine: what clients get, and how they are told no."""
 
 import base64
+import hashlib
 import io
 import json
 import threading
@@ -216,3 +217,48 @@ def test_a_request_that_takes_too_long_gives_its_rows_back(base: Path) -> None:
         assert answer.status_code == 504
         service.configure(defaults=DEFAULTS)
         assert post(service, "/v1/generate", DOG)["timing"]["queue_ms"] < 60_000
+
+
+KEYED = {"defaults": DEFAULTS, "auth": {"apiKeys": {"name": "keys", "key": "TEST_API_KEYS"}}}
+
+
+def key(name: str, *scopes: str) -> dict[str, Any]:
+    return {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "scopes": list(scopes)}
+
+
+def bearer(text: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {text}"}
+
+
+def test_with_keys_only_their_owners_may_ask(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_API_KEYS", json.dumps([key("anna", "generate", "compare"), key("berta", "generate")]))
+    with served(base) as service:
+        service.configure(**KEYED)
+        ask = service.client.post
+        assert ask("/v1/generate", json=DOG, headers=bearer("anna")).status_code == 200
+        assert ask("/v1/generate", json=DOG, headers=bearer("berta")).status_code == 200
+        assert (
+            ask("/v1/compare", json=DOG, headers=bearer("berta")).json()["detail"] == "The API key is not for compare."
+        )
+        for headers in ({}, bearer("anne"), bearer(""), {"Authorization": "anna"}):
+            for path in ("/v1/generate", "/v1/compare", "/v1/images/generations", "/infer", "/generate/"):
+                assert ask(path, json={"prompt": "a dog"}, headers=headers).status_code in {401, 503}, path
+            assert ask("/v1/generate", json=DOG, headers=headers).status_code == 401
+        assert service.client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "held", [None, "", "[]", "{}", '[{"name": "anna", "sha256": "anna"}]', '[{"name": "a", "key": "secret"}]']
+)
+def test_keys_that_cannot_be_read_let_nobody_in_and_are_not_shown(
+    base: Path, monkeypatch: pytest.MonkeyPatch, held: str | None
+) -> None:
+    monkeypatch.delenv("TEST_API_KEYS", raising=False)
+    if held is not None:
+        monkeypatch.setenv("TEST_API_KEYS", held)
+    with served(base) as service:
+        service.configure(**KEYED)
+        answer = service.client.post("/v1/generate", json=DOG, headers=bearer("anna"))
+        assert answer.status_code == 503
+        assert "TEST_API_KEYS" in answer.json()["detail"]
+        assert "secret" not in answer.text

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Served:
         assert portal is not None
         portal.call(self.keeper.follow, config.adapters)
         directory = self.service.directory
-        directory.config = config
+        directory.configure(config, os.environ)
         base = base_facts("tiny", self.engine.components)
         directory.update([ReplicaFacts("one", base, self.keeper.facts, "1")])
 
