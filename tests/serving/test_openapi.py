@@ -1,6 +1,7 @@
 """Whatever the OpenAPI document allows, and much that it does not, gets an answer of the document, never a 5xx."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
