@@ -7,6 +7,8 @@ from diptych_api.servingconfig import RegistryConfig, ServingConfig, wire
 APPLICATION: Final = "images"
 IMPORT_PATH: Final = "diptych_serving.app:build"
 REGISTRY: Final = "Registry"
+LONGEST_S: Final = 90_000
+"""Above every limits.requestTimeoutSeconds, which the gateway keeps itself and may change while serving."""
 SERVICER: Final = "diptych_serving.v1.images_pb2_grpc.add_ImageServiceServicer_to_server"
 
 
@@ -18,7 +20,7 @@ def serve_config(config: ServingConfig, followed: RegistryConfig, *, host: str =
     http = {
         "host": host,
         "port": config.endpoints.http.port,
-        "request_timeout_s": followed.limits.request_timeout_seconds,
+        "request_timeout_s": LONGEST_S,
     }
     application = {
         "name": APPLICATION,
@@ -32,7 +34,7 @@ def serve_config(config: ServingConfig, followed: RegistryConfig, *, host: str =
         "port": grpc.port,
         "grpc_servicer_functions": [SERVICER] if grpc.enabled else [],
         "enable_reflection": grpc.reflection,
-        "request_timeout_s": followed.limits.request_timeout_seconds,
+        "request_timeout_s": LONGEST_S,
     }
     return {
         "proxy_location": "EveryNode",

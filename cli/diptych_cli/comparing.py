@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,9 +63,12 @@ def _arm(text: str) -> dict[str, Any]:
     if not strength:
         return {"adapter": name}
     try:
-        return {"adapter": name, "strength": float(strength)}
-    except ValueError as error:
-        raise UserError(f"--arms: {strength} is no strength.", hint="Write noto:0.5.") from error
+        factor = float(strength)
+    except ValueError:
+        factor = math.nan
+    if not math.isfinite(factor):
+        raise UserError(f"--arms: {strength} is no strength.", hint="Write noto:0.5.")
+    return {"adapter": name, "strength": factor}
 
 
 def _tell(answer: Mapping[str, Any], path: Path) -> None:

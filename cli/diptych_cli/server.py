@@ -1,5 +1,6 @@
 """A server that `diptych serve` or a cluster runs, as the commands ask it."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,6 +9,7 @@ import httpx2
 
 from diptych_api.errors import DiptychError, RetryLater, RunFailed, UserError
 
+KEY_VARIABLE: Final = "DIPTYCH_API_KEY"
 TIMEOUT_S: Final = 660.0
 """A little more than the longest time that a server gives a request."""
 LATER: Final = frozenset({408, 429, 502, 503, 504})
@@ -21,10 +23,9 @@ class Server:
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the server answered. Raises DiptychError."""
+        url, wait = f"{self.url.rstrip('/')}{path}", httpx2.Timeout(TIMEOUT_S, connect=10)
         try:
-            answer = httpx2.post(
-                f"{self.url.rstrip('/')}{path}", json=dict(body), timeout=httpx2.Timeout(TIMEOUT_S, connect=10)
-            )
+            answer = httpx2.post(url, json=dict(body), headers=_authorization(), timeout=wait)
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
             raise UserError(f"--server {self.url}: {error}.", hint="Write http://HOST:PORT.") from error
         except httpx2.ConnectError as error:
@@ -35,7 +36,10 @@ class Server:
             raise RetryLater(f"The connection to {self.url} broke: {str(error) or type(error).__name__}.") from error
         if answer.status_code != httpx2.codes.OK:
             raise _refusal(answer, self.url)
-        values: dict[str, Any] = answer.json()
+        try:
+            values: dict[str, Any] = answer.json()
+        except ValueError as error:
+            raise RunFailed(f"{self.url} did not answer in JSON.", hint="Is it a Diptych server?") from error
         return values
 
 
@@ -49,3 +53,9 @@ def _refusal(answer: httpx2.Response, url: str) -> DiptychError:
         return RetryLater(message, hint=hint)
     kind = UserError if answer.status_code < 500 else RunFailed  # noqa: PLR2004 - server errors begin there
     return kind(message, hint=hint)
+
+
+def _authorization() -> dict[str, str]:
+    """Return the header with the API key of the environment, where there is one."""
+    key = os.environ.get(KEY_VARIABLE)
+    return {"Authorization": f"Bearer {key}"} if key else {}

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import typer
 
@@ -14,6 +14,8 @@ from diptych_api.servingconfig import registry_config, serving_config
 from diptych_cli.deployment_file import find_adapters, read_deployment
 from diptych_cli.job_file import base_name
 from diptych_cli.signals import StopSignals
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def serve(request: ServeRequest) -> None:
     except ImportError as error:
         raise UserError(f"Serving needs {error.name}.", hint="Install diptych[serving].") from error
     check_supported(spec)
-    for sentence in ignored(spec):
+    for sentence in [*ignored(spec), *_open_ports(spec.endpoints, request.host)]:
         typer.echo(f"note: {sentence}")
     config = serving_config(name, deployment.metadata.namespace, spec)
     followed = registry_config(spec, adapters)
@@ -49,6 +51,14 @@ def serve(request: ServeRequest) -> None:
             _tell(url, spec.endpoints, wait_until_ready(url, lambda _: None))
             _wait(signals.stop)
     typer.echo("stopped.")
+
+
+def _open_ports(endpoints: Endpoints, host: str) -> list[str]:
+    """Return what somebody should know who thinks that only this machine can ask."""
+    if not endpoints.grpc.enabled or host not in LOOPBACK:
+        return []
+    told = f"gRPC answers other machines too, on port {endpoints.grpc.port}: Ray Serve cannot bind it to one address."
+    return [f"{told} --set endpoints.grpc.enabled=false turns it off."]
 
 
 def _names(adapters: list[Any]) -> str:

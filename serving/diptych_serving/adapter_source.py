@@ -14,6 +14,8 @@ from diptych_api.runstore import ARTIFACT_FILE
 
 LARGEST_FILE: Final = 4 << 30
 WANTED: Final = (".safetensors", ".json")
+VERSION_KEYS: Final = ("size", "ETag", "etag", "blob_id", "created", "mtime", "last_modified", "LastModified")
+"""What stores tell of a file's state, each in its own words."""
 
 
 def fetch_adapter(uri: str, cache_dir: Path) -> Path:
@@ -51,24 +53,22 @@ def _copy(uri: str, cache_dir: Path) -> Path:
     files, root = fsspec.url_to_fs(uri)
     if files.exists(f"{root}/{ARTIFACT_FILE}"):
         root = f"{root}/{FOLDERS['PEFT']}"
-    found = {path: entry for path, entry in files.find(root, detail=True).items() if path.endswith(WANTED)}
+    found = {path: entry for path, entry in files.find(root, maxdepth=1, detail=True).items() if path.endswith(WANTED)}
     if not found:
         raise AdapterInvalid(f"{uri} holds no .safetensors file.", hint="Give an adapter's folder or file.")
     if sum(int(entry.get("size") or 0) for entry in found.values()) > LARGEST_FILE:
         raise AdapterInvalid(f"{uri} is larger than {LARGEST_FILE >> 30} GiB.", hint="That is no adapter.")
-    state = sorted(
-        f"{path} {entry.get('size')} {entry.get('ETag')} {entry.get('mtime')}" for path, entry in found.items()
-    )
+    state = sorted(f"{path} {[entry.get(key) for key in VERSION_KEYS]}" for path, entry in found.items())
     folder = cache_dir / hashlib.sha256("\n".join([uri, *state]).encode()).hexdigest()[:32]
     if not folder.exists():
         cache_dir.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(dir=cache_dir))
-        for path in found:
-            files.get_file(path, str(unfinished / path.rsplit("/", 1)[-1]))
         try:
+            for path in found:
+                files.get_file(path, str(unfinished / path.rsplit("/", 1)[-1]))
             unfinished.rename(folder)
-        except OSError:
-            shutil.rmtree(unfinished)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
             if not folder.is_dir():
                 raise
     return folder

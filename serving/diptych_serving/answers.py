@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fastapi import Request
 
 from diptych_serving.bodies import CompareBody, GenerateBody, PicturesReply
+from diptych_serving.identity import joined
 from diptych_serving.image_request import ImageRequest
 from diptych_serving.keys import Scope
 from diptych_serving.rate_limit import Client
@@ -41,4 +42,4 @@ def client_from(request: Request, service: Service, body: Body, session: str | N
     """Return who asks. Raises Refused for one who may not."""
     peer = request.client.host if request.client else ""
     scope: Scope = "compare" if isinstance(body, CompareBody) else "generate"
-    return service.directory.client(peer, request.headers, scope, session)
+    return service.directory.client(peer, joined(request.headers.items()), scope, session)

@@ -18,6 +18,7 @@ from diptych_serving.pictures import encode_picture, tile
 from diptych_serving.refusals import Code, Refused, invalid
 from diptych_serving.service import Service
 
+MOST_DIGITS = 16
 MISSING_TILE = "#1e1e1e"
 APPLIED, NOT_FOUND = "LoRA applied successfully.", "LoRA not found or failed to load."
 
@@ -136,9 +137,10 @@ def _seed(given: int | str | None) -> int | None:
     text = "" if given is None else str(given).strip()
     if not text or text.startswith("-"):
         return None
-    if not text.isdecimal() or int(text[:20]) > 2**53:
-        raise invalid("seed", f"{text[:40]} is no seed.", "Use a whole number up to 2^53.")
-    return int(text)
+    digits = text.lstrip("0") or "0"
+    if len(digits) > MOST_DIGITS or not digits.isascii() or not digits.isdecimal() or int(digits) > 2**53:
+        raise invalid("seed", "this is no seed.", "Use a whole number up to 2^53.")
+    return int(digits)
 
 
 def _dark(height: int, width: int) -> str:

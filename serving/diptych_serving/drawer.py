@@ -26,7 +26,7 @@ class Drawer:
     limits: Limits = field(default_factory=Limits)
 
     async def draw(self, request: ImageRequest) -> AsyncIterator[Event | Degraded]:
-        """Yield what happens to a request, last of it Finished or Failed. Adapters that are not there are told first.
+        """Yield what happens to a request, last of it Finished or Failed; first which adapters are not there.
 
         A failure is told as a Refused, which can travel between processes.
         """
@@ -35,8 +35,7 @@ class Drawer:
             wanted = {arm.adapter for arm in request.arms if arm.adapter is not None}
             facts = {name: await self.keeper.settled(name, LONGEST_LOAD_S) for name in wanted}
             fitting, degraded = fit_to(request, facts)
-            if degraded.reasons:
-                yield degraded
+            yield degraded
             async for event in events_of(self.engine, fitting):
                 yield Failed(refusal_of(event.error)) if isinstance(event, Failed) else event
         except (DiptychError, Refused) as error:

@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import Any, Final, cast
 
 from ray import serve
-from ray.exceptions import ActorDiedError, ActorUnavailableError, WorkerCrashedError
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from diptych_api.limits import RateLimit
@@ -45,7 +46,9 @@ class RayEngines:
                     yield event
                     if isinstance(event, Finished | Failed):
                         return
-            except (ActorDiedError, ActorUnavailableError, WorkerCrashedError):
+            except (RayError, DeploymentUnavailableError) as error:
+                if isinstance(error, RayTaskError):
+                    raise
                 _log.warning("An engine replica was lost; its request goes to another one.")
             finally:
                 response.cancel()

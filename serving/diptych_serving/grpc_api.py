@@ -1,9 +1,10 @@
 """The gRPC API. It knows a Service, and of Ray Serve only that methods are called with messages and a context."""
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final, Protocol
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -13,7 +14,6 @@ from google.rpc.status_pb2 import Status
 from pydantic import ValidationError
 
 from diptych_serving.answers import Body, read, reply
-from diptych_serving.bodies import CompareBody
 from diptych_serving.grpc_messages import (
     compare_body,
     event_message,
@@ -21,18 +21,19 @@ from diptych_serving.grpc_messages import (
     models_message,
     pictures_message,
 )
-from diptych_serving.image_request import ImageRequest
+from diptych_serving.identity import grpc_address, joined
 from diptych_serving.keys import Scope
 from diptych_serving.models import list_models
 from diptych_serving.rate_limit import Client
-from diptych_serving.refusals import Refused, refusal_of, refusal_of_fields
+from diptych_serving.refusals import Code, Refused, refusal_of, refusal_of_fields
 from diptych_serving.service import Service
 from diptych_serving.streams import told, with_previews
 from diptych_serving.v1 import images_pb2 as pb
 
+_log = logging.getLogger(__name__)
 DOMAIN: Final = "diptych.dev"
 STATUS_KEY: Final = "grpc-status-details-bin"
-RequestT = TypeVar("RequestT", pb.GenerateRequest, pb.CompareRequest)
+Request = pb.GenerateRequest | pb.CompareRequest
 
 
 class Context(Protocol):
@@ -56,87 +57,81 @@ class Context(Protocol):
 
 async def generate(service: Service, request: pb.GenerateRequest, context: Context) -> pb.PicturesReply:
     """Draw a prompt with one adapter or the base, for n seeds."""
-    return await _unary(service, _read_generate, request, context)
+    return await _unary(service, request, context)
 
 
 async def compare(service: Service, request: pb.CompareRequest, context: Context) -> pb.PicturesReply:
     """Draw a prompt with base and adapters side by side."""
-    return await _unary(service, _read_compare, request, context)
+    return await _unary(service, request, context)
 
 
 def generate_stream(service: Service, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.Event]:
     """Draw as generate does, telling progress on the way."""
-    return _stream(service, _read_generate, request, context)
+    return _stream(service, request, context)
 
 
 def compare_stream(service: Service, request: pb.CompareRequest, context: Context) -> AsyncIterator[pb.Event]:
     """Draw as compare does, telling progress on the way."""
-    return _stream(service, _read_compare, request, context)
+    return _stream(service, request, context)
 
 
 async def models(service: Service, context: Context) -> pb.ListModelsReply:
     """List the base and the adapters."""
     try:
+        client_from(context, service, "generate")
         return models_message(list_models(service.directory))
-    except Refused as error:
+    except Exception as error:  # noqa: BLE001 -- as below
         _refuse(context, error)
         return pb.ListModelsReply()
 
 
-Read = Callable[[Service, Any], tuple[Body, list[ImageRequest]]]
-
-
-def _read_generate(service: Service, request: pb.GenerateRequest) -> tuple[Body, list[ImageRequest]]:
-    body = generate_body(request)
-    return body, with_previews(read(service, body), request.params.preview_every)
-
-
-def _read_compare(service: Service, request: pb.CompareRequest) -> tuple[Body, list[ImageRequest]]:
-    body = compare_body(request)
-    return body, with_previews(read(service, body), request.params.preview_every)
-
-
-async def _unary(service: Service, reader: Read, request: RequestT, context: Context) -> pb.PicturesReply:
+async def _unary(service: Service, request: Request, context: Context) -> pb.PicturesReply:
     started = time.monotonic()
     try:
-        body, requests = reader(service, request)
-        drawn = await service.draw(requests, client_from(context, service, body))
+        client, body = _admitted(service, request, context)
+        drawn = await service.draw(read(service, body), client)
         return pictures_message(await reply(service, body, drawn, started))
-    except (Refused, ValidationError) as error:
+    except Exception as error:  # noqa: BLE001 -- told by its code; what is not known stands in the log
         _refuse(context, error)
         return pb.PicturesReply()
 
 
-async def _stream(service: Service, reader: Read, request: RequestT, context: Context) -> AsyncIterator[pb.Event]:
+async def _stream(service: Service, request: Request, context: Context) -> AsyncIterator[pb.Event]:
     started = time.monotonic()
     try:
-        body, requests = reader(service, request)
-        async for item in told(service, requests, client_from(context, service, body)):
+        client, body = _admitted(service, request, context)
+        requests = with_previews(read(service, body), request.params.preview_every)
+        async for item in told(service, requests, client):
             if isinstance(item, list):
                 yield pb.Event(pictures=pictures_message(await reply(service, body, item, started)))
             elif (message := await asyncio.to_thread(event_message, *item)) is not None:
                 yield message
-    except (Refused, ValidationError) as error:
+    except Exception as error:  # noqa: BLE001 -- as above
         _refuse(context, error)
         yield pb.Event()
 
 
-def client_from(context: Context, service: Service, body: Body) -> Client:
-    """Return who asks; ``peer`` is such as ipv4:1.2.3.4:5678 or ipv6:[::1]:5678. Raises Refused for one who may not."""
-    headers: Mapping[str, str] = {
-        key: value for key, value in context.invocation_metadata() if not key.endswith("-bin")
-    }
-    address = context.peer().partition(":")[2].rpartition(":")[0].strip("[]")
-    scope: Scope = "compare" if isinstance(body, CompareBody) else "generate"
-    return service.directory.client(address, headers, scope)
+def _admitted(service: Service, request: Request, context: Context) -> tuple[Client, Body]:
+    """Return who asks for what; strangers learn nothing of the request. Raises Refused and ValidationError."""
+    scope: Scope = "compare" if isinstance(request, pb.CompareRequest) else "generate"
+    client = client_from(context, service, scope)
+    return client, compare_body(request) if isinstance(request, pb.CompareRequest) else generate_body(request)
 
 
-def _refuse(context: Context, error: Refused | ValidationError) -> None:
+def client_from(context: Context, service: Service, scope: Scope) -> Client:
+    """Return who asks. Raises Refused for one who may not."""
+    headers = joined((key, value) for key, value in context.invocation_metadata() if not key.endswith("-bin"))
+    return service.directory.client(grpc_address(context.peer()), headers, scope)
+
+
+def _refuse(context: Context, error: Exception) -> None:
     """Set the code, the message and the details of a refusal.
 
     Ray Serve sends trailers only along with a message, so the method answers with an empty one and does not raise.
     """
     refused = refusal_of_fields(error.errors(), skip=0) if isinstance(error, ValidationError) else refusal_of(error)
+    if refused.code is Code.INTERNAL:
+        _log.error("A call failed.", exc_info=error)
     code = getattr(grpc.StatusCode, refused.code.grpc)
     context.set_code(code)
     context.set_details(refused.text)

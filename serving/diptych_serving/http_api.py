@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from diptych_serving import compatible_api, http_errors, openai_api
 from diptych_serving.answers import answer
 from diptych_serving.bodies import CompareBody, GenerateBody, ModelsReply, PicturesReply
+from diptych_serving.body_limit import BodyLimit
 from diptych_serving.models import list_models
 from diptych_serving.service import Service
 
@@ -21,6 +22,7 @@ def build_http(get_service: GetService, title: str = "Diptych") -> FastAPI:
     """Return the application; ``get_service`` is asked at each request."""
     app = FastAPI(title=title, version=version("diptych"), description=DESCRIPTION)
     http_errors.install(app)
+    app.add_middleware(BodyLimit, largest=lambda: get_service().directory.limits.max_body_bytes)
     app.include_router(_drawing(get_service))
     app.include_router(openai_api.router(get_service))
     app.include_router(compatible_api.router(get_service))

@@ -58,10 +58,7 @@ def answer(path: str, error: Refused, *, status: int | None = None) -> JSONRespo
     headers = {} if error.retry_after_s is None else {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
     status = error.code.status if status is None else status
     if path.startswith(OPENAI_ROUTES):
-        kind = "invalid_request_error" if status < 500 else "server_error"  # noqa: PLR2004
-        param = error.violations[0].field if error.violations else None
-        body: dict[str, Any] = {"message": error.text, "type": kind, "param": param, "code": error.reason}
-        return JSONResponse({"error": body}, status, headers)
+        return JSONResponse(openai_error(error), status, headers)
     problem: dict[str, Any] = {
         "type": "about:blank",
         "title": error.code.reason,
@@ -76,3 +73,10 @@ def answer(path: str, error: Refused, *, status: int | None = None) -> JSONRespo
     if error.retry_after_s is not None:
         problem["retry_after_seconds"] = error.retry_after_s
     return JSONResponse(problem, status, headers, media_type=MEDIA_TYPE)
+
+
+def openai_error(error: Refused) -> dict[str, Any]:
+    """Return a refusal as OpenAI's clients read it."""
+    kind = "invalid_request_error" if error.code.status < 500 else "server_error"  # noqa: PLR2004
+    param = error.violations[0].field if error.violations else None
+    return {"error": {"message": error.text, "type": kind, "param": param, "code": error.reason}}

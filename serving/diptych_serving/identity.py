@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Final
+from urllib.parse import unquote
 
 from diptych_serving.rate_limit import Client
 
@@ -18,13 +19,26 @@ def client_of(peer: str, headers: Mapping[str, str], trusted: Iterable[str], ses
     return Client(address_of(peer, headers.get("x-forwarded-for", ""), trusted), chosen or None)
 
 
+def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by lower-case name; one that came several times has all its values, with commas (RFC 9110)."""
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        found.setdefault(name.lower(), []).append(value)
+    return {name: ",".join(values) for name, values in found.items()}
+
+
+def grpc_address(peer: str) -> str:
+    """Return the address of such as ipv4:1.2.3.4:5678 or ipv6:%5B::1%5D:5678."""
+    return unquote(peer.partition(":")[2]).rpartition(":")[0].strip("[]")
+
+
 def address_of(peer: str, forwarded: str, trusted: Iterable[str]) -> str:
     """Return the client's address: the last one in X-Forwarded-For that is no trusted proxy.
 
     Each proxy appends the address it was called from, so names left of an untrusted one may be made up. Without
     trusted proxies the header has no say.
     """
-    networks = [ipaddress.ip_network(text, strict=False) for text in trusted]
+    networks = [network for network in map(network_of, trusted) if network is not None]
     hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
     address = peer
     while hops and _is_in(address, networks):
@@ -33,6 +47,14 @@ def address_of(peer: str, forwarded: str, trusted: Iterable[str]) -> str:
             break
         address = hop
     return address
+
+
+def network_of(text: str) -> Network | None:
+    """Return the network, or None for what is none."""
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
 
 
 def _is_in(address: str, networks: Iterable[Network]) -> bool:

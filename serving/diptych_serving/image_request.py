@@ -62,6 +62,11 @@ class Timing:
     denoise_s: float
     decode_s: float
 
+    @property
+    def drawing_s(self) -> float:
+        """Seconds of work: all but the queue."""
+        return self.encode_s + self.denoise_s + self.decode_s
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
@@ -10,24 +11,37 @@ from diptych_api.limits import RateLimit
 from diptych_serving.rate_limit import Client, RateLimiter, Refusal
 
 PAUSE_S = 1.0
+LONGEST_WAIT_S = 2.0
 
 
 class Limiter:
-    """Holds the rate limiter and follows the registry; new limits keep the counts of days and months."""
+    """Holds the rate limiter and follows the registry.
+
+    Its methods are coroutines, which run one after another on the event loop; Ray Serve runs plain ones in threads.
+    """
 
     def __init__(self, registry: DeploymentHandle[Any]) -> None:
         self._registry = registry
-        self._held = RateLimiter(RateLimit())
+        self._held: RateLimiter | None = None
+        self._known = asyncio.Event()
         self._version = ""
         self._task = asyncio.ensure_future(self._follow())
 
-    def admit(self, client: Client, work_units: float) -> Refusal | None:
-        """Count a request and return None, or count nothing and return why it is refused."""
+    async def admit(self, client: Client, work_units: float) -> Refusal | None:
+        """Count a request and return None, or count nothing and return why it is refused.
+
+        Before the limits are known, as after a restart, nobody is let in.
+        """
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._known.wait(), LONGEST_WAIT_S)
+        if self._held is None:
+            return Refusal("LimitsUnknown", "The limits are not known yet. Try again.", PAUSE_S)
         return self._held.admit(client, work_units, time.time())
 
-    def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
+    async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
         """Count the work of a request that was let in."""
-        self._held.finished(client, seconds, time.time(), succeeded=succeeded)
+        if self._held is not None:
+            self._held.finished(client, seconds, time.time(), succeeded=succeeded)
 
     async def _follow(self) -> None:
         while True:
@@ -39,9 +53,8 @@ class Limiter:
             if newer is not None:
                 self._version, config = newer
                 self._take(config.rate_limit)
+                self._known.set()
 
     def _take(self, limits: RateLimit) -> None:
-        if limits != self._held.limits:
-            counts = self._held.snapshot()
-            self._held = RateLimiter(limits)
-            self._held.restore(counts)
+        if self._held is None or limits != self._held.limits:
+            self._held = RateLimiter(limits) if self._held is None else self._held.with_limits(limits)

@@ -22,7 +22,11 @@ from diptych_api.servingconfig import RegistryConfig, ServingConfig
 SPARE_CORES: Final = 2
 OBJECT_STORE_BYTES: Final = 10**8
 STARTS: Final = 3
-LOCAL_ENVIRONMENT: Final = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+LOCAL_ENVIRONMENT: Final = {
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "FORWARDED_ALLOW_IPS": "nobody",  # otherwise uvicorn believes the X-Forwarded-For of this machine
+}
 QUIET: Final = ("ray", "ray.serve")
 BROKEN: Final = (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY)
 PAUSE_S: Final = 0.2

@@ -1,7 +1,9 @@
 """`/v1/images/generations`, as OpenAI's clients ask it, with the settings that diffusion has as extensions."""
 
+import asyncio
 import base64
 import json
+import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,16 +14,17 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import Field
 
 from diptych_serving.answers import answer, client_from, read, reply
-from diptych_serving.bodies import AdapterName, Body, GenerateBody, ImageFormat, Strength, Words
-from diptych_serving.http_errors import PROBLEMS
-from diptych_serving.image_request import Preview
+from diptych_serving.bodies import AdapterName, Body, GenerateBody, ImageFormat, ImageReply, Strength, Words
+from diptych_serving.http_errors import PROBLEMS, openai_error
+from diptych_serving.image_request import ImageRequest, Preview
 from diptych_serving.pictures import encode_picture
 from diptych_serving.rate_limit import Client
-from diptych_serving.refusals import Refused, invalid, refusal_of
+from diptych_serving.refusals import Code, Refused, invalid, refusal_of
 from diptych_serving.service import Service
 from diptych_serving.streams import told, with_previews
 
 SIZE: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
+_log = logging.getLogger(__name__)
 EVENT: Final = "image_generation"
 
 
@@ -62,10 +65,11 @@ def router(get_service: Callable[[], Service]) -> APIRouter:
         if body.stream:
             if wanted.n > 1:
                 raise invalid("n", "a stream has one picture.", "Ask for one, or do not stream.")
-            client = client_from(request, service, wanted)
-            return StreamingResponse(_events(service, client, body, wanted), media_type="text/event-stream")
+            client, requests = client_from(request, service, wanted), read(service, wanted)
+            events = _events(service, client, body, wanted, requests)
+            return StreamingResponse(events, media_type="text/event-stream")
         drawn = await answer(service, request, wanted)
-        data = [{"b64_json": image.image, "seed": image.seed} for image in drawn.images]
+        data = [{"b64_json": image.image, "seed": image.seed} for image in _undegraded(drawn.images)]
         size = f"{drawn.settings.width}x{drawn.settings.height}"
         return JSONResponse({"created": int(time.time()), "data": data, "output_format": wanted.format, "size": size})
 
@@ -105,24 +109,35 @@ def _size(text: str | None) -> tuple[int | None, int | None]:
     return width, height
 
 
-async def _events(service: Service, client: Client, body: ImagesBody, wanted: GenerateBody) -> AsyncIterator[str]:
+async def _events(
+    service: Service, client: Client, body: ImagesBody, wanted: GenerateBody, requests: list[ImageRequest]
+) -> AsyncIterator[str]:
     """Yield server-sent events: previews, then the picture, or what went wrong."""
     started, sent = time.monotonic(), 0
     try:
-        requests = read(service, wanted)
         partial = body.partial_images or 0
         every = max(1, requests[0].settings.steps // (partial + 1)) if partial else 0
         async for item in told(service, with_previews(requests, every), client):
             if isinstance(item, list):
-                image = (await reply(service, wanted, item, started)).images[0]
+                image = _undegraded((await reply(service, wanted, item, started)).images)[0]
                 yield _event(f"{EVENT}.completed", b64_json=image.image, seed=image.seed, output_format=wanted.format)
             elif isinstance(event := item[1], Preview) and sent < partial:
-                picture = base64.b64encode(encode_picture(event.pictures[0], wanted.format)).decode()
+                encoded = await asyncio.to_thread(encode_picture, event.pictures[0], wanted.format)
+                picture = base64.b64encode(encoded).decode()
                 yield _event(f"{EVENT}.partial_image", b64_json=picture, partial_image_index=sent)
                 sent += 1
-    except Refused as error:
-        refused = refusal_of(error)
-        yield _event("error", error={"message": refused.text, "code": refused.reason, "type": "server_error"})
+    except Exception as error:  # noqa: BLE001 -- the answer has begun; the rest of it tells
+        if not isinstance(error, Refused):
+            _log.exception("A stream failed.")
+        yield _event("error", **openai_error(refusal_of(error)))
+
+
+def _undegraded(images: list[ImageReply]) -> list[ImageReply]:
+    """Return the pictures. Raises Refused when the base drew in place of an adapter: OpenAI's reply cannot say so."""
+    for image in images:
+        if image.degraded is not None:
+            raise Refused(Code.UNAVAILABLE, image.degraded, reason="AdapterUnavailable", retry_after_s=5)
+    return images
 
 
 def _event(kind: str, **values: Any) -> str:  # noqa: ANN401 - JSON

@@ -83,6 +83,16 @@ class RateLimiter:
         self.rules = tuple(rules(self.limits))
         self.sessions = Sessions(self.limits.session)
 
+    def with_limits(self, limits: RateLimit) -> "RateLimiter":
+        """Return a limiter with other limits that remembers what this one counted."""
+        other = RateLimiter(limits, swept=self.swept)
+        same = {rule.reason: rule for rule in other.rules}
+        for (rule, name), window in self.windows.items():
+            if rule.reason in same:
+                other.windows[same[rule.reason], name] = window
+        other.sessions = self.sessions.with_limit(limits.session)
+        return other
+
     def admit(self, client: Client, work_units: float, now: float) -> Refusal | None:
         """Count a request and return None, or count nothing and return why it is refused."""
         if now - self.swept >= MINUTE:

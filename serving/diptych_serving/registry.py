@@ -15,6 +15,8 @@ FORGOTTEN_AFTER_S: Final = 30.0
 class Registry:
     """Holds the configuration that gateways and engines follow, and what engines report.
 
+    All methods are coroutines, which Ray Serve runs one after another on the event loop, and not in threads.
+
     Whoever follows asks ``newer`` with the version it knows and hears at once of another one.
     """
 
@@ -24,7 +26,7 @@ class Registry:
         self._changed = asyncio.Event()
         self._reports: dict[str, tuple[float, ReplicaFacts]] = {}
 
-    def reconfigure(self, values: dict[str, Any]) -> None:
+    async def reconfigure(self, values: dict[str, Any]) -> None:
         """Take in the user_config. Raises pydantic's ValidationError, and keeps what was there."""
         config = from_wire(RegistryConfig, values)
         version = config_hash(config)
@@ -43,15 +45,15 @@ class Registry:
                 return None
         return None if self._config is None else (self._version, self._config)
 
-    def report(self, facts: ReplicaFacts) -> None:
+    async def report(self, facts: ReplicaFacts) -> None:
         """Take in how an engine replica is. It reports again and again; one that is quiet is forgotten."""
         self._reports[facts.replica] = (time.monotonic(), facts)
 
-    def leave(self, replica: str) -> None:
+    async def leave(self, replica: str) -> None:
         """Forget an engine replica that ends."""
         self._reports.pop(replica, None)
 
-    def replicas(self) -> list[ReplicaFacts]:
+    async def replicas(self) -> list[ReplicaFacts]:
         """Return the engine replicas that were heard of lately."""
         oldest = time.monotonic() - FORGOTTEN_AFTER_S
         self._reports = {name: report for name, report in self._reports.items() if report[0] >= oldest}

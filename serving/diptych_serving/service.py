@@ -1,11 +1,12 @@
 """What HTTP and gRPC have in common: who may ask, drawing, the clock. Knows neither protocol, nor Ray."""
 
 import asyncio
-import time
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Final, Protocol
 
+from diptych_api.limits import Limits
 from diptych_api.servingconfig import RegistryConfig
 from diptych_serving.degrade import Degraded
 from diptych_serving.identity import client_of
@@ -16,7 +17,9 @@ from diptych_serving.rate_limit import Client, Refusal
 from diptych_serving.refusals import Code, Refused, limited, refusal_of
 from diptych_serving.replica_facts import AdapterFacts, BaseFacts, ReplicaFacts, worst
 
-COLD_RETRY_S = 5.0
+COLD_RETRY_S: Final = 5.0
+LIMITER_TIMEOUT_S: Final = 5.0
+_log = logging.getLogger(__name__)
 OnEvent = Callable[[int, Event], None]
 """Hears the number of the request and what happened to it."""
 
@@ -48,6 +51,11 @@ class Directory:
     """None where anybody may ask."""
     replicas: Sequence[ReplicaFacts] = ()
     last_base: BaseFacts | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of one request."""
+        return Limits() if self.config is None else self.config.limits
 
     def configure(self, config: RegistryConfig, environment: Mapping[str, str]) -> None:
         """Take in a configuration; ``environment`` holds the API keys."""
@@ -82,7 +90,7 @@ class Directory:
         wanted = () if self.config is None else self.config.adapters
         with_files = {adapter.name for adapter in wanted if adapter.uri is not None}
         unsettled = [facts for facts in self.adapters() if facts.name in with_files and not facts.is_settled]
-        return self.config is not None and bool(self.replicas) and not unsettled
+        return self.config is not None and self.last_base is not None and not (self.replicas and unsettled)
 
     def client(self, peer: str, headers: Mapping[str, str], scope: Scope, session: str | None = None) -> Client:
         """Return who asks. Raises Refused for one who may not; header names are in lower case."""
@@ -113,29 +121,48 @@ class Service:
         self, requests: Sequence[ImageRequest], client: Client, on_event: OnEvent | None = None
     ) -> list[Drawn]:
         """Return the pictures of all requests, drawn together. Raises Refused; a failure of one ends all."""
+        seconds, succeeded = 0.0, False
         await self._admit(client, work_units(requests))
-        started, succeeded = time.monotonic(), False
-        limit_s = None if self.directory.config is None else self.directory.config.limits.request_timeout_seconds
+        limit_s = self.directory.limits.request_timeout_seconds
         try:
             async with asyncio.timeout(limit_s), asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(self._draw_one(number, request, on_event))
                     for number, request in enumerate(requests)
                 ]
-            succeeded = True
-            return [task.result() for task in tasks]
+            drawn = [task.result() for task in tasks]
+            seconds, succeeded = sum(one.timing.drawing_s for one in drawn), True
         except BaseExceptionGroup as group_error:
             raise refusal_of(group_error.exceptions[0]) from group_error
         except TimeoutError as error:
             raise refusal_of(error) from error
         finally:
-            if self.limiter is not None:
-                seconds = time.monotonic() - started
-                await asyncio.shield(self.limiter.finished(client, seconds, succeeded=succeeded))
+            await self._count(client, seconds, succeeded=succeeded)
+        return drawn
 
     async def _admit(self, client: Client, work: float) -> None:
-        if self.limiter is not None and (refusal := await self.limiter.admit(client, work)) is not None:
+        if self.limiter is None:
+            return
+        try:
+            async with asyncio.timeout(LIMITER_TIMEOUT_S):
+                refusal = await self.limiter.admit(client, work)
+        except Exception as error:
+            _log.warning("The limiter does not answer: %s", error)
+            raise Refused(
+                Code.UNAVAILABLE, "The limits cannot be looked up.", "Try again.", retry_after_s=COLD_RETRY_S
+            ) from error
+        if refusal is not None:
             raise limited(refusal)
+
+    async def _count(self, client: Client, seconds: float, *, succeeded: bool) -> None:
+        """Tell the limiter what was done; pictures that are there are not held back by one that is away."""
+        if self.limiter is None:
+            return
+        try:
+            async with asyncio.timeout(LIMITER_TIMEOUT_S):
+                await asyncio.shield(self.limiter.finished(client, seconds, succeeded=succeeded))
+        except Exception:  # noqa: BLE001 -- as it says
+            _log.exception("The limiter did not hear of a request.")
 
     async def _draw_one(self, number: int, request: ImageRequest, on_event: OnEvent | None) -> Drawn:
         degraded: Mapping[int, str] = {}

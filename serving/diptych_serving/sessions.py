@@ -26,6 +26,12 @@ class Sessions:
         """Return how many are remembered."""
         return len(self._known)
 
+    def with_limit(self, limit: SessionLimit) -> "Sessions":
+        """Return the same sessions under another limit."""
+        other = Sessions(limit)
+        other._known = self._known
+        return other
+
     def refusal(self, name: str | None, now: float) -> tuple[str, str] | None:
         """Return reason and message when a session may ask no more, else None."""
         self._forget(now)
@@ -53,7 +59,7 @@ class Sessions:
     def give_back(self, name: str | None) -> None:
         """Forget a request that failed."""
         if name is not None and (session := self._known.get(name)) is not None:
-            session.requests -= 1
+            session.requests = max(0, session.requests - 1)
 
     def _forget(self, now: float) -> None:
         while self._known and now - next(iter(self._known.values())).seen >= self.limit.ttl_seconds:

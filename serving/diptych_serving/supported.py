@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
 from diptych_api.errors import UnsupportedHere
+from diptych_serving.identity import network_of
 
 IGNORED_LOCALLY = ("managed_by", "model_cache", "pods", "rollout", "suspend")
+LATER_LIMITS = ("queue_timeout_seconds", "max_queued_work_units", "drain_timeout_seconds")
 IGNORED_HTTP = ("ingress_host", "ingress_class", "tls_secret", "gateway")
 
 
@@ -21,6 +23,9 @@ def refused(spec: DiffusionDeploymentSpec) -> Iterator[str]:
         "spec.resultCache": spec.result_cache.max_bytes > 0,
     }
     yield from (f"{setting} is not supported yet." for setting, asked in later.items() if asked)
+    for text in spec.trusted_proxies:
+        if network_of(text) is None:
+            yield f"spec.trustedProxies: {text} is no network, such as 10.0.0.0/8."
 
 
 def ignored(spec: DiffusionDeploymentSpec) -> list[str]:
@@ -35,6 +40,16 @@ def ignored(spec: DiffusionDeploymentSpec) -> list[str]:
         f"spec.endpoints.http.{_camel(name)} has no effect on one machine."
         for name in IGNORED_HTTP
         if name in http.model_fields_set
+    ]
+    told += [
+        f"spec.limits.{_camel(name)} has no effect yet."
+        for name in LATER_LIMITS
+        if name in spec.limits.model_fields_set
+    ]
+    told += [
+        f"spec.adapters: the credentials of {adapter.name} have no effect yet."
+        for adapter in spec.adapters
+        if adapter.credentials is not None
     ]
     told += [
         f"spec.{name} has no effect yet."

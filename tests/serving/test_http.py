@@ -262,3 +262,36 @@ def test_keys_that_cannot_be_read_let_nobody_in_and_are_not_shown(
         assert answer.status_code == 503
         assert "TEST_API_KEYS" in answer.json()["detail"]
         assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(base: Path, *, chunked: bool) -> None:
+    with served(base) as service:
+        service.configure(defaults=DEFAULTS, limits={"maxBodyBytes": 1024})
+        large = [b'{"prompt": "', *[b"x" * 100] * 20, b'"}']
+        content = iter(large) if chunked else b"".join(large)
+        answer = service.client.post("/v1/generate", content=content, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["reason"]) == (413, "BodyTooLarge")
+        assert service.client.post("/v1/generate", json=DOG).status_code == 200
+
+
+class AwayLimiter:
+    """A limiter whose process is gone."""
+
+    def __init__(self, *, from_the_start: bool) -> None:
+        self.from_the_start = from_the_start
+
+    async def admit(self, client: Client, work: float) -> Refusal | None:
+        if self.from_the_start:
+            raise ConnectionError("gone")
+        return None
+
+    async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
+        raise ConnectionError("gone")
+
+
+def test_a_limiter_that_is_away_lets_nobody_in_but_costs_no_picture(base: Path) -> None:
+    for from_the_start, status in ((True, 503), (False, 200)):
+        with served(base, limiter=AwayLimiter(from_the_start=from_the_start)) as service:
+            service.configure(defaults=DEFAULTS)
+            assert service.client.post("/v1/generate", json=DOG).status_code == status

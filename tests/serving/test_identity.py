@@ -2,7 +2,7 @@
 
 import pytest
 
-from diptych_serving.identity import address_of, client_of
+from diptych_serving.identity import address_of, client_of, grpc_address, joined
 
 PROXIES = ("10.0.0.0/8", "fd00::/8")
 
@@ -19,6 +19,7 @@ PROXIES = ("10.0.0.0/8", "fd00::/8")
         ("10.1.1.1", "", PROXIES, "10.1.1.1"),
         ("fd00::1", "2001:db8::7", PROXIES, "2001:db8::7"),
         ("", "9.9.9.9", PROXIES, ""),
+        ("10.1.1.1", "9.9.9.9", ("1.2.3.4/99", "10.0.0/8"), "10.1.1.1"),
     ],
 )
 def test_the_address_is_the_last_one_that_is_no_trusted_proxy(
@@ -33,3 +34,16 @@ def test_a_session_is_named_by_header_first_then_by_the_body() -> None:
     assert client_of("1.1.1.1", {"x-gradio-session": "g"}, (), "b").session == "g"
     assert client_of("1.1.1.1", {}, (), "b").session == "b"
     assert client_of("1.1.1.1", {}, ()).session is None
+
+
+def test_a_header_that_came_twice_has_both_values() -> None:
+    headers = joined([("X-Forwarded-For", "6.6.6.6"), ("x-forwarded-for", "9.9.9.9")])
+    assert client_of("10.0.0.1", headers, PROXIES).ip == "9.9.9.9"
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [("ipv4:1.2.3.4:5678", "1.2.3.4"), ("ipv6:%5B::1%5D:53458", "::1"), ("ipv6:[fd00::1]:5", "fd00::1"), ("unix:", "")],
+)
+def test_the_address_of_a_grpc_peer(peer: str, address: str) -> None:
+    assert grpc_address(peer) == address

@@ -121,3 +121,24 @@ def test_generate_answers_with_a_png(client: httpx2.Client) -> None:
 )
 def test_other_bodies_are_refused(client: httpx2.Client, path: str, body: dict[str, Any], status: int) -> None:
     assert client.post(path, json=body).status_code == status
+
+
+def test_openai_never_gets_a_base_picture_under_an_adapters_name(ai: openai.OpenAI) -> None:
+    with pytest.raises(openai.APIStatusError) as caught:
+        ai.images.generate(prompt="a dog", model="gone", extra_body=SETTINGS)
+    assert caught.value.status_code == 503
+    with pytest.raises(openai.APIError, match="Adapter gone could not be loaded"):
+        list(ai.images.generate(prompt="a dog", model="gone", stream=True, extra_body=SETTINGS))
+
+
+def test_a_stream_that_cannot_begin_has_a_status_of_its_own(ai: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError):
+        ai.images.generate(prompt="a dog", model="nix", stream=True)
+
+
+@pytest.mark.parametrize("seed", ['"\\ud800"', '"' + "0" * 20 + "9" * 30 + '"', '"' + "1" * 5000 + '"'], ids=len)
+def test_a_hostile_seed_is_refused(client: httpx2.Client, seed: str) -> None:
+    for path in ("/infer", "/generate/"):
+        content = f'{{"prompt": "x", "seed": {seed}}}'
+        answer = client.post(path, content=content, headers={"content-type": "application/json"})
+        assert answer.status_code == 422, answer.text

@@ -133,3 +133,22 @@ def test_the_variables_of_astro_diffusion_set_their_limits() -> None:
     assert with_variables(RateLimit(), {}) == RateLimit()
     with pytest.raises(SpecInvalid, match="AD_IP_MAX_REQ_DAY=many"):
         with_variables(RateLimit(), {"AD_IP_MAX_REQ_DAY": "many"})
+
+
+def test_other_limits_keep_what_was_counted() -> None:
+    held = limiter(ip={"maxRequestsPerHour": 3}, session={"maxRequests": 2})
+    for _ in range(2):
+        assert held.admit(ANNA, 1, 0) is None
+    changed = held.with_limits(RateLimit.model_validate({"ip": {"maxRequestsPerHour": 2}}))
+    assert reason(changed.admit(ANNA, 1, 1)) == "IPRequestsPerHour"
+    sessions = held.with_limits(RateLimit.model_validate({"session": {"maxRequests": 2}}))
+    assert reason(sessions.admit(ANNA, 1, 1)) == "SessionRequests"
+
+
+def test_what_is_given_back_twice_gives_no_more_than_there_was() -> None:
+    held = limiter(session={"maxRequests": 1})
+    assert held.admit(ANNA, 1, 0) is None
+    for _ in range(3):
+        held.finished(ANNA, 1, 0, succeeded=False)
+    assert held.admit(ANNA, 1, 0) is None
+    assert reason(held.admit(ANNA, 1, 0)) == "SessionRequests"

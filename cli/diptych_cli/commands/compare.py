@@ -55,7 +55,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
 ) -> None:
     """Draw a prompt with base and adapters side by side, from the same noise, on a server.
 
-    Settings that are not given are the server's.
+    Settings that are not given are the server's. A server with API keys gets the one in DIPTYCH_API_KEY.
     """
     from diptych_cli.comparing import CompareRequest, compare  # noqa: PLC0415 - imports the HTTP client
 
