@@ -14,9 +14,9 @@ lint: init
 type: init
 	$(RUN) mypy
 unit: init
-	OMP_NUM_THREADS=1 $(RUN) pytest -m "not ray" -n auto --maxprocesses 8 --dist worksteal
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "not ray and not fuzz" -n auto --maxprocesses 8 --dist worksteal
 test: unit
-	$(RUN) pytest -m ray
+	$(RUN) pytest -m "ray or fuzz"
 demo: init
 	$(RUN) diptych run examples/noto-style.yaml --set output.uri=demo/runs --evidence demo
 docs: init

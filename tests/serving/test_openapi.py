@@ -14,6 +14,7 @@ from support.adapters import saved_adapter
 from support.services import Served, served
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.fuzz
 CASES = 210
 CHECKS = [not_a_server_error, status_code_conformance, response_schema_conformance]
 OPERATIONS = [
