@@ -39,19 +39,20 @@ class AdapterKeeper:
     async def follow(self, adapters: list[ServedAdapter]) -> None:
         """Bring the bank to these adapters; return when each is loaded, waits for its files or has finally failed.
 
-        What is loaded already stays as it is. An adapter that is replaced is served until the new one is there.
+        What is loaded already stays as it is. An adapter that is replaced is served until the new one is there or has
+        failed; one that has failed is tried again, and counts as failed meanwhile.
         """
-        wanted = {adapter.name: adapter for adapter in adapters}
-        for name in self._facts.keys() - wanted.keys():
-            self.bank.unload(name)
-            await self._note(name, None)
-        changed = [a for a in adapters if not (_same_files(a, self._wanted.get(a.name)) and self._is_loaded(a.name))]
-        self._wanted = wanted
-        for adapter in changed:
-            waiting = AdapterFacts(adapter.name, "Waiting", message="It has no files yet.")
-            await self._note(adapter.name, waiting if adapter.uri is None else AdapterFacts(adapter.name, "Loading"))
-        for adapter in changed:
-            if adapter.uri is not None:
+        before, self._wanted = self._wanted, {adapter.name: adapter for adapter in adapters}
+        for name in before.keys() - self._wanted.keys():
+            await self._drop(name, None)
+        for adapter in adapters:
+            if adapter.uri is None:
+                await self._drop(adapter.name, AdapterFacts(adapter.name, "Waiting", message="It has no files yet."))
+            elif adapter.name not in self._facts or self._now(adapter.name).state == "Waiting":
+                await self._note(adapter.name, AdapterFacts(adapter.name, "Loading"))
+        for adapter in adapters:
+            is_as_wanted = _same_files(adapter, before.get(adapter.name)) and self._is_loaded(adapter.name)
+            if adapter.uri is not None and not is_as_wanted:
                 await self._note(adapter.name, await self._load(adapter, adapter.uri))
 
     async def settled(self, name: str, timeout_s: float) -> AdapterFacts:
@@ -102,6 +103,10 @@ class AdapterKeeper:
         self.bank.unload(name)
         _log.error("Adapter %s failed: %s", name, message)
         return AdapterFacts(name, "Failed", message=message)
+
+    async def _drop(self, name: str, facts: AdapterFacts | None) -> None:
+        self.bank.unload(name)
+        await self._note(name, facts)
 
     def _is_loaded(self, name: str) -> bool:
         return self._now(name).state == "Loaded"

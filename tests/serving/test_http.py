@@ -295,3 +295,41 @@ def test_a_limiter_that_is_away_lets_nobody_in_but_costs_no_picture(base: Path) 
         with served(base, limiter=AwayLimiter(from_the_start=from_the_start)) as service:
             service.configure(defaults=DEFAULTS)
             assert service.client.post("/v1/generate", json=DOG).status_code == status
+
+
+def test_an_adapter_that_is_replaced_is_served_until_the_new_one_is_there(
+    base: Path, style: Path, tmp_path: Path
+) -> None:
+    other, may_load, asked = saved_adapter(tmp_path / "other", base, seed=2), threading.Event(), threading.Event()
+
+    def fetch(uri: str) -> Path:
+        if uri == "new":
+            asked.set()
+            assert may_load.wait(60)
+            return other
+        return style
+
+    with served(base, fetch=fetch) as service:
+        service.configure(adapters=[{"name": "style", "uri": "old"}], defaults=DEFAULTS)
+        body = {**DOG, "adapter": "style"}
+        old = post(service, "/v1/generate", body)["images"][0]["adapter_digest"]
+        new = {"adapters": [{"name": "style", "uri": "new"}], "defaults": DEFAULTS}
+        thread = threading.Thread(target=lambda: service.configure(**new))
+        thread.start()
+        assert asked.wait(60)
+        assert post(service, "/v1/generate", body)["images"][0]["adapter_digest"] == old
+        may_load.set()
+        thread.join()
+        assert post(service, "/v1/generate", {**DOG, "adapter": "style"})["images"][0]["adapter_digest"] not in {
+            None,
+            old,
+        }
+
+
+def test_an_adapter_that_has_failed_stays_failed_while_it_is_tried_again(service: Served, style: Path) -> None:
+    adapters = [{"name": "style", "uri": str(style)}, {"name": "gone", "uri": "/nowhere"}]
+    service.configure(adapters=adapters, defaults=DEFAULTS, examples=["owl"])
+    assert service.keeper.facts["gone"].state == "Failed"
+    service.configure(adapters=[{"name": "style"}], defaults=DEFAULTS)
+    assert service.keeper.facts["style"].state == "Waiting"
+    assert not service.engine.bank.loaded
