@@ -38,7 +38,7 @@ def compare(request: CompareRequest) -> None:
     body: dict[str, Any] = {"prompt": request.prompt, "grid": True, **{k: v for k, v in given.items() if v is not None}}
     if request.arms is not None:
         body["arms"] = parse_arms(request.arms)
-    answer = Server(request.server).post("/v1/compare", body)
+    answer = Server(request.server).post("/v1/compare", body, needs=("images", "grid", "timing", "base"))
     path = request.output or Path(f"{_words(request.prompt)}-{answer['images'][0]['seed']}.png")
     path = path if path.suffix else path.with_suffix(".png")
     _write(path, base64.b64decode(answer["grid"]))

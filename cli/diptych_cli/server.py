@@ -1,7 +1,7 @@
 """A server that `diptych serve` or a cluster runs, as the commands ask it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,8 +21,8 @@ class Server:
 
     url: str
 
-    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the server answered. Raises DiptychError."""
+    def post(self, path: str, body: Mapping[str, Any], *, needs: Collection[str] = ()) -> dict[str, Any]:
+        """Return what the server answered, which has the fields in ``needs``. Raises DiptychError."""
         url, wait = f"{self.url.rstrip('/')}{path}", httpx2.Timeout(TIMEOUT_S, connect=10)
         try:
             answer = httpx2.post(url, json=dict(body), headers=_authorization(), timeout=wait)
@@ -40,6 +40,8 @@ class Server:
             values: dict[str, Any] = answer.json()
         except ValueError as error:
             raise RunFailed(f"{self.url} did not answer in JSON.", hint="Is it a Diptych server?") from error
+        if not isinstance(values, dict) or not values.keys() >= {*needs}:
+            raise RunFailed(f"{self.url} answered something else.", hint="Is it a Diptych server?")
         return values
 
 

@@ -2,7 +2,9 @@
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -104,3 +106,29 @@ def test_serve_refuses_an_artifact_that_was_changed(place: Path, run: Path) -> N
     ended = diptych("serve", "noto.yaml", "--runs", "runs")
     assert ended.exit_code == 1
     assert "is not what the run wrote: its hash differs." in ended.stderr
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """A server that is not ours."""
+
+    content = b""
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("content", [b"<html>hello</html>", b"[]", b'{"images": []}'])
+def test_compare_knows_that_a_server_is_not_ours(place: Path, content: bytes) -> None:
+    handler = type("Handler", (Stranger,), {"content": content})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        ended = diptych("compare", "a dog", "--server", f"http://127.0.0.1:{other.server_port}")
+        other.shutdown()
+    assert ended.exit_code == 1
+    assert "Is it a Diptych server?" in ended.stderr
