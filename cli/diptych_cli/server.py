@@ -37,12 +37,12 @@ class Server:
         if answer.status_code != httpx2.codes.OK:
             raise _refusal(answer, self.url)
         try:
-            values: dict[str, Any] = answer.json()
+            values: Any = answer.json()
         except ValueError as error:
             raise RunFailed(f"{self.url} did not answer in JSON.", hint="Is it a Diptych server?") from error
         if not isinstance(values, dict) or not values.keys() >= {*needs}:
             raise RunFailed(f"{self.url} answered something else.", hint="Is it a Diptych server?")
-        return values
+        return dict(values)
 
 
 def _refusal(answer: httpx2.Response, url: str) -> DiptychError:
