@@ -7,21 +7,28 @@ from collections.abc import Sequence
 
 from fastapi import Request
 
-from diptych_serving.bodies import CompareBody, GenerateBody, PicturesReply
+from diptych_serving.bodies import CompareBody, GenerateBody, GridBody, GridReply, PicturesReply
 from diptych_serving.identity import joined
 from diptych_serving.image_request import ImageRequest
 from diptych_serving.keys import Scope
 from diptych_serving.rate_limit import Client
-from diptych_serving.replies import pictures_reply
+from diptych_serving.replies import grid_reply, pictures_reply
 from diptych_serving.service import Drawn, Service
 
 Body = GenerateBody | CompareBody
+AnyBody = Body | GridBody
+AnyReply = PicturesReply | GridReply
 
 
-def read(service: Service, body: Body) -> list[ImageRequest]:
+def read(service: Service, body: AnyBody) -> list[ImageRequest]:
     """Return what is to be drawn. Raises Refused."""
     intake = service.directory.intake()
-    return [intake.compare(body)] if isinstance(body, CompareBody) else intake.generate(body)
+    match body:
+        case GridBody():
+            return intake.grid(body)
+        case CompareBody():
+            return [intake.compare(body)]
+    return intake.generate(body)
 
 
 async def answer(service: Service, request: Request, body: Body, *, session: str | None = None) -> PicturesReply:
@@ -38,8 +45,16 @@ async def reply(service: Service, body: Body, drawn: Sequence[Drawn], started: f
     return await asyncio.to_thread(pictures_reply, name, drawn, base, started, body.format, grid=grid)
 
 
-def client_from(request: Request, service: Service, body: Body, session: str | None = None) -> Client:
+async def any_reply(service: Service, body: AnyBody, drawn: Sequence[Drawn], started: float) -> AnyReply:
+    """Return what was drawn in the shape of what was asked."""
+    if not isinstance(body, GridBody):
+        return await reply(service, body, drawn, started)
+    base = service.directory.intake().base
+    return await asyncio.to_thread(grid_reply, uuid.uuid4().hex, drawn, base, started, body.format)
+
+
+def client_from(request: Request, service: Service, body: AnyBody, session: str | None = None) -> Client:
     """Return who asks. Raises Refused for one who may not."""
     peer = request.client.host if request.client else ""
-    scope: Scope = "compare" if isinstance(body, CompareBody) else "generate"
+    scope: Scope = "generate" if isinstance(body, GenerateBody) else "compare"
     return service.directory.client(peer, joined(request.headers.items()), scope, session)

@@ -19,10 +19,15 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
-class PictureBody(Body):
-    """How pictures are drawn. What is left out is as the deployment says."""
+class PromptBody(Body):
+    """What a picture shows."""
 
     prompt: Words = Field(description="What the picture shows.", examples=["red apple"])
+
+
+class SettingsBody(Body):
+    """How pictures are drawn. What is left out is as the deployment says."""
+
     negative_prompt: Words | None = Field(default=None, description="What it should not show.")
     template: str | None = Field(default=None, max_length=40, description="A prompt template to put around the prompt.")
     seed: Seed | None = Field(default=None, description="Same seed, same noise. Drawn and returned when left out.")
@@ -33,6 +38,10 @@ class PictureBody(Body):
     height: int | None = Field(default=None, ge=8, le=4096, description="Height in pixels.")
     width: int | None = Field(default=None, ge=8, le=4096, description="Width in pixels.")
     format: ImageFormat = Field(default="png", description="How pictures are encoded.")
+
+
+class PictureBody(SettingsBody, PromptBody):
+    """A picture: what it shows and how it is drawn."""
 
 
 class ArmBody(Body):
@@ -61,6 +70,41 @@ class CompareBody(PictureBody):
         examples=[[{}, {"adapter": "noto"}]],
     )
     grid: bool = Field(default=False, description="Add one picture with all sides beside each other.")
+
+
+class GridBody(SettingsBody):
+    """Every prompt with every seed, drawn by each arm."""
+
+    prompts: list[Words] = Field(
+        min_length=1, max_length=64, description="What the pictures show.", examples=[["red apple", "dog"]]
+    )
+    seeds: list[Seed] | None = Field(
+        default=None, min_length=1, max_length=64, description="A row for each; one from `seed` up when left out."
+    )
+    arms: list[ArmBody] | None = Field(
+        default=None, min_length=1, max_length=8, description="The columns; base and every adapter when left out."
+    )
+
+
+class StreamBody(Body):
+    """Whether the answer tells of progress on the way."""
+
+    stream: bool = Field(default=False, description="Answer with server-sent events; the last one is the reply.")
+    preview_every: int = Field(
+        default=0, ge=0, le=1000, description="Steps between previews in a stream, at most eight; 0 for none."
+    )
+
+
+class GenerateStreamBody(GenerateBody, StreamBody):
+    """GenerateBody over HTTP."""
+
+
+class CompareStreamBody(CompareBody, StreamBody):
+    """CompareBody over HTTP."""
+
+
+class GridStreamBody(GridBody, StreamBody):
+    """GridBody over HTTP."""
 
 
 class ImageReply(BaseModel):
@@ -118,6 +162,23 @@ class PicturesReply(BaseModel):
     images: list[ImageReply] = Field(description="The pictures.")
     grid: str | None = Field(default=None, description="All sides beside each other, a PNG in base64.")
     settings: SettingsReply = Field(description="How they were drawn.")
+    base: BaseReply = Field(description="The base.")
+    timing: TimingReply = Field(description="Where the time went.")
+
+
+class GridRowReply(BaseModel):
+    """One prompt and seed, drawn by each arm."""
+
+    images: list[ImageReply] = Field(description="The pictures, in the order of the arms.")
+    settings: SettingsReply = Field(description="How they were drawn.")
+
+
+class GridReply(BaseModel):
+    """All rows, and the sheet of them."""
+
+    id: str = Field(description="Name of the request; it stands in the server's log.")
+    rows: list[GridRowReply] = Field(description="A row for each prompt and seed: all seeds of the first prompt first.")
+    grid: str = Field(description="The sheet: a row for each prompt and seed, a column for each arm; a PNG in base64.")
     base: BaseReply = Field(description="The base.")
     timing: TimingReply = Field(description="Where the time went.")
 

@@ -101,7 +101,7 @@ async def _stream(service: Service, request: Request, context: Context) -> Async
     try:
         client, body = _admitted(service, request, context)
         requests = with_previews(read(service, body), request.params.preview_every)
-        async for item in told(service, requests, client):
+        async for item in told(await service.admit(requests, client)):
             if isinstance(item, list):
                 yield pb.Event(pictures=pictures_message(await reply(service, body, item, started)))
             elif (message := await asyncio.to_thread(event_message, *item)) is not None:

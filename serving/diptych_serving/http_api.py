@@ -1,20 +1,36 @@
 """The HTTP API. It knows a Service, not Ray."""
 
+import time
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from fastapi.sse import EventSourceResponse
 
 from diptych_serving import compatible_api, http_errors, openai_api
-from diptych_serving.answers import answer
-from diptych_serving.bodies import CompareBody, GenerateBody, ModelsReply, PicturesReply
+from diptych_serving.answers import AnyReply, any_reply, client_from, read
+from diptych_serving.bodies import (
+    CompareStreamBody,
+    GenerateStreamBody,
+    GridReply,
+    GridStreamBody,
+    ModelsReply,
+    PicturesReply,
+)
 from diptych_serving.body_limit import BodyLimit
 from diptych_serving.models import list_models
 from diptych_serving.service import Service
+from diptych_serving.streams import with_previews
+from diptych_serving.updates import updates
 
 DESCRIPTION = "Pictures from a base and its adapters, side by side: same prompt, same noise, one forward pass."
+StreamedBody = GenerateStreamBody | CompareStreamBody | GridStreamBody
+STREAMED: Final[dict[int | str, dict[str, Any]]] = {
+    **http_errors.PROBLEMS,
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+}
 GetService = Callable[[], Service]
 
 
@@ -34,17 +50,33 @@ def _drawing(get_service: GetService) -> APIRouter:
     router = APIRouter(tags=["pictures"])
     TheService = Annotated[Service, Depends(get_service)]
 
-    @router.post("/v1/generate", responses=http_errors.PROBLEMS)
-    async def generate(body: GenerateBody, request: Request, service: TheService) -> PicturesReply:
+    @router.post("/v1/generate", response_model=PicturesReply, responses=STREAMED)
+    async def generate(body: GenerateStreamBody, request: Request, service: TheService) -> AnyReply | Response:
         """Draw a prompt with one adapter or the base, for `n` seeds."""
-        return await answer(service, request, body)
+        return await _drawn(service, request, body)
 
-    @router.post("/v1/compare", responses=http_errors.PROBLEMS)
-    async def compare(body: CompareBody, request: Request, service: TheService) -> PicturesReply:
+    @router.post("/v1/compare", response_model=PicturesReply, responses=STREAMED)
+    async def compare(body: CompareStreamBody, request: Request, service: TheService) -> AnyReply | Response:
         """Draw a prompt with base and adapters side by side, from the same noise."""
-        return await answer(service, request, body)
+        return await _drawn(service, request, body)
+
+    @router.post("/v1/grids", response_model=GridReply, responses=STREAMED)
+    async def grids(body: GridStreamBody, request: Request, service: TheService) -> AnyReply | Response:
+        """Draw every prompt with every seed, each by base and adapters, and one sheet of all."""
+        return await _drawn(service, request, body)
 
     return router
+
+
+async def _drawn(service: Service, request: Request, body: StreamedBody) -> AnyReply | Response:
+    """Return the reply, or a stream that ends with it. Raises Refused."""
+    started = time.monotonic()
+    client = client_from(request, service, body)
+    requests = with_previews(read(service, body), body.preview_every if body.stream else 0)
+    admitted = await service.admit(requests, client)
+    if not body.stream:
+        return await any_reply(service, body, await admitted.draw(), started)
+    return EventSourceResponse(update.sse() async for update in updates(admitted, body, started))
 
 
 def _telling(get_service: GetService) -> APIRouter:

@@ -59,20 +59,25 @@ def answer(path: str, error: Refused, *, status: int | None = None) -> JSONRespo
     status = error.code.status if status is None else status
     if path.startswith(OPENAI_ROUTES):
         return JSONResponse(openai_error(error), status, headers)
-    problem: dict[str, Any] = {
+    return JSONResponse(problem(error, status), status, headers, media_type=MEDIA_TYPE)
+
+
+def problem(error: Refused, status: int | None = None) -> dict[str, Any]:
+    """Return a refusal as the members of a problem (RFC 9457)."""
+    values: dict[str, Any] = {
         "type": "about:blank",
         "title": error.code.reason,
-        "status": status,
+        "status": error.code.status if status is None else status,
         "detail": error.message,
         "reason": error.reason,
     }
     if error.hint:
-        problem["hint"] = error.hint
+        values["hint"] = error.hint
     if error.violations:
-        problem["errors"] = [{"field": v.field, "message": v.message} for v in error.violations]
+        values["errors"] = [{"field": v.field, "message": v.message} for v in error.violations]
     if error.retry_after_s is not None:
-        problem["retry_after_seconds"] = error.retry_after_s
-    return JSONResponse(problem, status, headers, media_type=MEDIA_TYPE)
+        values["retry_after_seconds"] = error.retry_after_s
+    return values
 
 
 def openai_error(error: Refused) -> dict[str, Any]:

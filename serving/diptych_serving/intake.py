@@ -9,7 +9,7 @@ from diptych_api.generation import PromptTemplate
 from diptych_api.limits import Limits
 from diptych_api.servingconfig import RegistryConfig
 from diptych_diffusion.drawings import Settings
-from diptych_serving.bodies import ArmBody, CompareBody, GenerateBody, PictureBody
+from diptych_serving.bodies import ArmBody, CompareBody, GenerateBody, GridBody, PictureBody, SettingsBody
 from diptych_serving.image_request import Arm, ImageRequest
 from diptych_serving.refusals import Code, Refused, invalid
 from diptych_serving.replica_facts import BaseFacts
@@ -39,16 +39,34 @@ class Intake:
     def compare(self, body: CompareBody) -> ImageRequest:
         """Return the request, its arms filled in. Raises Refused."""
         limits = self.config.limits
-        sides = self.all_sides() if body.arms is None else body.arms
-        if len(sides) > limits.max_arms:
-            raise invalid("arms", f"{len(sides)} sides are more than {limits.max_arms}.", "Compare fewer adapters.")
-        arms = tuple(self._arm(side, f"arms[{number}].adapter") for number, side in enumerate(sides))
-        return _within_work([self._request(body, self._seed(body, 1), arms)], limits)[0]
+        return _within_work([self._request(body, self._seed(body, 1), self._arms(body.arms))], limits)[0]
+
+    def grid(self, body: GridBody) -> list[ImageRequest]:
+        """Return one request for each prompt and seed, all seeds of the first prompt first. Raises Refused."""
+        arms, limits = self._arms(body.arms), self.config.limits
+        seeds = [self._seed(body, 1)] if body.seeds is None else body.seeds
+        rows, most = len(body.prompts) * len(seeds), limits.max_images * limits.max_arms
+        if rows * len(arms) > most:
+            raise invalid("prompts", f"{rows * len(arms)} pictures are more than {most}.", "Ask for fewer rows.")
+        settings = self._settings(body)
+        texts = [self._texts(prompt, body, f"prompts[{number}]") for number, prompt in enumerate(body.prompts)]
+        requests = [
+            ImageRequest(prompt=prompt, seed=seed, settings=settings, negative_prompt=negative, arms=arms)
+            for prompt, negative in texts
+            for seed in seeds
+        ]
+        return _within_work(requests, limits)
 
     def all_sides(self) -> list[ArmBody]:
         """Return the base and the first adapters, as many as may stand side by side."""
         names = [adapter.name for adapter in self.config.adapters]
         return [ArmBody(), *(ArmBody(adapter=name) for name in names[: self.config.limits.max_arms - 1])]
+
+    def _arms(self, given: list[ArmBody] | None) -> tuple[Arm, ...]:
+        sides, most = self.all_sides() if given is None else given, self.config.limits.max_arms
+        if len(sides) > most:
+            raise invalid("arms", f"{len(sides)} sides are more than {most}.", "Compare fewer adapters.")
+        return tuple(self._arm(side, f"arms[{number}].adapter") for number, side in enumerate(sides))
 
     def _arm(self, side: ArmBody, where: str) -> Arm:
         if side.adapter is None:
@@ -62,26 +80,26 @@ class Intake:
             raise Refused(Code.NOT_FOUND, message, f"There are: {names}.", reason="AdapterNotFound")
         return Arm(side.adapter, known[side.adapter].strength if side.strength is None else side.strength)
 
-    def _seed(self, body: PictureBody, count: int) -> int:
+    def _seed(self, body: SettingsBody, count: int) -> int:
         seed = secrets.randbelow(DRAWN_SEEDS - count) if body.seed is None else body.seed
         if seed + count - 1 > LARGEST_SEED:
             raise invalid("seed", f"{seed} and the {count - 1} that follow leave the range.", "Use a smaller seed.")
         return seed
 
     def _request(self, body: PictureBody, seed: int, arms: tuple[Arm, ...]) -> ImageRequest:
-        prompt, negative = self._texts(body)
+        prompt, negative = self._texts(body.prompt, body, "prompt")
         return ImageRequest(
             prompt=prompt, seed=seed, settings=self._settings(body), negative_prompt=negative, arms=arms
         )
 
-    def _texts(self, body: PictureBody) -> tuple[str, str]:
+    def _texts(self, given: str, body: SettingsBody, where: str) -> tuple[str, str]:
         template = self._template(body.template)
-        prompt = body.prompt if template is None else template.template.replace("{prompt}", body.prompt)
+        prompt = given if template is None else template.template.replace("{prompt}", given)
         negative = body.negative_prompt
         if negative is None:
             negative = "" if template is None else template.negative_prompt
         longest = self.config.limits.max_prompt_characters
-        for name, text in (("prompt", prompt), ("negative_prompt", negative)):
+        for name, text in ((where, prompt), ("negative_prompt", negative)):
             if len(text) > longest:
                 raise invalid(name, f"{len(text)} characters are more than {longest}.", "Say it shorter.")
             if "\x00" in text:
@@ -97,7 +115,7 @@ class Intake:
         known = ", ".join(template.name for template in self.config.prompt_templates) or "none"
         raise Refused(Code.NOT_FOUND, f"template: there is no template {name}.", f"There are: {known}.")
 
-    def _settings(self, body: PictureBody) -> Settings:
+    def _settings(self, body: SettingsBody) -> Settings:
         defaults, limits = self.config.defaults, self.config.limits
         steps = defaults.steps if body.steps is None else body.steps
         if steps > limits.max_steps:

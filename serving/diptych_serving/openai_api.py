@@ -10,17 +10,17 @@ from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
+from fastapi.sse import EventSourceResponse, format_sse_event
 from pydantic import Field
 
 from diptych_serving.answers import answer, client_from, read, reply
 from diptych_serving.bodies import AdapterName, Body, GenerateBody, ImageFormat, ImageReply, Strength, Words
 from diptych_serving.http_errors import PROBLEMS, openai_error
-from diptych_serving.image_request import ImageRequest, Preview
+from diptych_serving.image_request import Preview
 from diptych_serving.pictures import encode_picture
-from diptych_serving.rate_limit import Client
 from diptych_serving.refusals import Code, Refused, invalid, refusal_of
-from diptych_serving.service import Service
+from diptych_serving.service import Admitted, Service
 from diptych_serving.streams import told, with_previews
 
 SIZE: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
@@ -66,8 +66,10 @@ def router(get_service: Callable[[], Service]) -> APIRouter:
             if wanted.n > 1:
                 raise invalid("n", "a stream has one picture.", "Ask for one, or do not stream.")
             client, requests = client_from(request, service, wanted), read(service, wanted)
-            events = _events(service, client, body, wanted, requests)
-            return StreamingResponse(events, media_type="text/event-stream")
+            partial = body.partial_images or 0
+            every = max(1, requests[0].settings.steps // (partial + 1)) if partial else 0
+            admitted = await service.admit(with_previews(requests, every), client)
+            return EventSourceResponse(_events(service, admitted, wanted, partial))
         drawn = await answer(service, request, wanted)
         data = [{"b64_json": image.image, "seed": image.seed} for image in _undegraded(drawn.images)]
         size = f"{drawn.settings.width}x{drawn.settings.height}"
@@ -109,15 +111,11 @@ def _size(text: str | None) -> tuple[int | None, int | None]:
     return width, height
 
 
-async def _events(
-    service: Service, client: Client, body: ImagesBody, wanted: GenerateBody, requests: list[ImageRequest]
-) -> AsyncIterator[str]:
+async def _events(service: Service, admitted: Admitted, wanted: GenerateBody, partial: int) -> AsyncIterator[bytes]:
     """Yield server-sent events: previews, then the picture, or what went wrong."""
     started, sent = time.monotonic(), 0
     try:
-        partial = body.partial_images or 0
-        every = max(1, requests[0].settings.steps // (partial + 1)) if partial else 0
-        async for item in told(service, with_previews(requests, every), client):
+        async for item in told(admitted):
             if isinstance(item, list):
                 image = _undegraded((await reply(service, wanted, item, started)).images)[0]
                 yield _event(f"{EVENT}.completed", b64_json=image.image, seed=image.seed, output_format=wanted.format)
@@ -140,6 +138,6 @@ def _undegraded(images: list[ImageReply]) -> list[ImageReply]:
     return images
 
 
-def _event(kind: str, **values: Any) -> str:  # noqa: ANN401 - JSON
+def _event(kind: str, **values: Any) -> bytes:  # noqa: ANN401 - JSON
     data = json.dumps({"type": kind, "created_at": int(time.time()), **values})
-    return f"event: {kind}\ndata: {data}\n\n"
+    return format_sse_event(event=kind, data_str=data)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ RECORD_KEY: Final = "diptych"
 CELL: Final = 256
 LABEL: Final = 28
 GAP: Final = 8
+TITLE: Final = 160
+INK: Final = "#1f2328"
 MEDIA_TYPES: Final[Mapping[ImageFormat, str]] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 
@@ -33,16 +36,31 @@ def tile(height: int, width: int, colour: str) -> Picture:
 
 def side_by_side(pictures: Sequence[Picture], labels: Sequence[str]) -> bytes:
     """Return a PNG of pictures in one line, each below its label; small ones are enlarged."""
-    scale = max(1, CELL // max(picture.shape[1] for picture in pictures))
-    width = max(picture.shape[1] for picture in pictures) * scale
-    height = max(picture.shape[0] for picture in pictures) * scale
-    sheet = Image.new("RGB", (GAP + len(pictures) * (width + GAP), LABEL + height + GAP), "#ffffff")
+    return sheet_of([pictures], labels, [])
+
+
+def sheet_of(rows: Sequence[Sequence[Picture]], labels: Sequence[str], titles: Sequence[str]) -> bytes:
+    """Return a PNG of rows of pictures: a label over each column, and before each row its title, if there are any."""
+    every = [picture for row in rows for picture in row]
+    scale = max(1, CELL // max(picture.shape[1] for picture in every))
+    width = max(picture.shape[1] for picture in every) * scale
+    height = max(picture.shape[0] for picture in every) * scale
+    left = GAP + (TITLE if titles else 0)
+    size = (left + len(labels) * (width + GAP), LABEL + len(rows) * (height + GAP))
+    sheet = Image.new("RGB", size, "#ffffff")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
-    for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-        left = GAP + number * (width + GAP)
-        draw.text((left + width // 2, LABEL // 2), label[:40], fill="#1f2328", font=font, anchor="mm")
-        size = (picture.shape[1] * scale, picture.shape[0] * scale)
-        sheet.paste(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS), (left, LABEL))
+    for column, label in enumerate(labels):
+        middle = left + column * (width + GAP) + width // 2
+        draw.text((middle, LABEL // 2), label[:40], fill=INK, font=font, anchor="mm")
+    for number, row in enumerate(rows):
+        top = LABEL + number * (height + GAP)
+        if titles:
+            text = "\n".join(textwrap.wrap(titles[number], 20)[:6])
+            draw.multiline_text((GAP, top + height // 2), text, fill=INK, font=font, anchor="lm")
+        for column, picture in enumerate(row):
+            enlarged = (picture.shape[1] * scale, picture.shape[0] * scale)
+            place = (left + column * (width + GAP), top)
+            sheet.paste(Image.fromarray(picture).resize(enlarged, Image.Resampling.LANCZOS), place)
     return _encoded(sheet, "png", None)
 
 

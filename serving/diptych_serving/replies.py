@@ -5,9 +5,18 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from diptych_serving.bodies import BaseReply, ImageFormat, ImageReply, PicturesReply, SettingsReply, TimingReply
+from diptych_serving.bodies import (
+    BaseReply,
+    GridReply,
+    GridRowReply,
+    ImageFormat,
+    ImageReply,
+    PicturesReply,
+    SettingsReply,
+    TimingReply,
+)
 from diptych_serving.image_request import Arm, Image, ImageRequest
-from diptych_serving.pictures import encode_picture, side_by_side
+from diptych_serving.pictures import encode_picture, sheet_of, side_by_side
 from diptych_serving.replica_facts import BaseFacts
 from diptych_serving.service import Drawn
 
@@ -23,9 +32,24 @@ def pictures_reply(
         images=images,
         grid=None if sheet is None else base64.b64encode(sheet).decode(),
         settings=settings_reply(drawn[0].request),
-        base=BaseReply(name=base.name, digest=base.digest, dtype=base.dtype, device=base.device),
+        base=base_reply(base),
         timing=timing_reply(drawn, started),
     )
+
+
+def grid_reply(name: str, drawn: Sequence[Drawn], base: BaseFacts, started: float, form: ImageFormat) -> GridReply:
+    """Return the rows and the sheet of them. Slow: call it in a thread."""
+    rows = [GridRowReply(images=_images(one, base, form), settings=settings_reply(one.request)) for one in drawn]
+    labels = _labels(drawn[0])
+    titles = [f"{one.request.prompt}\n· {one.request.seed}" for one in drawn]
+    sheet = sheet_of([[image.picture for image in one.images] for one in drawn], labels, titles)
+    grid = base64.b64encode(sheet).decode()
+    return GridReply(id=name, rows=rows, grid=grid, base=base_reply(base), timing=timing_reply(drawn, started))
+
+
+def base_reply(base: BaseFacts) -> BaseReply:
+    """Return the base that drew."""
+    return BaseReply(name=base.name, digest=base.digest, dtype=base.dtype, device=base.device)
 
 
 def settings_reply(request: ImageRequest) -> SettingsReply:
@@ -68,8 +92,11 @@ def label(arm: Arm, *, degraded: bool = False) -> str:
 
 def _grid(drawn: Sequence[Drawn]) -> bytes:
     pictures = [image.picture for one in drawn for image in one.images]
-    arms = [(arm, number in one.degraded) for one in drawn for number, arm in enumerate(one.request.arms)]
-    return side_by_side(pictures, [label(arm, degraded=degraded) for arm, degraded in arms])
+    return side_by_side(pictures, [text for one in drawn for text in _labels(one)])
+
+
+def _labels(drawn: Drawn) -> list[str]:
+    return [label(arm, degraded=number in drawn.degraded) for number, arm in enumerate(drawn.request.arms)]
 
 
 def _images(drawn: Drawn, base: BaseFacts, form: ImageFormat) -> list[ImageReply]:

@@ -19,6 +19,8 @@ from diptych_serving.replica_facts import AdapterFacts, BaseFacts, ReplicaFacts,
 
 COLD_RETRY_S: Final = 5.0
 LIMITER_TIMEOUT_S: Final = 5.0
+AT_ONCE: Final = 8
+"""Pictures of one client that are drawn at a time, so that a large grid leaves room for others."""
 _log = logging.getLogger(__name__)
 OnEvent = Callable[[int, Event], None]
 """Hears the number of the request and what happened to it."""
@@ -117,28 +119,15 @@ class Service:
     engines: Engines
     limiter: Limiter | None = None
 
-    async def draw(
-        self, requests: Sequence[ImageRequest], client: Client, on_event: OnEvent | None = None
-    ) -> list[Drawn]:
+    async def draw(self, requests: Sequence[ImageRequest], client: Client) -> list[Drawn]:
         """Return the pictures of all requests, drawn together. Raises Refused; a failure of one ends all."""
-        seconds, succeeded = 0.0, False
+        admitted = await self.admit(requests, client)
+        return await admitted.draw()
+
+    async def admit(self, requests: Sequence[ImageRequest], client: Client) -> "Admitted":
+        """Count requests and return them as let in, to be drawn. Raises Refused for what is over a limit."""
         await self._admit(client, work_units(requests))
-        limit_s = self.directory.limits.request_timeout_seconds
-        try:
-            async with asyncio.timeout(limit_s), asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._draw_one(number, request, on_event))
-                    for number, request in enumerate(requests)
-                ]
-            drawn = [task.result() for task in tasks]
-            seconds, succeeded = sum(one.timing.drawing_s for one in drawn), True
-        except BaseExceptionGroup as group_error:
-            raise refusal_of(group_error.exceptions[0]) from group_error
-        except TimeoutError as error:
-            raise refusal_of(error) from error
-        finally:
-            await self._count(client, seconds, succeeded=succeeded)
-        return drawn
+        return Admitted(self, requests, client)
 
     async def _admit(self, client: Client, work: float) -> None:
         if self.limiter is None:
@@ -154,7 +143,7 @@ class Service:
         if refusal is not None:
             raise limited(refusal)
 
-    async def _count(self, client: Client, seconds: float, *, succeeded: bool) -> None:
+    async def count(self, client: Client, seconds: float, *, succeeded: bool) -> None:
         """Tell the limiter what was done; pictures that are there are not held back by one that is away."""
         if self.limiter is None:
             return
@@ -164,9 +153,45 @@ class Service:
         except Exception:  # noqa: BLE001 -- as it says
             _log.exception("The limiter did not hear of a request.")
 
-    async def _draw_one(self, number: int, request: ImageRequest, on_event: OnEvent | None) -> Drawn:
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Requests that were let in and are to be drawn once."""
+
+    service: Service
+    requests: Sequence[ImageRequest]
+    client: Client
+
+    async def draw(self, on_event: OnEvent | None = None) -> list[Drawn]:
+        """Return the pictures of all requests, drawn together. Raises Refused; a failure of one ends all."""
+        seconds, succeeded = 0.0, False
+        limit_s = self.service.directory.limits.request_timeout_seconds
+        free = asyncio.Semaphore(AT_ONCE)
+        try:
+            async with asyncio.timeout(limit_s), asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._draw_one(free, number, request, on_event))
+                    for number, request in enumerate(self.requests)
+                ]
+            drawn = [task.result() for task in tasks]
+            seconds, succeeded = sum(one.timing.drawing_s for one in drawn), True
+        except BaseExceptionGroup as group_error:
+            raise refusal_of(group_error.exceptions[0]) from group_error
+        except TimeoutError as error:
+            raise refusal_of(error) from error
+        finally:
+            await self.service.count(self.client, seconds, succeeded=succeeded)
+        return drawn
+
+    async def _draw_one(
+        self, free: asyncio.Semaphore, number: int, request: ImageRequest, on_event: OnEvent | None
+    ) -> Drawn:
+        async with free:
+            return await self._drawn(number, request, on_event)
+
+    async def _drawn(self, number: int, request: ImageRequest, on_event: OnEvent | None) -> Drawn:
         degraded: Mapping[int, str] = {}
-        async for event in self.engines.draw(request):
+        async for event in self.service.engines.draw(request):
             match event:
                 case Degraded():
                     degraded = event.reasons

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from diptych_serving.image_request import Event, ImageRequest
-from diptych_serving.rate_limit import Client
-from diptych_serving.service import Drawn, Service
+from diptych_serving.service import Admitted, Drawn
 
 MOST_PREVIEWS: Final = 8
 Told = tuple[int, Event] | list[Drawn]
@@ -28,10 +27,10 @@ def _with_previews(request: ImageRequest, every: int) -> ImageRequest:
     return replace(request, preview_every=max(every, least) if every else 0)
 
 
-async def told(service: Service, requests: Sequence[ImageRequest], client: Client) -> AsyncIterator[Told]:
+async def told(admitted: Admitted) -> AsyncIterator[Told]:
     """Yield what happens, last the pictures. Whoever stops listening gives the rows back. Raises Refused."""
     inbox = asyncio.Queue[tuple[int, Event] | None]()
-    task = asyncio.create_task(service.draw(requests, client, lambda *event: inbox.put_nowait(event)))
+    task = asyncio.create_task(admitted.draw(lambda *event: inbox.put_nowait(event)))
     task.add_done_callback(lambda _: inbox.put_nowait(None))
     try:
         while (event := await inbox.get()) is not None:

@@ -20,6 +20,7 @@ CHECKS = [not_a_server_error, status_code_conformance, response_schema_conforman
 OPERATIONS = [
     ("post", "/v1/generate"),
     ("post", "/v1/compare"),
+    ("post", "/v1/grids"),
     ("post", "/v1/images/generations"),
     ("post", "/infer"),
     ("post", "/generate/"),

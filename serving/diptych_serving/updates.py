@@ -1,0 +1,66 @@
+"""What happens to a request, told in JSON: progress, previews, and at the end the reply or what went wrong."""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal
+
+from fastapi.sse import format_sse_event
+
+from diptych_serving.answers import AnyBody, any_reply
+from diptych_serving.bodies import ImageFormat
+from diptych_serving.http_errors import problem
+from diptych_serving.image_request import Event, Preview, Progress
+from diptych_serving.pictures import encode_picture
+from diptych_serving.refusals import Code, refusal_of
+from diptych_serving.service import Admitted
+from diptych_serving.streams import told
+
+Kind = Literal["progress", "preview", "done", "error"]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One thing that happened; ``data`` is JSON."""
+
+    kind: Kind
+    data: str
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing follows."""
+        return self.kind in ("done", "error")
+
+    def sse(self) -> bytes:
+        """Return it as a server-sent event."""
+        return format_sse_event(event=self.kind, data_str=self.data)
+
+
+async def updates(admitted: Admitted, body: AnyBody, started: float) -> AsyncIterator[Update]:
+    """Draw what was let in and yield what happens, last of it `done` with the reply or `error` with a problem."""
+    try:
+        async for item in told(admitted):
+            if isinstance(item, list):
+                reply = await any_reply(admitted.service, body, item, started)
+                yield Update("done", reply.model_dump_json())
+            elif (update := await asyncio.to_thread(_update, *item, body.format)) is not None:
+                yield update
+    except Exception as error:  # noqa: BLE001 -- the answer has begun; the rest of it tells
+        refused = refusal_of(error)
+        if refused.code is Code.INTERNAL:
+            _log.exception("A stream failed.")
+        yield Update("error", json.dumps(problem(refused)))
+
+
+def _update(number: int, event: Event, form: ImageFormat) -> Update | None:
+    match event:
+        case Progress():
+            return Update("progress", json.dumps({"picture": number, "step": event.step, "total": event.total}))
+        case Preview():
+            images = [base64.b64encode(encode_picture(picture, form)).decode() for picture in event.pictures]
+            return Update("preview", json.dumps({"picture": number, "step": event.step, "images": images}))
+    return None
