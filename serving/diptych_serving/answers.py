@@ -54,7 +54,11 @@ async def any_reply(service: Service, body: AnyBody, drawn: Sequence[Drawn], sta
 
 
 def client_from(request: Request, service: Service, body: AnyBody, session: str | None = None) -> Client:
+    """Return who asks for pictures. Raises Refused for one who may not."""
+    return asker(request, service, "generate" if isinstance(body, GenerateBody) else "compare", session)
+
+
+def asker(request: Request, service: Service, scope: Scope = "generate", session: str | None = None) -> Client:
     """Return who asks. Raises Refused for one who may not."""
     peer = request.client.host if request.client else ""
-    scope: Scope = "generate" if isinstance(body, GenerateBody) else "compare"
     return service.directory.client(peer, joined(request.headers.items()), scope, session)

@@ -12,6 +12,7 @@ from diptych_api.servingconfig import RegistryConfig, ServingConfig, wire
 from diptych_api.wire import from_wire
 from diptych_serving.engine_replica import EngineReplica
 from diptych_serving.gateway import Gateway, app
+from diptych_serving.jobs_replica import JobsReplica
 from diptych_serving.limiter import Limiter
 from diptych_serving.registry import Registry
 
@@ -39,20 +40,23 @@ def build(args: dict[str, Any]) -> Application:
     registry = _small(Registry).options(user_config=wire(RegistryConfig())).bind()
     limiter = _small(Limiter).bind(registry)
     engines = _engine(config).bind(wire(config), registry)
+    drain_s = RegistryConfig().limits.drain_timeout_seconds
+    jobs = _small(JobsReplica, name="Jobs", graceful_shutdown_timeout_s=drain_s)
+    started = jobs.bind(config.name, engines, registry, limiter)
     gateway = _deployment(
         serve.ingress(app)(Gateway),
         name="Gateway",
         max_ongoing_requests=FOLLOWERS,
-        graceful_shutdown_timeout_s=RegistryConfig().limits.drain_timeout_seconds,
+        graceful_shutdown_timeout_s=drain_s,
         ray_actor_options={"num_cpus": SMALL},
         logging_config={"encoding": "JSON", "log_level": config.log_level},
     )
-    return gateway.bind(config.name, engines, registry, limiter)
+    return gateway.bind(config.name, engines, registry, limiter, started)
 
 
-def _small(kind: type) -> serve.Deployment:
-    options = {"num_cpus": SMALL}
-    return _deployment(kind, name=kind.__name__, max_ongoing_requests=FOLLOWERS, ray_actor_options=options)
+def _small(kind: type, **options: Any) -> serve.Deployment:  # noqa: ANN401 - of serve.deployment
+    options = {"name": kind.__name__, "ray_actor_options": {"num_cpus": SMALL}, **options}
+    return _deployment(kind, max_ongoing_requests=FOLLOWERS, **options)
 
 
 def _deployment(kind: type, **options: Any) -> serve.Deployment:  # noqa: ANN401 -- of serve.deployment

@@ -1,13 +1,14 @@
 """What clients send and get as JSON. Names are snake_case, as the OpenAI API and diffusers write them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from diptych_api.after import Scheduler
 from diptych_api.fields import Seed
 
 ImageFormat = Literal["png", "jpeg", "webp"]
+JobState = Literal["Queued", "Running", "Succeeded", "Failed", "Cancelled"]
 Words = Annotated[str, StringConstraints(max_length=20_000)]
 AdapterName = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 Strength = Annotated[float, Field(ge=-2, le=2)]
@@ -107,6 +108,23 @@ class GridStreamBody(GridBody, StreamBody):
     """GridBody over HTTP."""
 
 
+class JobBody(Body):
+    """What a job draws: exactly one of three."""
+
+    generate: GenerateBody | None = Field(default=None, description="As /v1/generate takes it.")
+    compare: CompareBody | None = Field(default=None, description="As /v1/compare takes it.")
+    grid: GridBody | None = Field(default=None, description="As /v1/grids takes it.")
+    preview_every: int = Field(
+        default=0, ge=0, le=1000, description="Steps between previews in the job's events, at most eight; 0 for none."
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if sum(part is not None for part in (self.generate, self.compare, self.grid)) != 1:
+            raise ValueError("give exactly one of generate, compare and grid")
+        return self
+
+
 class ImageReply(BaseModel):
     """A picture and what made it."""
 
@@ -181,6 +199,19 @@ class GridReply(BaseModel):
     grid: str = Field(description="The sheet: a row for each prompt and seed, a column for each arm; a PNG in base64.")
     base: BaseReply = Field(description="The base.")
     timing: TimingReply = Field(description="Where the time went.")
+
+
+class JobReply(BaseModel):
+    """A job as it is now."""
+
+    id: str = Field(description="Its name, which only those know who were told.")
+    state: JobState = Field(description="Queued until its first step; the last three are final.")
+    created: AwareDatetime = Field(description="When it was let in.")
+    finished: AwareDatetime | None = Field(default=None, description="When it ended.")
+    step: int = Field(description="Sampling steps done, of all pictures.")
+    total: int = Field(description="Sampling steps of all pictures.")
+    result: PicturesReply | GridReply | None = Field(default=None, description="The pictures, once they are there.")
+    error: dict[str, Any] | None = Field(default=None, description="Why it failed, as a problem of RFC 9457.")
 
 
 class ModelReply(BaseModel):

@@ -93,6 +93,11 @@ class Engine:
         return self._inbox.qsize() + len(self._floor.waiting)
 
     @property
+    def rows(self) -> int:
+        """Rows that are being drawn, as far as can be told from another thread."""
+        return self._floor.rows
+
+    @property
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import grpc
@@ -13,7 +14,8 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, Help, RetryInfo
 from google.rpc.status_pb2 import Status
 from pydantic import ValidationError
 
-from diptych_serving.answers import Body, read, reply
+from diptych_serving.answers import AnyReply, Body, read, reply
+from diptych_serving.bodies import PicturesReply
 from diptych_serving.grpc_messages import (
     compare_body,
     event_message,
@@ -22,16 +24,18 @@ from diptych_serving.grpc_messages import (
     pictures_message,
 )
 from diptych_serving.identity import grpc_address, joined
+from diptych_serving.jobs import Jobs, outcome
 from diptych_serving.keys import Scope
 from diptych_serving.models import list_models
 from diptych_serving.rate_limit import Client
-from diptych_serving.refusals import Code, Refused, refusal_of, refusal_of_fields
+from diptych_serving.refusals import Code, Refused, invalid, refusal_of, refusal_of_fields
 from diptych_serving.service import Service
 from diptych_serving.streams import told, with_previews
 from diptych_serving.v1 import images_pb2 as pb
 
 _log = logging.getLogger(__name__)
 DOMAIN: Final = "diptych.dev"
+LONGEST_KEY: Final = 255
 STATUS_KEY: Final = "grpc-status-details-bin"
 Request = pb.GenerateRequest | pb.CompareRequest
 
@@ -55,24 +59,32 @@ class Context(Protocol):
         """Set what comes after the answer."""
 
 
-async def generate(service: Service, request: pb.GenerateRequest, context: Context) -> pb.PicturesReply:
+@dataclass(frozen=True, slots=True)
+class Back:
+    """What is behind the methods."""
+
+    service: Service
+    jobs: Jobs
+
+
+async def generate(back: Back, request: pb.GenerateRequest, context: Context) -> pb.PicturesReply:
     """Draw a prompt with one adapter or the base, for n seeds."""
-    return await _unary(service, request, context)
+    return await _unary(back, request, context)
 
 
-async def compare(service: Service, request: pb.CompareRequest, context: Context) -> pb.PicturesReply:
+async def compare(back: Back, request: pb.CompareRequest, context: Context) -> pb.PicturesReply:
     """Draw a prompt with base and adapters side by side."""
-    return await _unary(service, request, context)
+    return await _unary(back, request, context)
 
 
-def generate_stream(service: Service, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.Event]:
+def generate_stream(back: Back, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.Event]:
     """Draw as generate does, telling progress on the way."""
-    return _stream(service, request, context)
+    return _stream(back, request, context)
 
 
-def compare_stream(service: Service, request: pb.CompareRequest, context: Context) -> AsyncIterator[pb.Event]:
+def compare_stream(back: Back, request: pb.CompareRequest, context: Context) -> AsyncIterator[pb.Event]:
     """Draw as compare does, telling progress on the way."""
-    return _stream(service, request, context)
+    return _stream(back, request, context)
 
 
 async def models(service: Service, context: Context) -> pb.ListModelsReply:
@@ -85,30 +97,44 @@ async def models(service: Service, context: Context) -> pb.ListModelsReply:
         return pb.ListModelsReply()
 
 
-async def _unary(service: Service, request: Request, context: Context) -> pb.PicturesReply:
+async def _unary(back: Back, request: Request, context: Context) -> pb.PicturesReply:
     started = time.monotonic()
     try:
-        client, body = _admitted(service, request, context)
-        drawn = await service.draw(read(service, body), client)
-        return pictures_message(await reply(service, body, drawn, started))
+        client, body = _admitted(back.service, request, context)
+        if request.HasField("idempotency_key"):
+            job = await back.jobs.start(body, client, key=_key(request))
+            return _pictures(await outcome(back.jobs, job.id, client))
+        drawn = await back.service.draw(read(back.service, body), client)
+        return pictures_message(await reply(back.service, body, drawn, started))
     except Exception as error:  # noqa: BLE001 -- told by its code; what is not known stands in the log
         _refuse(context, error)
         return pb.PicturesReply()
 
 
-async def _stream(service: Service, request: Request, context: Context) -> AsyncIterator[pb.Event]:
+async def _stream(back: Back, request: Request, context: Context) -> AsyncIterator[pb.Event]:
     started = time.monotonic()
     try:
-        client, body = _admitted(service, request, context)
-        requests = with_previews(read(service, body), request.params.preview_every)
-        async for item in told(await service.admit(requests, client)):
+        client, body = _admitted(back.service, request, context)
+        requests = with_previews(read(back.service, body), request.params.preview_every)
+        async for item in told(await back.service.admit(requests, client)):
             if isinstance(item, list):
-                yield pb.Event(pictures=pictures_message(await reply(service, body, item, started)))
+                yield pb.Event(pictures=pictures_message(await reply(back.service, body, item, started)))
             elif (message := await asyncio.to_thread(event_message, *item)) is not None:
                 yield message
     except Exception as error:  # noqa: BLE001 -- as above
         _refuse(context, error)
         yield pb.Event()
+
+
+def _pictures(outcome: AnyReply) -> pb.PicturesReply:
+    return pictures_message(outcome) if isinstance(outcome, PicturesReply) else pb.PicturesReply()
+
+
+def _key(request: Request) -> str:
+    """Return the idempotency key. Raises Refused."""
+    if not 1 <= len(request.idempotency_key) <= LONGEST_KEY:
+        raise invalid("idempotency_key", f"it has not 1 to {LONGEST_KEY} characters.")
+    return request.idempotency_key
 
 
 def _admitted(service: Service, request: Request, context: Context) -> tuple[Client, Body]:

@@ -1,15 +1,15 @@
 """The HTTP API. It knows a Service, not Ray."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.sse import EventSourceResponse
 
-from diptych_serving import compatible_api, http_errors, openai_api
+from diptych_serving import compatible_api, http_errors, jobs_api, openai_api
 from diptych_serving.answers import AnyReply, any_reply, client_from, read
 from diptych_serving.bodies import (
     CompareStreamBody,
@@ -20,7 +20,9 @@ from diptych_serving.bodies import (
     PicturesReply,
 )
 from diptych_serving.body_limit import BodyLimit
+from diptych_serving.jobs import Jobs, outcome
 from diptych_serving.models import list_models
+from diptych_serving.rate_limit import Client
 from diptych_serving.service import Service
 from diptych_serving.streams import with_previews
 from diptych_serving.updates import updates
@@ -32,46 +34,74 @@ STREAMED: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
 }
 GetService = Callable[[], Service]
+GetJobs = Callable[[], Jobs]
+_Draw = Callable[[StreamedBody], Awaitable[AnyReply | Response]]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key", min_length=1, max_length=255, description="Whoever repeats it gets the same reply."
+    ),
+]
 
 
-def build_http(get_service: GetService, title: str = "Diptych") -> FastAPI:
-    """Return the application; ``get_service`` is asked at each request."""
+def build_http(get_service: GetService, get_jobs: GetJobs, title: str = "Diptych") -> FastAPI:
+    """Return the application; ``get_service`` and ``get_jobs`` are asked at each request."""
     app = FastAPI(title=title, version=version("diptych"), description=DESCRIPTION)
     http_errors.install(app)
     app.add_middleware(BodyLimit, largest=lambda: get_service().directory.limits.max_body_bytes)
-    app.include_router(_drawing(get_service))
+    app.include_router(_drawing(get_service, get_jobs))
+    app.include_router(jobs_api.router(get_service, get_jobs))
     app.include_router(openai_api.router(get_service))
     app.include_router(compatible_api.router(get_service))
     app.include_router(_telling(get_service))
     return app
 
 
-def _drawing(get_service: GetService) -> APIRouter:
+def _drawing(get_service: GetService, get_jobs: GetJobs) -> APIRouter:
     router = APIRouter(tags=["pictures"])
-    TheService = Annotated[Service, Depends(get_service)]
+    TheDraw = Annotated[_Draw, Depends(_drawer(get_service, get_jobs))]
 
     @router.post("/v1/generate", response_model=PicturesReply, responses=STREAMED)
-    async def generate(body: GenerateStreamBody, request: Request, service: TheService) -> AnyReply | Response:
+    async def generate(body: GenerateStreamBody, draw: TheDraw) -> AnyReply | Response:
         """Draw a prompt with one adapter or the base, for `n` seeds."""
-        return await _drawn(service, request, body)
+        return await draw(body)
 
     @router.post("/v1/compare", response_model=PicturesReply, responses=STREAMED)
-    async def compare(body: CompareStreamBody, request: Request, service: TheService) -> AnyReply | Response:
+    async def compare(body: CompareStreamBody, draw: TheDraw) -> AnyReply | Response:
         """Draw a prompt with base and adapters side by side, from the same noise."""
-        return await _drawn(service, request, body)
+        return await draw(body)
 
     @router.post("/v1/grids", response_model=GridReply, responses=STREAMED)
-    async def grids(body: GridStreamBody, request: Request, service: TheService) -> AnyReply | Response:
+    async def grids(body: GridStreamBody, draw: TheDraw) -> AnyReply | Response:
         """Draw every prompt with every seed, each by base and adapters, and one sheet of all."""
-        return await _drawn(service, request, body)
+        return await draw(body)
 
     return router
 
 
-async def _drawn(service: Service, request: Request, body: StreamedBody) -> AnyReply | Response:
+def _drawer(get_service: GetService, get_jobs: GetJobs) -> Callable[..., _Draw]:
+    """Return the dependency that draws for a request, as a job when it has an idempotency key."""
+    TheService = Annotated[Service, Depends(get_service)]
+    TheJobs = Annotated[Jobs, Depends(get_jobs)]
+
+    def dependency(request: Request, service: TheService, jobs: TheJobs, idempotency_key: Key = None) -> _Draw:
+        async def draw(body: StreamedBody) -> AnyReply | Response:
+            client = client_from(request, service, body)
+            if idempotency_key is None:
+                return await _drawn(service, client, body)
+            job = await jobs.start(body, client, body.preview_every if body.stream else 0, idempotency_key)
+            if not body.stream:
+                return await outcome(jobs, job.id, client)
+            return EventSourceResponse(update.sse() async for update in jobs.watch(job.id, client))
+
+        return draw
+
+    return dependency
+
+
+async def _drawn(service: Service, client: Client, body: StreamedBody) -> AnyReply | Response:
     """Return the reply, or a stream that ends with it. Raises Refused."""
     started = time.monotonic()
-    client = client_from(request, service, body)
     requests = with_previews(read(service, body), body.preview_every if body.stream else 0)
     admitted = await service.admit(requests, client)
     if not body.stream:

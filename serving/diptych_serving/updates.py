@@ -10,30 +10,33 @@ from typing import Literal
 
 from fastapi.sse import format_sse_event
 
-from diptych_serving.answers import AnyBody, any_reply
+from diptych_serving.answers import AnyBody, AnyReply, any_reply
 from diptych_serving.bodies import ImageFormat
 from diptych_serving.http_errors import problem
 from diptych_serving.image_request import Event, Preview, Progress
 from diptych_serving.pictures import encode_picture
-from diptych_serving.refusals import Code, refusal_of
+from diptych_serving.refusals import Code, Refused, refusal_of
 from diptych_serving.service import Admitted
 from diptych_serving.streams import told
 
-Kind = Literal["progress", "preview", "done", "error"]
+Kind = Literal["progress", "preview", "done", "error", "cancelled"]
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One thing that happened; ``data`` is JSON."""
+    """One thing that happened; ``data`` is JSON. The last one has the outcome as an object too."""
 
     kind: Kind
     data: str
+    outcome: AnyReply | Refused | None = None
+    picture: int = 0
+    step: int = 0
 
     @property
     def is_last(self) -> bool:
         """Whether nothing follows."""
-        return self.kind in ("done", "error")
+        return self.kind in ("done", "error", "cancelled")
 
     def sse(self) -> bytes:
         """Return it as a server-sent event."""
@@ -46,21 +49,28 @@ async def updates(admitted: Admitted, body: AnyBody, started: float) -> AsyncIte
         async for item in told(admitted):
             if isinstance(item, list):
                 reply = await any_reply(admitted.service, body, item, started)
-                yield Update("done", reply.model_dump_json())
+                yield Update("done", reply.model_dump_json(), reply)
             elif (update := await asyncio.to_thread(_update, *item, body.format)) is not None:
                 yield update
     except Exception as error:  # noqa: BLE001 -- the answer has begun; the rest of it tells
-        refused = refusal_of(error)
-        if refused.code is Code.INTERNAL:
-            _log.exception("A stream failed.")
-        yield Update("error", json.dumps(problem(refused)))
+        yield failure(error)
+
+
+def failure(error: BaseException) -> Update:
+    """Return the last update of what failed."""
+    refused = refusal_of(error)
+    if refused.code is Code.INTERNAL:
+        _log.error("A stream failed.", exc_info=error)
+    return Update("error", json.dumps(problem(refused)), refused)
 
 
 def _update(number: int, event: Event, form: ImageFormat) -> Update | None:
     match event:
         case Progress():
-            return Update("progress", json.dumps({"picture": number, "step": event.step, "total": event.total}))
+            data = json.dumps({"picture": number, "step": event.step, "total": event.total})
+            return Update("progress", data, picture=number, step=event.step)
         case Preview():
             images = [base64.b64encode(encode_picture(picture, form)).decode() for picture in event.pictures]
-            return Update("preview", json.dumps({"picture": number, "step": event.step, "images": images}))
+            data = json.dumps({"picture": number, "step": event.step, "images": images})
+            return Update("preview", data, picture=number, step=event.step)
     return None

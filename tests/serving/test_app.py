@@ -29,6 +29,7 @@ from diptych_serving.v1.images_pb2_grpc import ImageServiceStub
 from support.adapters import saved_adapter
 from support.processes import descendants
 from support.services import picture_of
+from support.sse import events_in
 from support.tiny_models import make_pipeline
 
 ENGINE = f"ServeReplica:{APPLICATION}:Engine"
@@ -245,3 +246,33 @@ def test_a_stream_that_fails_ends_with_the_same_error(stub: ImageServiceStub) ->
 def status_of(error: Any) -> Status:
     trailers = dict(error.trailing_metadata())
     return Status.FromString(trailers["grpc-status-details-bin"])
+
+
+def test_a_job_goes_on_alone_tells_its_steps_and_can_be_cancelled(deployment: Deployment) -> None:
+    answer = deployment.client.post("/v1/jobs", json={"compare": {**DOG, "steps": 60}})
+    assert answer.status_code == 202, answer.text
+    place = answer.headers["location"]
+    with deployment.client.stream("GET", f"{place}/events") as stream:
+        told = list(events_in(stream.iter_lines()))
+    assert [values["step"] for name, values in told if name == "progress"][-1] == 60
+    plain = deployment.post("/v1/compare", {**DOG, "steps": 60})
+    assert told[-1][1]["images"] == plain["images"]
+    assert deployment.client.get(place).json()["result"]["images"] == plain["images"]
+
+    long = deployment.client.post("/v1/jobs", json={"generate": {**DOG, "steps": 900}}).headers["location"]
+    deployment.until(lambda answer: answer.json()["step"] > 0, long)
+    assert deployment.client.delete(long).json()["state"] == "Cancelled"
+    assert deployment.client.get("/v1/jobs/nothing").status_code == 404
+
+
+def test_an_idempotency_key_draws_once_over_both_protocols(deployment: Deployment, stub: ImageServiceStub) -> None:
+    headers = {"Idempotency-Key": "one"}
+    first, again = (
+        deployment.client.post("/v1/generate", json={"prompt": "a dog"}, headers=headers).json() for _ in range(2)
+    )
+    assert first == again
+    other = deployment.client.post("/v1/generate", json={"prompt": "a cat"}, headers=headers)
+    assert (other.status_code, other.json()["reason"]) == (409, "IdempotencyKeyReused")
+    request = pb.GenerateRequest(params=pb.Params(prompt="a dog"), idempotency_key="two")
+    seeds = {stub.Generate(request).images[0].seed for _ in range(2)}
+    assert len(seeds) == 1

@@ -21,6 +21,10 @@ OPERATIONS = [
     ("post", "/v1/generate"),
     ("post", "/v1/compare"),
     ("post", "/v1/grids"),
+    ("post", "/v1/jobs"),
+    ("get", "/v1/jobs/{name}"),
+    ("delete", "/v1/jobs/{name}"),
+    ("get", "/v1/jobs/{name}/events"),
     ("post", "/v1/images/generations"),
     ("post", "/infer"),
     ("post", "/generate/"),
@@ -53,7 +57,7 @@ def test_every_answer_is_one_that_the_document_names(service: Served, method_and
     @given(case=cases)
     def every(case: Case[Any]) -> None:
         session: Any = service.client
-        case.validate_response(case.call(session=session), checks=CHECKS)
+        case.validate_response(case.call(session=session, timeout=120), checks=CHECKS)
 
     every()
 

@@ -15,6 +15,7 @@ from diptych_serving.adapter_keeper import AdapterKeeper
 from diptych_serving.drawer import Drawer
 from diptych_serving.engine import Engine
 from diptych_serving.http_api import build_http
+from diptych_serving.jobs import JobBook
 from diptych_serving.replica_facts import ReplicaFacts, base_facts
 from diptych_serving.service import Directory, Service
 
@@ -32,7 +33,8 @@ def listening(base: Path, adapter: Path) -> Iterator[str]:
             service = Service(Directory("test", config), Drawer(engine, keeper))
             await keeper.follow(config.adapters)
             service.directory.update([ReplicaFacts("one", base_facts("tiny", engine.components), keeper.facts, "1")])
-            server.config.app = build_http(lambda: service)
+            jobs = JobBook(service)
+            server.config.app = build_http(lambda: service, lambda: jobs)
             await server.serve([port])
 
         thread = threading.Thread(target=lambda: asyncio.run(serve()))

@@ -21,6 +21,7 @@ from diptych_serving.adapter_source import fetch_adapter
 from diptych_serving.drawer import Drawer
 from diptych_serving.engine import Engine
 from diptych_serving.http_api import build_http
+from diptych_serving.jobs import JobBook
 from diptych_serving.replica_facts import ReplicaFacts, base_facts
 from diptych_serving.service import Directory, Limiter, Service
 
@@ -59,7 +60,8 @@ def served(
         get = fetch or (lambda uri: fetch_adapter(uri, folder / "cache"))
         keeper = AdapterKeeper(engine.bank, engine.components.digest, get, pause_s=0.01)
         service = Service(Directory("test"), Drawer(engine, keeper), limiter)
-        with TestClient(build_http(lambda: service), raise_server_exceptions=False) as client:
+        jobs = JobBook(service)
+        with TestClient(build_http(lambda: service, lambda: jobs), raise_server_exceptions=False) as client:
             yield Served(client, engine, keeper, service)
 
 

@@ -43,24 +43,28 @@ class Arm(_message.Message):
     def __init__(self, adapter: _Optional[str] = ..., strength: _Optional[float] = ...) -> None: ...
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("params", "arm", "n")
+    __slots__ = ("params", "arm", "n", "idempotency_key")
     PARAMS_FIELD_NUMBER: _ClassVar[int]
     ARM_FIELD_NUMBER: _ClassVar[int]
     N_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     params: Params
     arm: Arm
     n: int
-    def __init__(self, params: _Optional[_Union[Params, _Mapping]] = ..., arm: _Optional[_Union[Arm, _Mapping]] = ..., n: _Optional[int] = ...) -> None: ...
+    idempotency_key: str
+    def __init__(self, params: _Optional[_Union[Params, _Mapping]] = ..., arm: _Optional[_Union[Arm, _Mapping]] = ..., n: _Optional[int] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class CompareRequest(_message.Message):
-    __slots__ = ("params", "arms", "grid")
+    __slots__ = ("params", "arms", "grid", "idempotency_key")
     PARAMS_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
     GRID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     params: Params
     arms: _containers.RepeatedCompositeFieldContainer[Arm]
     grid: bool
-    def __init__(self, params: _Optional[_Union[Params, _Mapping]] = ..., arms: _Optional[_Iterable[_Union[Arm, _Mapping]]] = ..., grid: _Optional[bool] = ...) -> None: ...
+    idempotency_key: str
+    def __init__(self, params: _Optional[_Union[Params, _Mapping]] = ..., arms: _Optional[_Iterable[_Union[Arm, _Mapping]]] = ..., grid: _Optional[bool] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class Picture(_message.Message):
     __slots__ = ("image", "format", "seed", "adapter", "adapter_digest", "strength", "requested_adapter", "degraded", "flaw")
