@@ -19,6 +19,7 @@ test: unit
 	$(RUN) pytest -m "ray or fuzz"
 demo: init
 	$(RUN) diptych run examples/noto-style.yaml --set output.uri=demo/runs --evidence demo
+	$(RUN) python examples/compare_on_server.py demo
 docs: init
 	$(RUN) python -m diptych_cli.reference docs/reference/cli.md
 proto: init

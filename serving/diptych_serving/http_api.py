@@ -31,7 +31,7 @@ DESCRIPTION = "Pictures from a base and its adapters, side by side: same prompt,
 StreamedBody = GenerateStreamBody | CompareStreamBody | GridStreamBody
 STREAMED: Final[dict[int | str, dict[str, Any]]] = {
     **http_errors.PROBLEMS,
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    200: {"content": http_errors.STREAM},
 }
 GetService = Callable[[], Service]
 GetJobs = Callable[[], Jobs]

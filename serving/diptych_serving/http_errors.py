@@ -28,6 +28,20 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         504: "It took too long.",
     }.items()
 }
+STREAM: Final[dict[str, Any]] = {
+    "text/event-stream": {
+        "schema": {
+            "type": "object",
+            "description": "One server-sent event. Its data is JSON; done holds the reply, error a problem.",
+            "required": ["event", "data"],
+            "properties": {
+                "event": {"enum": ["progress", "preview", "done", "error", "cancelled"]},
+                "data": {"type": "string"},
+            },
+        }
+    }
+}
+"""What a stream holds, as OpenAPI says it."""
 _log = logging.getLogger(__name__)
 
 

@@ -15,7 +15,7 @@ from diptych_serving.service import Service
 
 EVENTS: Final[dict[int | str, dict[str, Any]]] = {
     **http_errors.PROBLEMS,
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    200: {"content": http_errors.STREAM},
 }
 
 
