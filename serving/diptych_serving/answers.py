@@ -1,8 +1,6 @@
 """Drawing for a request of HTTP, whatever its shape."""
 
 import asyncio
-import time
-import uuid
 from collections.abc import Sequence
 
 from fastapi import Request
@@ -13,7 +11,7 @@ from diptych_serving.image_request import ImageRequest
 from diptych_serving.keys import Scope
 from diptych_serving.rate_limit import Client
 from diptych_serving.replies import grid_reply, pictures_reply
-from diptych_serving.service import Drawn, Service
+from diptych_serving.service import Admitted, Drawn, Service
 
 Body = GenerateBody | CompareBody
 AnyBody = Body | GridBody
@@ -33,24 +31,23 @@ def read(service: Service, body: AnyBody) -> list[ImageRequest]:
 
 async def answer(service: Service, request: Request, body: Body, *, session: str | None = None) -> PicturesReply:
     """Draw and encode. Raises Refused."""
-    started = time.monotonic()
     client = client_from(request, service, body, session)
-    drawn = await service.draw(read(service, body), client)
-    return await reply(service, body, drawn, started)
+    admitted = await service.admit(read(service, body), client)
+    return await reply(admitted, body, await admitted.draw())
 
 
-async def reply(service: Service, body: Body, drawn: Sequence[Drawn], started: float) -> PicturesReply:
+async def reply(admitted: Admitted, body: Body, drawn: Sequence[Drawn]) -> PicturesReply:
     """Return what was drawn, encoded in a thread."""
-    base, grid, name = service.directory.intake().base, isinstance(body, CompareBody) and body.grid, uuid.uuid4().hex
-    return await asyncio.to_thread(pictures_reply, name, drawn, base, started, body.format, grid=grid)
+    base, grid = admitted.service.directory.intake().base, isinstance(body, CompareBody) and body.grid
+    return await asyncio.to_thread(pictures_reply, admitted.name, drawn, base, admitted.started, body.format, grid=grid)
 
 
-async def any_reply(service: Service, body: AnyBody, drawn: Sequence[Drawn], started: float) -> AnyReply:
+async def any_reply(admitted: Admitted, body: AnyBody, drawn: Sequence[Drawn]) -> AnyReply:
     """Return what was drawn in the shape of what was asked."""
     if not isinstance(body, GridBody):
-        return await reply(service, body, drawn, started)
-    base = service.directory.intake().base
-    return await asyncio.to_thread(grid_reply, uuid.uuid4().hex, drawn, base, started, body.format)
+        return await reply(admitted, body, drawn)
+    base = admitted.service.directory.intake().base
+    return await asyncio.to_thread(grid_reply, admitted.name, drawn, base, admitted.started, body.format)
 
 
 def client_from(request: Request, service: Service, body: AnyBody, session: str | None = None) -> Client:

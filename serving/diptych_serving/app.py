@@ -41,7 +41,8 @@ def build(args: dict[str, Any]) -> Application:
     limiter = _small(Limiter).bind(registry)
     engines = _engine(config).bind(wire(config), registry)
     drain_s = RegistryConfig().limits.drain_timeout_seconds
-    jobs = _small(JobsReplica, name="Jobs", graceful_shutdown_timeout_s=drain_s)
+    log = {"encoding": "JSON", "log_level": config.log_level}
+    jobs = _small(JobsReplica, name="Jobs", graceful_shutdown_timeout_s=drain_s, logging_config=log)
     started = jobs.bind(config.name, engines, registry, limiter)
     gateway = _deployment(
         serve.ingress(app)(Gateway),
@@ -49,7 +50,7 @@ def build(args: dict[str, Any]) -> Application:
         max_ongoing_requests=FOLLOWERS,
         graceful_shutdown_timeout_s=drain_s,
         ray_actor_options={"num_cpus": SMALL},
-        logging_config={"encoding": "JSON", "log_level": config.log_level},
+        logging_config=log,
     )
     return gateway.bind(config.name, engines, registry, limiter, started)
 

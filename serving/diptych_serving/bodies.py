@@ -159,7 +159,7 @@ class TimingReply(BaseModel):
     encode_ms: float = Field(description="Encoding the prompt.")
     denoise_ms: float = Field(description="The sampling steps.")
     decode_ms: float = Field(description="From latents to pixels.")
-    total_ms: float = Field(description="From arrival at the gateway to the encoded pictures.")
+    total_ms: float = Field(description="From being let in to the encoded pictures.")
     rows: int = Field(description="Rows in each forward pass.")
     steps: int = Field(description="Sampling steps.")
 

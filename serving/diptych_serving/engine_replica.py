@@ -20,6 +20,7 @@ from diptych_serving.devices import choose_device, choose_dtype, name_of
 from diptych_serving.drawer import Drawer
 from diptych_serving.engine import Engine
 from diptych_serving.image_request import Event, ImageRequest
+from diptych_serving.ray_metrics import EngineMetrics
 from diptych_serving.replica_facts import ReplicaFacts, base_facts
 
 CACHE: Final = Path("~/.cache/diptych")
@@ -83,7 +84,9 @@ class EngineReplica:
                 self.version = version
 
     async def _report(self) -> None:
+        metrics = EngineMetrics()
         while True:
+            metrics.take(self.engine.rows, self.engine.waiting)
             with suppress(Exception):
                 facts = ReplicaFacts(self.replica, self.base, self.keeper.facts, self.version)
                 await self._registry.report.remote(facts)

@@ -10,6 +10,8 @@ from diptych_serving import grpc_api
 from diptych_serving.http_api import build_http
 from diptych_serving.jobs import Jobs
 from diptych_serving.ray_handles import Follower, RayEngines, RayJobs, RayLimiter
+from diptych_serving.ray_metrics import DrawMetrics, all_metrics
+from diptych_serving.records import log_record
 from diptych_serving.service import Directory, Service
 from diptych_serving.v1 import images_pb2 as pb
 
@@ -40,7 +42,8 @@ class Gateway:
         jobs: DeploymentHandle[Any],
     ) -> None:
         directory = Directory(name)
-        self.service = Service(directory, RayEngines(engines), RayLimiter(limiter, directory))
+        observers = (log_record, DrawMetrics().take)
+        self.service = Service(directory, RayEngines(engines), RayLimiter(limiter, directory), observers)
         self.jobs = RayJobs(jobs)
         self._back = grpc_api.Back(self.service, self.jobs)
         self._follower = Follower(directory, registry)
@@ -78,4 +81,4 @@ class Gateway:
         return await grpc_api.models(self.service, grpc_context)
 
 
-app = build_http(this_service, these_jobs)
+app = build_http(this_service, these_jobs, all_metrics)

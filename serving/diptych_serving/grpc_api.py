@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -98,27 +97,26 @@ async def models(service: Service, context: Context) -> pb.ListModelsReply:
 
 
 async def _unary(back: Back, request: Request, context: Context) -> pb.PicturesReply:
-    started = time.monotonic()
     try:
         client, body = _admitted(back.service, request, context)
         if request.HasField("idempotency_key"):
             job = await back.jobs.start(body, client, key=_key(request))
             return _pictures(await outcome(back.jobs, job.id, client))
-        drawn = await back.service.draw(read(back.service, body), client)
-        return pictures_message(await reply(back.service, body, drawn, started))
+        admitted = await back.service.admit(read(back.service, body), client)
+        return pictures_message(await reply(admitted, body, await admitted.draw()))
     except Exception as error:  # noqa: BLE001 -- told by its code; what is not known stands in the log
         _refuse(context, error)
         return pb.PicturesReply()
 
 
 async def _stream(back: Back, request: Request, context: Context) -> AsyncIterator[pb.Event]:
-    started = time.monotonic()
     try:
         client, body = _admitted(back.service, request, context)
         requests = with_previews(read(back.service, body), request.params.preview_every)
-        async for item in told(await back.service.admit(requests, client)):
+        admitted = await back.service.admit(requests, client)
+        async for item in told(admitted):
             if isinstance(item, list):
-                yield pb.Event(pictures=pictures_message(await reply(back.service, body, item, started)))
+                yield pb.Event(pictures=pictures_message(await reply(admitted, body, item)))
             elif (message := await asyncio.to_thread(event_message, *item)) is not None:
                 yield message
     except Exception as error:  # noqa: BLE001 -- as above

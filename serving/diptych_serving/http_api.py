@@ -1,12 +1,11 @@
 """The HTTP API. It knows a Service, not Ray."""
 
-import time
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.sse import EventSourceResponse
 
 from diptych_serving import compatible_api, http_errors, jobs_api, openai_api
@@ -35,6 +34,14 @@ STREAMED: Final[dict[int | str, dict[str, Any]]] = {
 }
 GetService = Callable[[], Service]
 GetJobs = Callable[[], Jobs]
+GetMetrics = Callable[[], Awaitable[bytes]]
+PROMETHEUS: Final = "text/plain; version=1.0.0; charset=utf-8"
+
+
+async def _no_metrics() -> bytes:
+    return b""
+
+
 _Draw = Callable[[StreamedBody], Awaitable[AnyReply | Response]]
 Key = Annotated[
     str | None,
@@ -44,8 +51,10 @@ Key = Annotated[
 ]
 
 
-def build_http(get_service: GetService, get_jobs: GetJobs, title: str = "Diptych") -> FastAPI:
-    """Return the application; ``get_service`` and ``get_jobs`` are asked at each request."""
+def build_http(
+    get_service: GetService, get_jobs: GetJobs, get_metrics: GetMetrics = _no_metrics, title: str = "Diptych"
+) -> FastAPI:
+    """Return the application; what it needs is asked for at each request."""
     app = FastAPI(title=title, version=version("diptych"), description=DESCRIPTION)
     http_errors.install(app)
     app.add_middleware(BodyLimit, largest=lambda: get_service().directory.limits.max_body_bytes)
@@ -53,7 +62,7 @@ def build_http(get_service: GetService, get_jobs: GetJobs, title: str = "Diptych
     app.include_router(jobs_api.router(get_service, get_jobs))
     app.include_router(openai_api.router(get_service))
     app.include_router(compatible_api.router(get_service))
-    app.include_router(_telling(get_service))
+    app.include_router(_telling(get_service, get_metrics))
     return app
 
 
@@ -101,15 +110,14 @@ def _drawer(get_service: GetService, get_jobs: GetJobs) -> Callable[..., _Draw]:
 
 async def _drawn(service: Service, client: Client, body: StreamedBody) -> AnyReply | Response:
     """Return the reply, or a stream that ends with it. Raises Refused."""
-    started = time.monotonic()
     requests = with_previews(read(service, body), body.preview_every if body.stream else 0)
     admitted = await service.admit(requests, client)
     if not body.stream:
-        return await any_reply(service, body, await admitted.draw(), started)
-    return EventSourceResponse(update.sse() async for update in updates(admitted, body, started))
+        return await any_reply(admitted, body, await admitted.draw())
+    return EventSourceResponse(update.sse() async for update in updates(admitted, body))
 
 
-def _telling(get_service: GetService) -> APIRouter:
+def _telling(get_service: GetService, get_metrics: GetMetrics) -> APIRouter:
     router = APIRouter(tags=["service"])
     TheService = Annotated[Service, Depends(get_service)]
 
@@ -133,6 +141,11 @@ def _telling(get_service: GetService) -> APIRouter:
         }
         values = {"ready": directory.is_ready, "replicas": len(directory.replicas), "adapters": adapters}
         return JSONResponse(values, 200 if directory.is_ready else 503)
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """Tell the figures of all replicas, as Prometheus reads them."""
+        return Response(await get_metrics(), media_type=PROMETHEUS)
 
     @router.get("/v1/models")
     async def models(service: TheService) -> ModelsReply:

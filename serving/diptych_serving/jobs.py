@@ -177,7 +177,7 @@ class JobBook:
         await asyncio.gather(*(job.task for job in self._jobs.values() if job.task is not None), return_exceptions=True)
 
     async def _run(self, job: Job, admitted: Admitted, body: AnyBody) -> None:
-        async for update in updates(admitted, body, job.born):
+        async for update in updates(admitted, body):
             job.tell(update)
 
     def _of(self, name: str, client: Client) -> Job:

@@ -10,6 +10,8 @@ from diptych_serving.bodies import JobReply
 from diptych_serving.jobs import JobBook
 from diptych_serving.rate_limit import Client
 from diptych_serving.ray_handles import Follower, RayEngines, RayLimiter
+from diptych_serving.ray_metrics import DrawMetrics
+from diptych_serving.records import log_record
 from diptych_serving.service import Directory, Service
 from diptych_serving.updates import Update
 
@@ -21,7 +23,8 @@ class JobsReplica:
         self, name: str, engines: DeploymentHandle[Any], registry: DeploymentHandle[Any], limiter: DeploymentHandle[Any]
     ) -> None:
         directory = Directory(name)
-        self._book = JobBook(Service(directory, RayEngines(engines), RayLimiter(limiter, directory)))
+        observers = (log_record, DrawMetrics().take)
+        self._book = JobBook(Service(directory, RayEngines(engines), RayLimiter(limiter, directory), observers))
         self._follower = Follower(directory, registry)
 
     async def start(self, body: AnyBody, client: Client, preview_every: int, key: str | None) -> JobReply:

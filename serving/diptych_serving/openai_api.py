@@ -69,7 +69,7 @@ def router(get_service: Callable[[], Service]) -> APIRouter:
             partial = body.partial_images or 0
             every = max(1, requests[0].settings.steps // (partial + 1)) if partial else 0
             admitted = await service.admit(with_previews(requests, every), client)
-            return EventSourceResponse(_events(service, admitted, wanted, partial))
+            return EventSourceResponse(_events(admitted, wanted, partial))
         drawn = await answer(service, request, wanted)
         data = [{"b64_json": image.image, "seed": image.seed} for image in _undegraded(drawn.images)]
         size = f"{drawn.settings.width}x{drawn.settings.height}"
@@ -111,13 +111,13 @@ def _size(text: str | None) -> tuple[int | None, int | None]:
     return width, height
 
 
-async def _events(service: Service, admitted: Admitted, wanted: GenerateBody, partial: int) -> AsyncIterator[bytes]:
+async def _events(admitted: Admitted, wanted: GenerateBody, partial: int) -> AsyncIterator[bytes]:
     """Yield server-sent events: previews, then the picture, or what went wrong."""
-    started, sent = time.monotonic(), 0
+    sent = 0
     try:
         async for item in told(admitted):
             if isinstance(item, list):
-                image = _undegraded((await reply(service, wanted, item, started)).images)[0]
+                image = _undegraded((await reply(admitted, wanted, item)).images)[0]
                 yield _event(f"{EVENT}.completed", b64_json=image.image, seed=image.seed, output_format=wanted.format)
             elif isinstance(event := item[1], Preview) and sent < partial:
                 encoded = await asyncio.to_thread(encode_picture, event.pictures[0], wanted.format)

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
@@ -14,6 +16,7 @@ from diptych_serving.image_request import Event, Failed, Finished, Image, ImageR
 from diptych_serving.intake import Intake, work_units
 from diptych_serving.keys import Keys, Scope, read_keys
 from diptych_serving.rate_limit import Client, Refusal
+from diptych_serving.records import DRAWN, Observer, log_record, record_of
 from diptych_serving.refusals import Code, Refused, limited, refusal_of
 from diptych_serving.replica_facts import AdapterFacts, BaseFacts, ReplicaFacts, worst
 
@@ -118,11 +121,8 @@ class Service:
     directory: Directory
     engines: Engines
     limiter: Limiter | None = None
-
-    async def draw(self, requests: Sequence[ImageRequest], client: Client) -> list[Drawn]:
-        """Return the pictures of all requests, drawn together. Raises Refused; a failure of one ends all."""
-        admitted = await self.admit(requests, client)
-        return await admitted.draw()
+    observers: Sequence[Observer] = (log_record,)
+    """Hear of each request that was let in, when it ends."""
 
     async def admit(self, requests: Sequence[ImageRequest], client: Client) -> "Admitted":
         """Count requests and return them as let in, to be drawn. Raises Refused for what is over a limit."""
@@ -161,10 +161,32 @@ class Admitted:
     service: Service
     requests: Sequence[ImageRequest]
     client: Client
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """The reply's id."""
+    started: float = field(default_factory=time.monotonic)
 
     async def draw(self, on_event: OnEvent | None = None) -> list[Drawn]:
         """Return the pictures of all requests, drawn together. Raises Refused; a failure of one ends all."""
-        seconds, succeeded = 0.0, False
+        timings, ended = list[Timing](), Code.CANCELLED.reason
+        try:
+            drawn = await self._all(on_event)
+            timings, ended = [one.timing for one in drawn], DRAWN
+        except Refused as refused:
+            ended = refused.reason
+            raise
+        finally:
+            seconds = sum(timing.drawing_s for timing in timings)
+            await self.service.count(self.client, seconds, succeeded=ended == DRAWN)
+            self._record(timings, ended)
+        return drawn
+
+    def _record(self, timings: Sequence[Timing], ended: str) -> None:
+        seconds = time.monotonic() - self.started
+        record = record_of(self.name, self.client, self.requests, timings, ended, seconds)
+        for observer in self.service.observers:
+            observer(record)
+
+    async def _all(self, on_event: OnEvent | None) -> list[Drawn]:
         limit_s = self.service.directory.limits.request_timeout_seconds
         free = asyncio.Semaphore(AT_ONCE)
         try:
@@ -173,15 +195,11 @@ class Admitted:
                     group.create_task(self._draw_one(free, number, request, on_event))
                     for number, request in enumerate(self.requests)
                 ]
-            drawn = [task.result() for task in tasks]
-            seconds, succeeded = sum(one.timing.drawing_s for one in drawn), True
         except BaseExceptionGroup as group_error:
             raise refusal_of(group_error.exceptions[0]) from group_error
         except TimeoutError as error:
             raise refusal_of(error) from error
-        finally:
-            await self.service.count(self.client, seconds, succeeded=succeeded)
-        return drawn
+        return [task.result() for task in tasks]
 
     async def _draw_one(
         self, free: asyncio.Semaphore, number: int, request: ImageRequest, on_event: OnEvent | None

@@ -43,12 +43,12 @@ class Update:
         return format_sse_event(event=self.kind, data_str=self.data)
 
 
-async def updates(admitted: Admitted, body: AnyBody, started: float) -> AsyncIterator[Update]:
+async def updates(admitted: Admitted, body: AnyBody) -> AsyncIterator[Update]:
     """Draw what was let in and yield what happens, last of it `done` with the reply or `error` with a problem."""
     try:
         async for item in told(admitted):
             if isinstance(item, list):
-                reply = await any_reply(admitted.service, body, item, started)
+                reply = await any_reply(admitted, body, item)
                 yield Update("done", reply.model_dump_json(), reply)
             elif (update := await asyncio.to_thread(_update, *item, body.format)) is not None:
                 yield update

@@ -15,7 +15,7 @@ SHORT = ["training.steps=2", "training.warmupSteps=0", "evaluation.maxPrompts=3"
 def test_the_demo_ends_with_pictures_that_the_server_drew(tmp_path: Path) -> None:
     diptych = Path(sys.executable).with_name("diptych")
     short = [part for setting in [*SHORT, f"output.uri={tmp_path / 'runs'}"] for part in ("--set", setting)]
-    run = [diptych, "run", "examples/noto-style.yaml", *short, "--evidence", tmp_path]
+    run: list[str | Path] = [diptych, "run", "examples/noto-style.yaml", *short, "--evidence", tmp_path]
     subprocess.run(run, cwd=ROOT, check=True, capture_output=True)
     evaluated = (tmp_path / "compare.png").read_bytes()
     served = subprocess.run(

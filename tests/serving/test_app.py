@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from ray.serve import Application
 
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
@@ -61,14 +63,13 @@ class Deployment:
         followed = RegistryConfig.model_validate({**self.spec, **values})
         apply(self.config, followed, host="127.0.0.1")
 
-    def until(self, condition: Any, path: str) -> dict[str, Any]:
+    def until(self, condition: Any, path: str) -> httpx2.Response:
         """Ask again and again until an answer meets the condition."""
         deadline = time.monotonic() + 60
         while not condition(answer := self.client.get(path)):
             assert time.monotonic() < deadline, f"{path} still answers {answer.text}"
             time.sleep(0.1)
-        values: dict[str, Any] = answer.json()
-        return values
+        return answer
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +277,18 @@ def test_an_idempotency_key_draws_once_over_both_protocols(deployment: Deploymen
     request = pb.GenerateRequest(params=pb.Params(prompt="a dog"), idempotency_key="two")
     seeds = {stub.Generate(request).images[0].seed for _ in range(2)}
     assert len(seeds) == 1
+
+
+def test_one_page_has_the_figures_of_all_replicas(deployment: Deployment) -> None:
+    deployment.post("/v1/compare", DOG)
+    deployment.until(lambda answer: len(figures(answer.text, "ray_diptych_engine_rows")) >= 2, "/metrics")
+    deployment.until(lambda answer: drawn_by("style", answer.text) >= 1, "/metrics")
+
+
+def figures(page: str, name: str) -> list[Sample]:
+    return [s for family in text_string_to_metric_families(page) for s in family.samples if s.name == name]
+
+
+def drawn_by(adapter: str, page: str) -> float:
+    found = figures(page, "ray_diptych_pictures_total")
+    return sum(sample.value for sample in found if sample.labels["adapter"] == adapter)

@@ -333,3 +333,16 @@ def test_an_adapter_that_has_failed_stays_failed_while_it_is_tried_again(service
     service.configure(adapters=[{"name": "style"}], defaults=DEFAULTS)
     assert service.keeper.facts["style"].state == "Waiting"
     assert not service.engine.bank.loaded
+
+
+def test_the_log_has_a_line_for_each_request_with_the_replys_id(
+    service: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "ray.serve.diptych")
+    reply = post(service, "/v1/compare", {**DOG, "arms": [{}, {"adapter": "style"}]})
+    record = vars(caplog.records[-1])
+    assert record["request"] == reply["id"]
+    assert (record["outcome"], record["sides"], record["rows"], record["steps"]) == ("Drawn", ("base", "style"), 4, 3)
+    assert "a dog" not in caplog.text
+    service.client.post("/v1/generate", json={**DOG, "steps": 140, "scheduler": "LCM"})
+    assert vars(caplog.records[-1])["outcome"] == "SpecInvalid"

@@ -31,6 +31,7 @@ OPERATIONS = [
     ("get", "/health"),
     ("get", "/ping"),
     ("get", "/ready"),
+    ("get", "/metrics"),
     ("get", "/v1/models"),
     ("get", "/v1/examples"),
 ]
