@@ -12,8 +12,10 @@ from typing import Any, Final
 import typer
 
 from diptych_api.errors import UserError
+from diptych_cli.picture_file import write_bytes
 from diptych_cli.server import Server
 from diptych_cli.sizes import picture_size
+from diptych_cli.step_bar import step_bar
 
 BASE: Final = "base"
 
@@ -38,10 +40,11 @@ def compare(request: CompareRequest) -> None:
     body: dict[str, Any] = {"prompt": request.prompt, "grid": True, **{k: v for k, v in given.items() if v is not None}}
     if request.arms is not None:
         body["arms"] = parse_arms(request.arms)
-    answer = Server(request.server).post("/v1/compare", body, needs=("images", "grid", "timing", "base"))
+    with step_bar(quiet=request.as_json) as on_step:
+        answer = Server(request.server).draw("/v1/compare", body, on_step, needs=("images", "grid", "timing", "base"))
     path = request.output or Path(f"{_words(request.prompt)}-{answer['images'][0]['seed']}.png")
     path = path if path.suffix else path.with_suffix(".png")
-    _write(path, base64.b64decode(answer["grid"]))
+    write_bytes(path, base64.b64decode(answer["grid"]))
     if request.as_json:
         images = [{k: v for k, v in image.items() if k != "image"} for image in answer["images"]]
         typer.echo(json.dumps({**answer, "grid": str(path), "images": images}))
@@ -84,11 +87,3 @@ def _tell(answer: Mapping[str, Any], path: Path) -> None:
 
 def _words(prompt: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:48] or "compare"
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}.", hint="Choose another -o.") from error

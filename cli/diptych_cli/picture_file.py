@@ -1,5 +1,6 @@
 """PNG files that say how they were made."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,8 +16,15 @@ def write_png(path: Path, picture_HWC: NDArray[np.uint8], record: Mapping[str, s
     texts = PngImagePlugin.PngInfo()
     for name, text in record.items():
         texts.add_itxt(name, text)
+    content = io.BytesIO()
+    Image.fromarray(picture_HWC).save(content, format="PNG", pnginfo=texts)
+    write_bytes(path, content.getvalue())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file. Raises UserError when it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture_HWC).save(path, format="PNG", pnginfo=texts)
+        path.write_bytes(content)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}.", hint="Choose another -o.") from error

@@ -34,13 +34,16 @@ def tile(height: int, width: int, colour: str) -> Picture:
     return picture
 
 
-def side_by_side(pictures: Sequence[Picture], labels: Sequence[str]) -> bytes:
-    """Return a PNG of pictures in one line, each below its label; small ones are enlarged."""
-    return sheet_of([pictures], labels, [])
+def sheet_of(
+    rows: Sequence[Sequence[Picture]],
+    labels: Sequence[str],
+    titles: Sequence[str] = (),
+    record: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Return a PNG of rows of pictures: a label over each column, and before each row its title, if any.
 
-
-def sheet_of(rows: Sequence[Sequence[Picture]], labels: Sequence[str], titles: Sequence[str]) -> bytes:
-    """Return a PNG of rows of pictures: a label over each column, and before each row its title, if there are any."""
+    Small pictures are enlarged. The file holds the record as those of pictures do.
+    """
     every = [picture for row in rows for picture in row]
     scale = max(1, CELL // max(picture.shape[1] for picture in every))
     width = max(picture.shape[1] for picture in every) * scale
@@ -61,7 +64,7 @@ def sheet_of(rows: Sequence[Sequence[Picture]], labels: Sequence[str], titles: S
             enlarged = (picture.shape[1] * scale, picture.shape[0] * scale)
             place = (left + column * (width + GAP), top)
             sheet.paste(Image.fromarray(picture).resize(enlarged, Image.Resampling.LANCZOS), place)
-    return _encoded(sheet, "png", None)
+    return _encoded(sheet, "png", record)
 
 
 def _encoded(image: Image.Image, form: ImageFormat, record: Mapping[str, Any] | None) -> bytes:

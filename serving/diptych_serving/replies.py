@@ -16,7 +16,7 @@ from diptych_serving.bodies import (
     TimingReply,
 )
 from diptych_serving.image_request import Arm, Image, ImageRequest
-from diptych_serving.pictures import encode_picture, sheet_of, side_by_side
+from diptych_serving.pictures import encode_picture, sheet_of
 from diptych_serving.replica_facts import BaseFacts
 from diptych_serving.service import Drawn
 
@@ -92,7 +92,10 @@ def label(arm: Arm, *, degraded: bool = False) -> str:
 
 def _grid(drawn: Sequence[Drawn]) -> bytes:
     pictures = [image.picture for one in drawn for image in one.images]
-    return side_by_side(pictures, [text for one in drawn for text in _labels(one)])
+    labels = [text for one in drawn for text in _labels(one)]
+    first = drawn[0].request
+    record = {**settings_reply(first).model_dump(), "seed": first.seed, "sides": labels}
+    return sheet_of([pictures], labels, record=record)
 
 
 def _labels(drawn: Drawn) -> list[str]:

@@ -22,7 +22,7 @@ OPTIONS = {
     "logs": ["target", "overrides", "follow", "as_json"],
     "generate": [
         *("prompt", "run", "adapter", "base", "negative", "seed", "steps", "guidance", "scheduler", "size", "count"),
-        *("output", "as_json"),
+        *("output", "server", "as_json"),
     ],
     "export": ["target", "overrides", "form", "output", "force", "as_json"],
     "serve": ["deployment", "overrides", "runs", "host", "address"],

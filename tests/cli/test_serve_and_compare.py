@@ -38,6 +38,8 @@ def test_compare_writes_all_sides_in_one_picture(place: Path, server: str) -> No
     assert ended.exit_code == 0, ended.output
     with Image.open("dog.png") as grid:
         assert grid.width > 3 * 256
+        record = json.loads(grid.info["diptych"])
+    assert (record["prompt"], record["seed"], record["sides"]) == ("a dog", 7, ["base", "noto", "noto:0.5"])
     assert "noto:0.5         seed 7" in ended.stdout
     assert "✓ dog.png · tiny · 3 steps, 6 rows at once" in ended.stdout
 
@@ -132,3 +134,33 @@ def test_compare_knows_that_a_server_is_not_ours(place: Path, content: bytes) ->
         other.shutdown()
     assert ended.exit_code == 1
     assert "Is it a Diptych server?" in ended.stderr
+
+
+def test_generate_draws_on_a_server_as_compare_does(place: Path, server: str) -> None:
+    ended = diptych("generate", "a dog", "--seed", 7, "-n", 2, "--server", server, "--adapter", "noto", "-o", "dog")
+    assert ended.exit_code == 0, ended.output
+    assert "✓ dog-7.png · seed 7" in ended.stdout
+    with Image.open("dog-8.png") as picture:
+        record = json.loads(picture.info["diptych"])
+    assert (record["prompt"], record["seed"], record["adapter"]) == ("a dog", 8, "noto")
+
+
+def test_generate_on_a_server_says_when_an_adapter_is_missing(place: Path, server: str) -> None:
+    told = diptych("generate", "a dog", "--server", server, "--adapter", "gone").stdout
+    assert "Adapter gone could not be loaded" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--run", "runs/local/x"), "--run and --base are of this machine"),
+        (("--adapter", "nix"), "there is no adapter nix"),
+        (("-n", "9"), "n: 9 pictures are more than 8."),
+    ],
+)
+def test_generate_on_a_server_says_what_is_wrong(
+    place: Path, server: str, arguments: tuple[str, ...], message: str
+) -> None:
+    ended = diptych("generate", "a dog", "--server", server, *arguments)
+    assert ended.exit_code == 2
+    assert message in ended.stderr

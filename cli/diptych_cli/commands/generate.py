@@ -14,6 +14,7 @@ EXAMPLES = examples(
     ('diptych generate "red apple" --run runs/local/noto-style-1a2b3c4d', "Draws with the adapter of a run."),
     ('diptych generate "red apple" --seed 7 -o base.png', "Draws with the base that comes with Diptych."),
     ('diptych generate "red apple" --adapter noto.safetensors --seed 7 -o tuned.png', "Same noise, with an adapter."),
+    ('diptych generate "red apple" --server http://127.0.0.1:8000 --adapter noto', "On a server, with its adapter."),
     ('diptych generate "owl" --run job.yaml -n 4 --seed 100 -o owl.png', "owl-100.png to owl-103.png."),
 )
 
@@ -36,7 +37,8 @@ def command(  # noqa: PLR0913 - one parameter for each option
         str | None, typer.Option(metavar="RUN", help="Base, adapter and settings of a run: its folder or its YAML.")
     ] = None,
     adapter: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="A LoRA: PEFT folder, diffusers or kohya file.")
+        Path | None,
+        typer.Option(metavar="PATH", help="A LoRA: PEFT folder, diffusers or kohya file; a name with --server."),
     ] = None,
     base: Annotated[
         str | None,
@@ -74,28 +76,38 @@ def command(  # noqa: PLR0913 - one parameter for each option
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="PNG file. \\[default: the prompt and the seed]"),
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Draw on a server, as diptych serve prints it; not on this machine."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw pictures from a prompt with a base, or with an adapter on it.
 
     Each PNG holds its prompt, seed, settings and the adapter's digest, so that it can be made again.
     """
-    from diptych_cli.drawing import DrawRequest, draw  # noqa: PLC0415 - imports torch
+    from diptych_cli.draw_request import DrawRequest  # noqa: PLC0415 - beside the others
 
-    draw(
-        DrawRequest(
-            prompt,
-            run=run,
-            adapter=adapter,
-            base=base,
-            negative=negative,
-            seed=seed,
-            steps=steps,
-            guidance=guidance,
-            scheduler=scheduler.value if scheduler else None,
-            size=size,
-            count=count,
-            output=output,
-            as_json=as_json,
-        )
+    request = DrawRequest(
+        prompt,
+        run=run,
+        adapter=adapter,
+        base=base,
+        negative=negative,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        scheduler=scheduler.value if scheduler else None,
+        size=size,
+        count=count,
+        output=output,
+        as_json=as_json,
     )
+    if server is not None:
+        from diptych_cli.asking import ask  # noqa: PLC0415 - imports the HTTP client
+
+        ask(request, server)
+        return
+    from diptych_cli.drawing import draw  # noqa: PLC0415 - imports torch
+
+    draw(request)
