@@ -160,6 +160,7 @@ class TimingReply(BaseModel):
     denoise_ms: float = Field(description="The sampling steps.")
     decode_ms: float = Field(description="From latents to pixels.")
     total_ms: float = Field(description="From being let in to the encoded pictures.")
+    cached: bool = Field(default=False, description="Whether the pictures were kept from an earlier request.")
     rows: int = Field(description="Rows in each forward pass.")
     steps: int = Field(description="Sampling steps.")
 

@@ -61,6 +61,8 @@ class Timing:
     encode_s: float
     denoise_s: float
     decode_s: float
+    is_cached: bool = False
+    """Whether the pictures were kept from an earlier request."""
 
     @property
     def drawing_s(self) -> float:

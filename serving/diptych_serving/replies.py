@@ -76,6 +76,7 @@ def timing_reply(drawn: Sequence[Drawn], started: float) -> TimingReply:
         denoise_ms=_ms(slowest.denoise_s),
         decode_ms=_ms(slowest.decode_s),
         total_ms=_ms(time.monotonic() - started),
+        cached=all(one.timing.is_cached for one in drawn),
         rows=sum(one.request.rows for one in drawn),
         steps=drawn[0].request.settings.steps,
     )

@@ -121,7 +121,7 @@ class Base(_message.Message):
     def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ..., dtype: _Optional[str] = ..., device: _Optional[str] = ...) -> None: ...
 
 class Timing(_message.Message):
-    __slots__ = ("queue_ms", "encode_ms", "denoise_ms", "decode_ms", "total_ms", "rows", "steps")
+    __slots__ = ("queue_ms", "encode_ms", "denoise_ms", "decode_ms", "total_ms", "rows", "steps", "cached")
     QUEUE_MS_FIELD_NUMBER: _ClassVar[int]
     ENCODE_MS_FIELD_NUMBER: _ClassVar[int]
     DENOISE_MS_FIELD_NUMBER: _ClassVar[int]
@@ -129,6 +129,7 @@ class Timing(_message.Message):
     TOTAL_MS_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
+    CACHED_FIELD_NUMBER: _ClassVar[int]
     queue_ms: float
     encode_ms: float
     denoise_ms: float
@@ -136,7 +137,8 @@ class Timing(_message.Message):
     total_ms: float
     rows: int
     steps: int
-    def __init__(self, queue_ms: _Optional[float] = ..., encode_ms: _Optional[float] = ..., denoise_ms: _Optional[float] = ..., decode_ms: _Optional[float] = ..., total_ms: _Optional[float] = ..., rows: _Optional[int] = ..., steps: _Optional[int] = ...) -> None: ...
+    cached: bool
+    def __init__(self, queue_ms: _Optional[float] = ..., encode_ms: _Optional[float] = ..., denoise_ms: _Optional[float] = ..., decode_ms: _Optional[float] = ..., total_ms: _Optional[float] = ..., rows: _Optional[int] = ..., steps: _Optional[int] = ..., cached: _Optional[bool] = ...) -> None: ...
 
 class PicturesReply(_message.Message):
     __slots__ = ("id", "images", "grid", "settings", "base", "timing")

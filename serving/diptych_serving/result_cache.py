@@ -1,0 +1,78 @@
+"""Pictures that are kept: the same request to the same weights is drawn once."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
+from typing import Final
+
+from cachetools import TTLCache
+
+from diptych_api.diffusiondeployment import ResultCache
+from diptych_serving.degrade import Degraded
+from diptych_serving.image_request import Event, Finished, Image, ImageRequest, Timing
+from diptych_serving.service import Directory, Engines
+
+Images = tuple[Image, ...]
+Digests = tuple[str | None, ...]
+Key = tuple[object, ...]
+KEPT: Final = Timing(0, 0, 0, 0, is_cached=True)
+
+
+class CachedEngines:
+    """Engines before which whole pictures are kept, the least recently used leaving first.
+
+    What is kept belongs to the digests of base and adapters, the arithmetic and the version of Diptych. A picture that
+    is flawed, or that the base drew in place of an adapter, is not kept.
+    """
+
+    def __init__(
+        self,
+        engines: Engines,
+        directory: Directory,
+        bounds: ResultCache,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engines = engines
+        self._directory = directory
+        self._kept: TTLCache[Key, Images] = TTLCache(bounds.max_bytes, bounds.ttl_seconds, timer=clock, getsizeof=_size)
+
+    async def draw(self, request: ImageRequest) -> AsyncIterator[Event | Degraded]:
+        """Yield what happens to a request; one that was drawn before is finished at once."""
+        digests = self._digests(request)
+        key = None if digests is None else self._key(request, digests)
+        if key is not None and (images := self._kept.get(key)) is not None:
+            yield Finished(images, KEPT)
+            return
+        async for event in self._engines.draw(request):
+            if key is not None and isinstance(event, Finished) and _is_fit(event.images, digests):
+                self._keep(key, event.images)
+            yield event
+
+    def _keep(self, key: Key, images: Images) -> None:
+        if _size(images) <= self._kept.maxsize:
+            self._kept[key] = images
+
+    def _digests(self, request: ImageRequest) -> Digests | None:
+        """Return what each arm draws with, or None where that is not known for sure."""
+        known = {facts.name: facts.digest for facts in self._directory.adapters() if facts.state == "Loaded"}
+        wanted = [arm.adapter for arm in request.arms]
+        if any(name is not None and known.get(name) is None for name in wanted):
+            return None
+        return tuple(None if name is None else known[name] for name in wanted)
+
+    def _key(self, request: ImageRequest, digests: Digests) -> Key | None:
+        base = self._directory.last_base
+        if base is None:
+            return None
+        strengths = tuple(arm.strength for arm in request.arms)
+        asked = (request.prompt, request.negative_prompt, request.seed, request.settings, strengths, digests)
+        return (*asked, base.digest, base.dtype, base.device, version("diptych"))
+
+
+def _is_fit(images: Images, digests: Digests | None) -> bool:
+    """Whether these pictures may be given again: sound, and drawn with what was expected."""
+    return digests == tuple(image.adapter_digest for image in images) and not any(image.flaw for image in images)
+
+
+def _size(images: Images) -> int:
+    return sum(image.picture.nbytes for image in images)
