@@ -13,7 +13,7 @@ from diptych_api.wire import from_wire
 from diptych_serving.engine_replica import EngineReplica
 from diptych_serving.gateway import Gateway, app
 from diptych_serving.jobs_replica import JobsReplica
-from diptych_serving.limiter import Limiter
+from diptych_serving.limiter import LimiterReplica
 from diptych_serving.registry import Registry
 
 FOLLOWERS: Final = 10_000
@@ -38,7 +38,7 @@ def build(args: dict[str, Any]) -> Application:
         where = ".".join(str(part) for part in first["loc"])
         raise SpecInvalid(f"args.{where}: {first['msg']}", hint="Write args with serving_config().") from error
     registry = _small(Registry).options(user_config=wire(RegistryConfig())).bind()
-    limiter = _small(Limiter).bind(registry)
+    limiter = _small(LimiterReplica, name="Limiter").bind(config.namespace, config.name, registry)
     engines = _engine(config).bind(wire(config), registry)
     drain_s = RegistryConfig().limits.drain_timeout_seconds
     log = {"encoding": "JSON", "log_level": config.log_level}

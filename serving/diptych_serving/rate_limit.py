@@ -120,12 +120,20 @@ class RateLimiter:
         kept = [(rule, window) for (rule, _), window in self.windows.items() if _outlives(rule)]
         return [{"reason": rule.reason, "start": window.start, "used": window.used} for rule, window in kept]
 
-    def restore(self, counts: list[dict[str, Any]]) -> None:
-        """Take in what snapshot returned; counts of rules that are no longer set are forgotten."""
+    def restore(self, counts: list[dict[str, Any]], now: float) -> None:
+        """Add what snapshot returned to what was counted since; counts of rules that are no longer set are forgotten.
+
+        A window that is said to begin later than now begins now: a clock that was set back locks nobody out.
+        """
         known = {rule.reason: rule for rule in self.rules if _outlives(rule)}
         for count in counts:
-            if (rule := known.get(count["reason"])) is not None:
-                self.windows[rule, ""] = Window(rule.length_s, float(count["start"]), float(count["used"]))
+            rule = known.get(count["reason"])
+            if rule is None:
+                continue
+            kept = Window(rule.length_s, min(float(count["start"]), now), float(count["used"]))
+            if not kept.is_over(now):
+                since = self.windows.get((rule, ""), Window(rule.length_s, now))
+                self.windows[rule, ""] = Window(rule.length_s, min(kept.start, since.start), kept.used + since.used)
 
     def _session(self, client: Client, now: float) -> Refusal | None:
         refused = self.sessions.refusal(client.session, now)

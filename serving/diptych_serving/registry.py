@@ -25,6 +25,7 @@ class Registry:
         self._version = ""
         self._changed = asyncio.Event()
         self._reports: dict[str, tuple[float, ReplicaFacts]] = {}
+        self._notes: dict[str, str] = {}
 
     async def reconfigure(self, values: dict[str, Any]) -> None:
         """Take in the user_config. Raises pydantic's ValidationError, and keeps what was there."""
@@ -58,3 +59,11 @@ class Registry:
         oldest = time.monotonic() - FORGOTTEN_AFTER_S
         self._reports = {name: report for name, report in self._reports.items() if report[0] >= oldest}
         return [facts for _, facts in self._reports.values()]
+
+    async def note(self, about: str, text: str) -> None:
+        """Take in what is wrong with a part of the application; an empty text takes it back."""
+        self._notes[about] = text
+
+    async def notes(self) -> list[str]:
+        """Return what somebody should know who looks after the application."""
+        return [text for text in self._notes.values() if text]

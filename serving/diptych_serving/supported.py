@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
-from diptych_api.errors import UnsupportedHere
+from diptych_api.errors import SpecInvalid, UnsupportedHere
+from diptych_serving.budget_store import check_store
 from diptych_serving.identity import network_of
 
 IGNORED_LOCALLY = ("managed_by", "model_cache", "pods", "rollout", "suspend")
@@ -15,7 +16,6 @@ def refused(spec: DiffusionDeploymentSpec) -> Iterator[str]:
     """Yield one sentence for each setting that somebody relies on and that cannot be honoured."""
     later = {
         "spec.auth.adminRoutes": spec.auth.admin_routes,
-        "spec.rateLimit.store": spec.rate_limit.store is not None,
         "spec.endpoints.compare.enabled: false": not spec.endpoints.compare.enabled,
         "spec.endpoints.compatible": spec.endpoints.compatible.enabled,
         "spec.endpoints.http.corsOrigins": bool(spec.endpoints.http.cors_origins),
@@ -23,6 +23,10 @@ def refused(spec: DiffusionDeploymentSpec) -> Iterator[str]:
         "spec.resultCache": spec.result_cache.max_bytes > 0,
     }
     yield from (f"{setting} is not supported yet." for setting, asked in later.items() if asked)
+    try:
+        check_store(spec.rate_limit)
+    except SpecInvalid as error:
+        yield f"spec.{error}"
     for text in spec.trusted_proxies:
         if network_of(text) is None:
             yield f"spec.trustedProxies: {text} is no network, such as 10.0.0.0/8."

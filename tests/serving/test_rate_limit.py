@@ -112,7 +112,7 @@ def test_day_and_month_budgets_survive_a_restart() -> None:
     before.admit(ANNA, 1, 0)
     before.finished(ANNA, 5, 5, succeeded=True)
     after = limiter(**limits)
-    after.restore(json.loads(json.dumps(before.snapshot())))
+    after.restore(json.loads(json.dumps(before.snapshot())), 6)
     assert after.admit(ANNA, 1, 10) is None
     after.finished(ANNA, 5, 15, succeeded=True)
     assert [reason(after.admit(ANNA, 1, now)) for now in (HOUR + 11, DAY + 1)] == ["TotalRequestsPerDay", "MonthlyCost"]
