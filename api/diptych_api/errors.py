@@ -21,6 +21,7 @@ DiptychError
 │   └── WorkerLost
 ├── Interrupted           asked to stop; state saved, run again to go on     exit 130
 └── RetryLater            may pass by itself                                 exit 75
+    └── QueueTimeout
 """
 
 from collections.abc import Iterable
@@ -172,3 +173,7 @@ class RetryLater(DiptychError):
     """The cause may pass by itself."""
 
     exit_code = 75
+
+
+class QueueTimeout(RetryLater):
+    """A request waited too long for its turn."""

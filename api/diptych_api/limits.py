@@ -1,6 +1,6 @@
 """What a deployment lets clients ask for, how often, and who may ask."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
@@ -12,6 +12,9 @@ Requests = Annotated[int, Field(ge=1, le=10**9)]
 Seconds = Annotated[int, Field(ge=1, le=10**9)]
 WorkUnits = Annotated[float, Field(gt=0, le=1e9)]
 CIDR = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F:.]+/[0-9]{1,3}$", max_length=49)]
+
+
+LARGEST_QUEUE: Final = 100_000
 
 
 class Limits(Model):
@@ -26,7 +29,7 @@ class Limits(Model):
     max_prompt_characters: int = Field(default=2000, ge=1, le=20_000, description="Length of a prompt in characters.")
     max_body_bytes: int = Field(default=1 << 20, ge=1024, le=1 << 28, description="Size of a request in bytes.")
     max_work_units: WorkUnits = Field(default=1000, description="Work of one request in work units.")
-    max_queue: int = Field(default=64, ge=0, le=100_000, description="Requests that may wait for each replica.")
+    max_queue: int = Field(default=64, ge=0, le=LARGEST_QUEUE, description="Requests that may wait for each replica.")
     max_queued_work_units: WorkUnits = Field(default=4000, description="Work that may wait for each replica.")
     request_timeout_seconds: int = Field(default=600, ge=1, le=86_400, description="Longest time for a request.")
     queue_timeout_seconds: int = Field(default=300, ge=1, le=86_400, description="Longest wait in the queue.")

@@ -6,6 +6,9 @@ from diptych_api.servingconfig import RegistryConfig, ServingConfig, wire
 
 APPLICATION: Final = "images"
 IMPORT_PATH: Final = "diptych_serving.app:build"
+GATEWAY: Final = "Gateway"
+ENGINE: Final = "Engine"
+JOBS: Final = "Jobs"
 REGISTRY: Final = "Registry"
 LONGEST_S: Final = 90_000
 """Above every limits.requestTimeoutSeconds, which the gateway keeps itself and may change while serving."""
@@ -15,19 +18,24 @@ SERVICER: Final = "diptych_serving.v1.images_pb2_grpc.add_ImageServiceServicer_t
 def serve_config(config: ServingConfig, followed: RegistryConfig, *, host: str = "0.0.0.0") -> dict[str, Any]:  # noqa: S104 - in a pod
     """Return the configuration, `serveConfigV2` as plain values.
 
-    A change of ``followed`` alone changes the `user_config` of one deployment, so that nothing restarts.
+    A change of ``followed`` alone changes the `user_config` of one deployment and how long others may take to leave,
+    so that nothing restarts.
     """
     http = {
         "host": host,
         "port": config.endpoints.http.port,
         "request_timeout_s": LONGEST_S,
     }
+    drain = {"graceful_shutdown_timeout_s": followed.limits.drain_timeout_seconds}
     application = {
         "name": APPLICATION,
         "route_prefix": "/",
         "import_path": IMPORT_PATH,
         "args": wire(config),
-        "deployments": [{"name": REGISTRY, "user_config": wire(followed)}],
+        "deployments": [
+            {"name": REGISTRY, "user_config": wire(followed)},
+            *({"name": name, **drain} for name in (GATEWAY, JOBS, ENGINE)),
+        ],
     }
     grpc = config.endpoints.grpc
     servicers = {

@@ -8,6 +8,8 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
 from diptych_api.errors import SpecInvalid
+from diptych_api.limits import LARGEST_QUEUE
+from diptych_api.serveconfig import ENGINE, GATEWAY, JOBS
 from diptych_api.servingconfig import RegistryConfig, ServingConfig, wire
 from diptych_api.wire import from_wire
 from diptych_serving.engine_replica import EngineReplica
@@ -40,15 +42,13 @@ def build(args: dict[str, Any]) -> Application:
     registry = _small(Registry).options(user_config=wire(RegistryConfig())).bind()
     limiter = _small(LimiterReplica, name="Limiter").bind(config.namespace, config.name, registry)
     engines = _engine(config).bind(wire(config), registry)
-    drain_s = RegistryConfig().limits.drain_timeout_seconds
     log = {"encoding": "JSON", "log_level": config.log_level}
-    jobs = _small(JobsReplica, name="Jobs", graceful_shutdown_timeout_s=drain_s, logging_config=log)
+    jobs = _small(JobsReplica, name=JOBS, logging_config=log)
     started = jobs.bind(config.name, engines, registry, limiter)
     gateway = _deployment(
         serve.ingress(app)(Gateway),
-        name="Gateway",
+        name=GATEWAY,
         max_ongoing_requests=FOLLOWERS,
-        graceful_shutdown_timeout_s=drain_s,
         ray_actor_options={"num_cpus": SMALL},
         logging_config=log,
     )
@@ -66,7 +66,6 @@ def _deployment(kind: type, **options: Any) -> serve.Deployment:  # noqa: ANN401
 
 
 def _engine(config: ServingConfig) -> serve.Deployment:
-    limits = RegistryConfig().limits
     scale = config.autoscaling
     replicas: dict[str, Any] = {"num_replicas": 1 if config.replicas is None else config.replicas}
     if scale is not None:
@@ -82,9 +81,8 @@ def _engine(config: ServingConfig) -> serve.Deployment:
         }
     return _deployment(
         EngineReplica,
-        name="Engine",
-        max_ongoing_requests=limits.max_queue * 2,
-        graceful_shutdown_timeout_s=limits.drain_timeout_seconds,
+        name=ENGINE,
+        max_ongoing_requests=2 * LARGEST_QUEUE,
         health_check_timeout_s=60,
         ray_actor_options={"num_cpus": config.resources.cpus, "num_gpus": config.resources.gpus},
         **replicas,

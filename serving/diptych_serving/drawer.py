@@ -1,5 +1,6 @@
 """An engine and its adapters as gateways see them: one request in, its events out. Knows no Ray."""
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -7,13 +8,13 @@ from typing import Final
 from diptych_api.errors import DiptychError
 from diptych_api.limits import Limits
 from diptych_serving.adapter_keeper import AdapterKeeper
+from diptych_serving.backlog import Backlog
 from diptych_serving.degrade import Degraded, fit_to
 from diptych_serving.engine import Engine
 from diptych_serving.events import events_of
-from diptych_serving.image_request import Event, Failed, ImageRequest
-from diptych_serving.refusals import Code, Refused, refusal_of
+from diptych_serving.image_request import Event, Failed, ImageRequest, Progress
+from diptych_serving.refusals import Refused, refusal_of
 
-RETRY_AFTER_S: Final = 2.0
 LONGEST_LOAD_S: Final = 60.0
 
 
@@ -24,6 +25,7 @@ class Drawer:
     engine: Engine
     keeper: AdapterKeeper
     limits: Limits = field(default_factory=Limits)
+    backlog: Backlog = field(default_factory=Backlog, init=False)
 
     async def draw(self, request: ImageRequest) -> AsyncIterator[Event | Degraded]:
         """Yield what happens to a request, last of it Finished or Failed; first which adapters are not there.
@@ -31,17 +33,24 @@ class Drawer:
         A failure is told as a Refused, which can travel between processes.
         """
         try:
-            self._check_room()
-            wanted = {arm.adapter for arm in request.arms if arm.adapter is not None}
-            facts = {name: await self.keeper.settled(name, LONGEST_LOAD_S) for name in wanted}
-            fitting, degraded = fit_to(request, facts)
-            yield degraded
-            async for event in events_of(self.engine, fitting):
-                yield Failed(refusal_of(event.error)) if isinstance(event, Failed) else event
+            entry = self.backlog.enter(request, self.limits, self.engine.max_rows, time.monotonic())
+        except Refused as error:
+            yield Failed(error)
+            return
+        try:
+            async for event in self._draw(request):
+                if isinstance(event, Progress):
+                    self.backlog.progressed(entry, event.step / event.total, time.monotonic())
+                yield event
         except (DiptychError, Refused) as error:
             yield Failed(refusal_of(error))
+        finally:
+            self.backlog.leave(entry)
 
-    def _check_room(self) -> None:
-        if self.engine.waiting >= self.limits.max_queue:
-            message = f"{self.engine.waiting} requests wait already on this replica."
-            raise Refused(Code.LIMITED, message, "Try again.", reason="QueueFull", retry_after_s=RETRY_AFTER_S)
+    async def _draw(self, request: ImageRequest) -> AsyncIterator[Event | Degraded]:
+        wanted = {arm.adapter for arm in request.arms if arm.adapter is not None}
+        facts = {name: await self.keeper.settled(name, LONGEST_LOAD_S) for name in wanted}
+        fitting, degraded = fit_to(request, facts)
+        yield degraded
+        async for event in events_of(self.engine, fitting, self.limits.queue_timeout_seconds):
+            yield Failed(refusal_of(event.error)) if isinstance(event, Failed) else event

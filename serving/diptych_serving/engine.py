@@ -6,6 +6,7 @@ adapters: base and tuned pictures of a comparison are rows of the same forward p
 
 import functools
 import logging
+import math
 import queue
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from typing import Final, Self
 import torch
 from torch import Tensor
 
-from diptych_api.errors import AdapterInvalid, RetryLater, SpecInvalid
+from diptych_api.errors import AdapterInvalid, QueueTimeout, RetryLater, SpecInvalid
 from diptych_diffusion.components import Components
 from diptych_diffusion.drawings import advance, begin
 from diptych_diffusion.prompts import encode
@@ -63,8 +64,10 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def submit(self, request: ImageRequest, on_event: OnEvent) -> Task:
+    def submit(self, request: ImageRequest, on_event: OnEvent, *, queue_timeout_s: float = math.inf) -> Task:
         """Take in a request and return it; ``on_event`` hears of its progress, last of Finished or Failed.
+
+        One that has no rows after ``queue_timeout_s`` fails with QueueTimeout.
 
         Raises:
             AdapterInvalid: when an arm names an adapter that is not loaded.
@@ -80,7 +83,7 @@ class Engine:
                 f"Adapter {missing[0]} is not loaded.", hint=f"Loaded are: {', '.join(sorted(loaded)) or 'none'}."
             )
         slots = tuple(None if arm.adapter is None else loaded[arm.adapter] for arm in request.arms)
-        task = Task(request, slots, on_event)
+        task = Task(request, slots, on_event, queue_timeout_s=queue_timeout_s)
         with self._door:
             if self._closing:
                 raise RetryLater("The engine is closing.", hint="Ask another replica.")
@@ -122,6 +125,8 @@ class Engine:
     def _loop(self) -> None:
         while self._collect():
             self._floor.sweep()
+            for task in self._floor.overdue(time.monotonic()):
+                task.tell(Failed(_waited_too_long(task)))
             for task in self._floor.admit():
                 with self._told_on_failure([task]):
                     self._begin(task)
@@ -183,6 +188,12 @@ class Engine:
         )
         moments = (task.submitted, task.admitted, task.begun, drawn, time.monotonic())
         task.tell(Finished(images, Timing(*(after - before for before, after in pairwise(moments)))))
+
+
+def _waited_too_long(task: Task) -> QueueTimeout:
+    return QueueTimeout(
+        f"The request waited longer than {task.queue_timeout_s:g} seconds for its turn.", hint="Try again."
+    )
 
 
 def find_flaw(latents_Chw: Tensor, picture: Picture) -> str | None:

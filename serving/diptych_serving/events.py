@@ -7,8 +7,8 @@ from diptych_serving.engine import Engine
 from diptych_serving.image_request import Event, Failed, Finished, ImageRequest
 
 
-async def events_of(engine: Engine, request: ImageRequest) -> AsyncIterator[Event]:
-    """Yield what happens to a request, last of it Finished or Failed.
+async def events_of(engine: Engine, request: ImageRequest, queue_timeout_s: float) -> AsyncIterator[Event]:
+    """Yield what happens to a request, last of it Finished or Failed, which it also is when it waits too long.
 
     Whoever stops listening gives the rows back at the next step.
     """
@@ -17,7 +17,7 @@ async def events_of(engine: Engine, request: ImageRequest) -> AsyncIterator[Even
     def tell(event: Event) -> None:
         loop.call_soon_threadsafe(inbox.put_nowait, event)
 
-    task = engine.submit(request, tell)
+    task = engine.submit(request, tell, queue_timeout_s=queue_timeout_s)
     try:
         while True:
             event = await inbox.get()

@@ -87,7 +87,8 @@ def refusal_of(error: BaseException) -> Refused:
         case TimeoutError():
             return Refused(Code.TIMED_OUT, "The request took too long.", "Ask for fewer steps or smaller pictures.")
         case RetryLater():
-            return Refused(Code.UNAVAILABLE, error.message, error.hint, retry_after_s=5)
+            reason = "" if type(error) is RetryLater else error.reason
+            return Refused(Code.UNAVAILABLE, error.message, error.hint, reason=reason, retry_after_s=5)
         case DiptychError():
             code = next((code for kind, code in KINDS.items() if isinstance(error, kind)), Code.INTERNAL)
             return Refused(code, error.message, error.hint, reason=error.reason)

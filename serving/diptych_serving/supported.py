@@ -8,7 +8,6 @@ from diptych_serving.budget_store import check_store
 from diptych_serving.identity import network_of
 
 IGNORED_LOCALLY = ("managed_by", "model_cache", "pods", "rollout", "suspend")
-LATER_LIMITS = ("queue_timeout_seconds", "max_queued_work_units", "drain_timeout_seconds")
 IGNORED_HTTP = ("ingress_host", "ingress_class", "tls_secret", "gateway")
 
 
@@ -44,11 +43,6 @@ def ignored(spec: DiffusionDeploymentSpec) -> list[str]:
         f"spec.endpoints.http.{_camel(name)} has no effect on one machine."
         for name in IGNORED_HTTP
         if name in http.model_fields_set
-    ]
-    told += [
-        f"spec.limits.{_camel(name)} has no effect yet."
-        for name in LATER_LIMITS
-        if name in spec.limits.model_fields_set
     ]
     told += [
         f"spec.adapters: the credentials of {adapter.name} have no effect yet."

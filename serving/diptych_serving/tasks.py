@@ -1,6 +1,7 @@
 """Requests on their way through the engine: who waits, who draws, who joins next. No tensor is touched here."""
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ class Task:
     on_event: OnEvent
     drawings: list[Drawing] = field(default_factory=list)
     cancelled: bool = False
+    queue_timeout_s: float = math.inf
     submitted: float = field(default_factory=time.monotonic)
     admitted: float = 0.0
     begun: float = 0.0
@@ -74,6 +76,13 @@ class Floor:
         """Let go of what was cancelled."""
         self.waiting = deque(task for task in self.waiting if not task.cancelled)
         self.drawing = [task for task in self.drawing if not task.cancelled]
+
+    def overdue(self, now: float) -> Iterator[Task]:
+        """Let go of the tasks that have waited too long, and yield them."""
+        late = [task for task in self.waiting if now - task.submitted >= task.queue_timeout_s]
+        for task in late:
+            self.waiting.remove(task)
+            yield task
 
     def admit(self) -> Iterator[Task]:
         """Yield the tasks that may join now, in the order in which they came."""

@@ -61,3 +61,15 @@ def test_a_listener_that_fails_is_let_go_of_and_hears_nothing_more() -> None:
     told.tell(Progress(1, 2))
     told.tell(Progress(2, 2))
     assert (heard, told.cancelled) == ([Progress(1, 2)], True)
+
+
+def test_whoever_waits_too_long_is_let_go_of_and_whoever_draws_is_not() -> None:
+    floor = Floor(max_rows=1)
+    drawing, late, patient = task(), task(), task()
+    for one, allowed in ((drawing, 5.0), (late, 5.0), (patient, 50.0)):
+        one.submitted, one.queue_timeout_s = 100.0, allowed
+    floor.waiting.extend([drawing, late, patient])
+    list(floor.admit())
+    assert list(floor.overdue(104.0)) == []
+    assert list(floor.overdue(105.0)) == [late]
+    assert (floor.drawing, list(floor.waiting)) == ([drawing], [patient])
