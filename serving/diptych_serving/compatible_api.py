@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from diptych_serving.answers import answer
 from diptych_serving.bodies import ArmBody, CompareBody, GenerateBody, Words
 from diptych_serving.http_errors import PROBLEMS
+from diptych_serving.identity import joined, session_of
 from diptych_serving.pictures import encode_picture, tile
 from diptych_serving.refusals import Code, Refused, invalid
 from diptych_serving.service import Service
@@ -72,7 +73,8 @@ def router(get_service: Callable[[], Service]) -> APIRouter:
         """Draw with the base and the first adapter."""
         started = time.monotonic()
         first = _first_adapter(service)
-        drawn = await answer(service, request, _compare_body(body, first), session=body.session_id)
+        session = session_of(joined(request.headers.items()), body.session_id) or f"sid-{secrets.token_hex(8)}"
+        drawn = await answer(service, request, _compare_body(body, first), session=session)
         base, tuned = drawn.images[0], drawn.images[-1]
         applied = tuned.adapter is not None
         return InferReply(
@@ -80,7 +82,7 @@ def router(get_service: Callable[[], Service]) -> APIRouter:
             lora_image=tuned.image if applied else _dark(drawn.settings.height, drawn.settings.width),
             status=APPLIED if applied else NOT_FOUND,
             duration=round(time.monotonic() - started, 3),
-            session_id=body.session_id or request.headers.get("x-session-id") or f"sid-{secrets.token_hex(8)}",
+            session_id=session,
         )
 
     @routes.post("/generate/", response_class=Response, responses={**PROBLEMS, 200: {"content": {"image/png": {}}}})

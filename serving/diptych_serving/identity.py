@@ -14,9 +14,14 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 def client_of(peer: str, headers: Mapping[str, str], trusted: Iterable[str], session: str | None = None) -> Client:
     """Return the client; ``headers`` have lower-case names. ``session`` is one that the request's body names."""
-    named = [headers[name] for name in SESSION_HEADERS if headers.get(name)]
-    chosen = (named or [session or ""])[0][:LONGEST_SESSION]
-    return Client(address_of(peer, headers.get("x-forwarded-for", ""), trusted), chosen or None)
+    return Client(address_of(peer, headers.get("x-forwarded-for", ""), trusted), session_of(headers, session))
+
+
+def session_of(headers: Mapping[str, str], session: str | None) -> str | None:
+    """Return the session that the headers name, else the one of the body, or None."""
+    named = [headers.get(name, "").strip() for name in SESSION_HEADERS]
+    chosen = next((name for name in [*named, session or ""] if name), "")
+    return chosen[:LONGEST_SESSION] or None
 
 
 def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

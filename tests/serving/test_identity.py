@@ -33,6 +33,7 @@ def test_a_session_is_named_by_header_first_then_by_the_body() -> None:
     assert client_of("1.1.1.1", headers, (), "b").session == "s"
     assert client_of("1.1.1.1", {"x-gradio-session": "g"}, (), "b").session == "g"
     assert client_of("1.1.1.1", {}, (), "b").session == "b"
+    assert client_of("1.1.1.1", {"x-session-id": " "}, (), "b" * 200).session == "b" * 128
     assert client_of("1.1.1.1", {}, ()).session is None
 
 
