@@ -55,7 +55,7 @@ def client_from(request: Request, service: Service, body: AnyBody, session: str 
     return asker(request, service, "generate" if isinstance(body, GenerateBody) else "compare", session)
 
 
-def asker(request: Request, service: Service, scope: Scope = "generate", session: str | None = None) -> Client:
-    """Return who asks. Raises Refused for one who may not."""
+def asker(request: Request, service: Service, scope: Scope | None = "generate", session: str | None = None) -> Client:
+    """Return who asks; without a scope any key will do. Raises Refused for one who may not."""
     peer = request.client.host if request.client else ""
     return service.directory.client(peer, joined(request.headers.items()), scope, session)

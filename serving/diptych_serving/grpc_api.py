@@ -89,7 +89,7 @@ def compare_stream(back: Back, request: pb.CompareRequest, context: Context) -> 
 async def models(service: Service, context: Context) -> pb.ListModelsReply:
     """List the base and the adapters."""
     try:
-        client_from(context, service, "generate")
+        client_from(context, service, None)
         return models_message(list_models(service.directory))
     except Exception as error:  # noqa: BLE001 -- as below
         _refuse(context, error)
@@ -139,10 +139,12 @@ def _admitted(service: Service, request: Request, context: Context) -> tuple[Cli
     """Return who asks for what; strangers learn nothing of the request. Raises Refused and ValidationError."""
     scope: Scope = "compare" if isinstance(request, pb.CompareRequest) else "generate"
     client = client_from(context, service, scope)
+    if request.ByteSize() > (largest := service.directory.limits.max_body_bytes):
+        raise Refused(Code.TOO_LARGE, f"The request is larger than {largest} bytes.", reason="BodyTooLarge")
     return client, compare_body(request) if isinstance(request, pb.CompareRequest) else generate_body(request)
 
 
-def client_from(context: Context, service: Service, scope: Scope) -> Client:
+def client_from(context: Context, service: Service, scope: Scope | None) -> Client:
     """Return who asks. Raises Refused for one who may not."""
     headers = joined((key, value) for key, value in context.invocation_metadata() if not key.endswith("-bin"))
     return service.directory.client(grpc_address(context.peer()), headers, scope)

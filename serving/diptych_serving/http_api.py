@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, Request, Security
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.security import HTTPBearer
 from fastapi.sse import EventSourceResponse
 
 from diptych_serving import compatible_api, http_errors, jobs_api, openai_api
-from diptych_serving.answers import AnyReply, any_reply, client_from, read
+from diptych_serving.answers import AnyReply, any_reply, asker, client_from, read
 from diptych_serving.bodies import (
     CompareStreamBody,
     GenerateStreamBody,
@@ -36,6 +37,14 @@ GetService = Callable[[], Service]
 GetJobs = Callable[[], Jobs]
 GetMetrics = Callable[[], Awaitable[bytes]]
 PROMETHEUS: Final = "text/plain; version=1.0.0; charset=utf-8"
+API_KEY: Final = Security(
+    HTTPBearer(
+        scheme_name="APIKey",
+        description="Asked for where the deployment names `auth.apiKeys`; otherwise anybody may ask.",
+        auto_error=False,
+    )
+)
+"""Tells the OpenAPI document; who may ask is decided where asker is called."""
 
 
 async def _no_metrics() -> bytes:
@@ -58,10 +67,15 @@ def build_http(
     app = FastAPI(title=title, version=version("diptych"), description=DESCRIPTION)
     http_errors.install(app)
     app.add_middleware(BodyLimit, largest=lambda: get_service().directory.limits.max_body_bytes)
-    app.include_router(_drawing(get_service, get_jobs))
-    app.include_router(jobs_api.router(get_service, get_jobs))
-    app.include_router(openai_api.router(get_service))
-    app.include_router(compatible_api.router(get_service))
+    keyed = (
+        _drawing(get_service, get_jobs),
+        jobs_api.router(get_service, get_jobs),
+        openai_api.router(get_service),
+        compatible_api.router(get_service),
+        _listing(get_service),
+    )
+    for router in keyed:
+        app.include_router(router, dependencies=[API_KEY])
     app.include_router(_telling(get_service, get_metrics))
     return app
 
@@ -139,7 +153,12 @@ def _telling(get_service: GetService, get_metrics: GetMetrics) -> APIRouter:
             facts.name: {"state": facts.state, "message": facts.message, "digest": facts.digest}
             for facts in directory.adapters()
         }
-        values = {"ready": directory.is_ready, "replicas": len(directory.replicas), "adapters": adapters}
+        values: dict[str, Any] = {
+            "ready": directory.is_ready,
+            "replicas": len(directory.replicas),
+            "adapters": adapters,
+        }
+        values["notes"] = directory.problems()
         return JSONResponse(values, 200 if directory.is_ready else 503)
 
     @router.get("/metrics", response_class=PlainTextResponse)
@@ -147,12 +166,23 @@ def _telling(get_service: GetService, get_metrics: GetMetrics) -> APIRouter:
         """Tell the figures of all replicas, as Prometheus reads them."""
         return Response(await get_metrics(), media_type=PROMETHEUS)
 
-    @router.get("/v1/models")
+    return router
+
+
+def _listing(get_service: GetService) -> APIRouter:
+    TheService = Annotated[Service, Depends(get_service)]
+
+    async def with_any_key(request: Request, service: TheService) -> None:
+        asker(request, service, None)
+
+    router = APIRouter(tags=["service"], dependencies=[Depends(with_any_key)])
+
+    @router.get("/v1/models", responses=http_errors.LISTING)
     async def models(service: TheService) -> ModelsReply:
         """List the base and the adapters."""
         return ModelsReply(data=list_models(service.directory))
 
-    @router.get("/v1/examples")
+    @router.get("/v1/examples", responses=http_errors.LISTING)
     async def examples(service: TheService) -> dict[str, Any]:
         """List example prompts and prompt templates."""
         config = service.directory.intake().config

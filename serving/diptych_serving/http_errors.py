@@ -28,6 +28,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         504: "It took too long.",
     }.items()
 }
+LISTING: dict[int | str, dict[str, Any]] = {code: PROBLEMS[code] for code in (401, 403, 503)}
 STREAM: Final[dict[str, Any]] = {
     "text/event-stream": {
         "schema": {

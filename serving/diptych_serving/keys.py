@@ -34,8 +34,8 @@ class Keys:
     known: tuple[APIKey, ...] = ()
     problem: str = ""
 
-    def owner(self, authorization: str, scope: Scope) -> str:
-        """Return whose key an ``Authorization`` header holds.
+    def owner(self, authorization: str, scope: Scope | None) -> str:
+        """Return whose key an ``Authorization`` header holds; without a scope any key will do.
 
         Raises:
             Refused: without a key, with one that is unknown, or with one that is not for this.
@@ -49,7 +49,7 @@ class Keys:
         found = [key for key in self.known if hmac.compare_digest(key.sha256, digest)]
         if not found:
             raise Refused(Code.UNAUTHENTICATED, "The API key is unknown.", "Check it, or ask for a new one.")
-        if scope not in found[0].scopes:
+        if scope is not None and scope not in found[0].scopes:
             raise Refused(Code.FORBIDDEN, f"The API key is not for {scope}.", "Ask for one that is.")
         return found[0].name
 

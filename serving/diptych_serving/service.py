@@ -21,6 +21,8 @@ from diptych_serving.refusals import Code, Refused, limited, refusal_of
 from diptych_serving.replica_facts import AdapterFacts, BaseFacts, ReplicaFacts, worst
 
 COLD_RETRY_S: Final = 5.0
+IDLE_RETRY_S: Final = 60.0
+NO_ENGINES: Final = "The deployment has no engine replicas: spec.replicas is 0."
 LIMITER_TIMEOUT_S: Final = 5.0
 AT_ONCE: Final = 8
 """Pictures of one client that are drawn at a time, so that a large grid leaves room for others."""
@@ -56,6 +58,9 @@ class Directory:
     """None where anybody may ask."""
     replicas: Sequence[ReplicaFacts] = ()
     last_base: BaseFacts | None = None
+    has_engines: bool = True
+    notes: Sequence[str] = ()
+    """What the registry knows to be wrong."""
 
     @property
     def limits(self) -> Limits:
@@ -75,14 +80,19 @@ class Directory:
     def intake(self) -> Intake:
         """Return the reader of requests. Raises Refused while nothing is loaded."""
         if self.config is None or self.last_base is None:
-            raise Refused(
-                Code.UNAVAILABLE,
-                "The base is not loaded yet.",
-                "Try again; /ready tells how far it is.",
-                reason="Loading",
-                retry_after_s=COLD_RETRY_S,
-            )
+            raise self._not_loaded()
         return Intake(self.config, self.last_base)
+
+    def problems(self) -> list[str]:
+        """Return what somebody should know who looks after the deployment."""
+        return list(self.notes) if self.has_engines else [NO_ENGINES, *self.notes]
+
+    def _not_loaded(self) -> Refused:
+        if not self.has_engines:
+            return Refused(Code.UNAVAILABLE, NO_ENGINES, reason="NoReplicas", retry_after_s=IDLE_RETRY_S)
+        message = " ".join(["The base is not loaded yet.", *self.notes])
+        hint = "Try again; /ready tells how far it is."
+        return Refused(Code.UNAVAILABLE, message, hint, reason="Loading", retry_after_s=COLD_RETRY_S)
 
     def adapters(self) -> list[AdapterFacts]:
         """Return how each wanted adapter is on the replica that is worst off."""
@@ -97,8 +107,11 @@ class Directory:
         unsettled = [facts for facts in self.adapters() if facts.name in with_files and not facts.is_settled]
         return self.config is not None and self.last_base is not None and not (self.replicas and unsettled)
 
-    def client(self, peer: str, headers: Mapping[str, str], scope: Scope, session: str | None = None) -> Client:
-        """Return who asks. Raises Refused for one who may not; header names are in lower case."""
+    def client(self, peer: str, headers: Mapping[str, str], scope: Scope | None, session: str | None = None) -> Client:
+        """Return who asks. Raises Refused for one who may not; header names are in lower case.
+
+        Without a scope any key will do.
+        """
         key = None if self.keys is None else self.keys.owner(headers.get("authorization", ""), scope)
         trusted = () if self.config is None else self.config.trusted_proxies
         return replace(client_of(peer, headers, trusted, session), key=key)

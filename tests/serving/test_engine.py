@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from diptych_api.artifact import BaseRecord
-from diptych_api.errors import AdapterInvalid, RetryLater, SpecInvalid
+from diptych_api.errors import AdapterInvalid, QueueTimeout, RetryLater, SpecInvalid
 from diptych_api.training import LoRA
 from diptych_diffusion.adapter_weights import AdapterWeights
 from diptych_diffusion.components import Components
@@ -21,6 +21,7 @@ from diptych_diffusion.pipeline import load
 from diptych_diffusion.sampler import SampleRequest, sample
 from diptych_serving.engine import Engine, find_flaw
 from diptych_serving.image_request import Arm, Event, Failed, Finished, ImageRequest, Preview, Progress
+from diptych_serving.refusals import Code, refusal_of
 from support.engines import draw, until_finished
 from support.tiny_models import make_pipeline
 
@@ -113,6 +114,21 @@ def test_a_cancelled_request_gives_its_rows_back_and_says_nothing_more(engine: E
     draw(engine, [replace(REQUEST, arms=(Arm(),) * 4)])
     assert heard
     assert not any(isinstance(event, Finished | Failed) for event in heard)
+
+
+def test_a_request_that_waits_too_long_is_refused_and_never_drawn(engine: Engine) -> None:
+    first: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    late: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    wide = replace(REQUEST, arms=(Arm(),) * 4, settings=replace(HOW, steps=20))
+    engine.submit(wide, first.put)
+    first.get(timeout=120)
+    engine.submit(REQUEST, late.put, queue_timeout_s=0.001)
+    told = late.get(timeout=120)
+    assert isinstance(told, Failed)
+    assert isinstance(told.error, QueueTimeout)
+    assert (refusal_of(told.error).code, refusal_of(told.error).reason) == (Code.UNAVAILABLE, "QueueTimeout")
+    assert len(until_finished(first)[1].images) == 4
+    assert late.empty()
 
 
 def test_an_adapter_may_come_and_go_while_others_draw(engine: Engine, style: AdapterWeights) -> None:

@@ -192,22 +192,63 @@ def test_a_limit_answers_429_with_reason_and_wait(base: Path) -> None:
         assert answers[-1].json()["reason"] == "IPRequestsPerHour"
 
 
+def test_infer_counts_and_returns_the_session_whoever_named_it(base: Path) -> None:
+    limiter = CountingLimiter(RateLimit.model_validate({"session": {"maxRequests": 1}}))
+    with served(base, limiter=limiter) as service:
+        service.configure(defaults=DEFAULTS)
+        body = {"prompt": "a dog", "steps": 1, "session_id": "body"}
+
+        def session(headers: dict[str, str], body: dict[str, Any]) -> Any:
+            answer = service.client.post("/infer", json=body, headers=headers)
+            return answer.json()["session_id"] if answer.status_code == 200 else answer.json()["reason"]
+
+        assert session({"x-session-id": "a", "x-gradio-session": "b"}, body) == "a"
+        assert session({"x-gradio-session": "b"}, body) == "b"
+        assert session({"x-session-id": " "}, body) == "body"
+        assert session({}, body) == "SessionRequests"
+        made_up = session({}, {"prompt": "a dog", "steps": 1})
+        assert made_up.startswith("sid-")
+        assert session({}, {**body, "session_id": made_up}) == "SessionRequests"
+
+
+def test_a_deployment_without_engines_says_so(base: Path) -> None:
+    with served(base) as service:
+        service.service.directory.has_engines = False
+        told = "The deployment has no engine replicas: spec.replicas is 0."
+        ready = service.client.get("/ready")
+        assert (ready.status_code, ready.json()["notes"]) == (503, [told])
+        answer = service.client.post("/v1/generate", json=DOG)
+        assert (answer.status_code, answer.json()["reason"], answer.json()["detail"]) == (503, "NoReplicas", told)
+        assert answer.headers["retry-after"] == "60"
+
+
+def test_what_keeps_engines_from_starting_is_told(base: Path) -> None:
+    with served(base) as service:
+        service.service.directory.notes = ["No GPU is free."]
+        assert service.client.get("/ready").json()["notes"] == ["No GPU is free."]
+        answer = service.client.post("/v1/generate", json=DOG)
+        assert answer.json()["detail"] == "The base is not loaded yet. No GPU is free."
+
+
 def test_a_full_queue_answers_429(base: Path) -> None:
     with served(base, max_rows=2) as service:
         service.configure(defaults={"steps": 50, "guidanceScale": 2})
         drawer: Any = service.service.engines
         drawer.limits = drawer.limits.model_copy(update={"max_queue": 1})
-        answers: list[int] = []
+        answers: list[Any] = []
 
         def ask() -> None:
-            answers.append(service.client.post("/v1/generate", json={**DOG, "n": 1}).status_code)
+            answers.append(service.client.post("/v1/generate", json={**DOG, "n": 1}))
 
         threads = [threading.Thread(target=ask) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert set(answers) == {200, 429}
+        assert {answer.status_code for answer in answers} == {200, 429}
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert refused.json()["reason"] == "QueueFull"
+        assert int(refused.headers["retry-after"]) >= 1
 
 
 def test_a_request_that_takes_too_long_gives_its_rows_back(base: Path) -> None:
@@ -244,7 +285,22 @@ def test_with_keys_only_their_owners_may_ask(base: Path, monkeypatch: pytest.Mon
             for path in ("/v1/generate", "/v1/compare", "/v1/images/generations", "/infer", "/generate/"):
                 assert ask(path, json={"prompt": "a dog"}, headers=headers).status_code in {401, 503}, path
             assert ask("/v1/generate", json=DOG, headers=headers).status_code == 401
-        assert service.client.get("/health").status_code == 200
+        for path in ("/v1/models", "/v1/examples"):
+            assert [service.client.get(path, headers=bearer(name)).status_code for name in ("berta", "anne")] == [
+                200,
+                401,
+            ]
+            assert service.client.get(path).json()["detail"] == "There is no API key."
+        for path in ("/health", "/ping", "/ready", "/openapi.json"):
+            assert service.client.get(path).status_code == 200
+
+
+def test_the_document_tells_where_a_key_is_asked_for(base: Path) -> None:
+    with served(base) as service:
+        document = service.client.get("/openapi.json").json()
+        asked = {path for path, methods in document["paths"].items() if "security" in next(iter(methods.values()))}
+        assert document["paths"].keys() - asked == {"/health", "/metrics", "/ping", "/ready"}
+        assert document["components"]["securitySchemes"]["APIKey"]["scheme"] == "bearer"
 
 
 @pytest.mark.parametrize(
