@@ -1,5 +1,7 @@
 """Serving a deployment on this machine until somebody ends it."""
 
+import functools
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +10,14 @@ from typing import Any, Final
 
 import typer
 
+from diptych_api.diffusiondeployment import DiffusionDeployment
 from diptych_api.endpoints import Endpoints
 from diptych_api.errors import UserError
 from diptych_api.servingconfig import registry_config, serving_config
 from diptych_cli.deployment_file import find_adapters, read_deployment
 from diptych_cli.job_file import base_name
 from diptych_cli.signals import StopSignals
+from diptych_serving.ad_variables import limits_told, overrides_of, with_variables
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
@@ -31,7 +35,7 @@ class ServeRequest:
 
 def serve(request: ServeRequest) -> None:
     """Serve until Ctrl-C or SIGTERM. Raises DiptychError."""
-    deployment = read_deployment(request.path, request.overrides)
+    deployment = _read(request)
     spec, name = deployment.spec, deployment.metadata.name
     adapters = find_adapters(spec, deployment.metadata.namespace, request.runs)
     try:
@@ -41,16 +45,35 @@ def serve(request: ServeRequest) -> None:
         raise UserError(f"Serving needs {error.name}.", hint="Install diptych[serving].") from error
     check_supported(spec)
     for sentence in [*ignored(spec), *_open_ports(spec.endpoints, request.host)]:
-        typer.echo(f"note: {sentence}")
+        _note(sentence)
     config = serving_config(name, deployment.metadata.namespace, spec)
     followed = registry_config(spec, adapters)
     with StopSignals(lambda: typer.echo("\nfinishing what is being drawn …"), lambda: None) as signals:
         typer.echo(f"{name} · {base_name(spec.base)} + {_names(adapters)} · starting Ray and loading the base …")
-        with served(config, followed, host=request.host, address=request.address) as url:
+        note = functools.cache(_note)
+        with served(config, followed, host=request.host, address=request.address, tell=note) as url:
             signals.install()
-            _tell(url, spec.endpoints, wait_until_ready(url, lambda _: None))
+            if spec.replicas == 0:
+                note("spec.replicas is 0, so every picture is refused.")
+                _tell(url, spec.endpoints, {})
+            else:
+                _tell(url, spec.endpoints, wait_until_ready(url, note)["adapters"])
             _wait(signals.stop)
     typer.echo("stopped.")
+
+
+def _read(request: ServeRequest) -> DiffusionDeployment:
+    """Return the deployment of the file, as --set and variables of Astro-Diffusion change it. Raises SpecInvalid."""
+    named = overrides_of(os.environ)
+    for sentence in [*(f"{name} sets {override}." for name, override in named.items()), *limits_told(os.environ)]:
+        _note(sentence)
+    deployment = read_deployment(request.path, [*named.values(), *request.overrides])
+    limits = with_variables(deployment.spec.rate_limit, os.environ)
+    return deployment.model_copy(update={"spec": deployment.spec.model_copy(update={"rate_limit": limits})})
+
+
+def _note(sentence: str) -> None:
+    typer.echo(f"note: {sentence}")
 
 
 def _open_ports(endpoints: Endpoints, host: str) -> list[str]:
@@ -65,9 +88,9 @@ def _names(adapters: list[Any]) -> str:
     return ", ".join(adapter.name for adapter in adapters) or "no adapters"
 
 
-def _tell(url: str, endpoints: Endpoints, ready: Mapping[str, Any]) -> None:
+def _tell(url: str, endpoints: Endpoints, adapters: Mapping[str, Any]) -> None:
     """Print the state of the adapters and the next useful commands."""
-    for name, adapter in ready["adapters"].items():
+    for name, adapter in adapters.items():
         typer.echo(
             f"{'✓' if adapter['state'] == 'Loaded' else '✗'} {name}: {adapter['state']} {adapter['message']}".rstrip()
         )

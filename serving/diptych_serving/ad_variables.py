@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 
 from diptych_api.errors import SpecInvalid
 from diptych_api.limits import RateLimit
@@ -36,3 +37,18 @@ def with_variables(limits: RateLimit, environment: Mapping[str, str]) -> RateLim
                 message = f"{name}={environment[name]}: {error.errors()[0]['msg']}."
                 raise SpecInvalid(message, hint="Set a number, or unset the variable.") from error
     return RateLimit.model_validate(values)
+
+
+def limits_told(environment: Mapping[str, str]) -> list[str]:
+    """Return one sentence for each limit that comes from a variable."""
+    return [
+        f"{name}={environment[name]} sets spec.rateLimit.{part}.{to_camel(field)}."
+        for name, (part, field) in FIELDS.items()
+        if name in environment
+    ]
+
+
+def overrides_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that set other fields of a spec than limits, as overrides of it."""
+    found = {"PORT": "endpoints.http.port", "AD_LOG_LEVEL": "logLevel"}
+    return {name: f"{field}={environment[name].upper()}" for name, field in found.items() if name in environment}

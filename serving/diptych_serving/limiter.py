@@ -77,8 +77,9 @@ class Limiter:
             try:
                 newer = await self._registry.newer.remote(self._version)
                 if newer is not None:
-                    self._version, config = newer
+                    version, config = newer
                     await self._take(config.rate_limit)
+                    self._version = version
                     self._known.set()
                 await self._registry.note.remote("limiter", self._problem)
             except Exception:  # noqa: BLE001 -- it comes back

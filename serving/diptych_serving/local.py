@@ -18,6 +18,7 @@ from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 from diptych_api.errors import RetryLater, RunFailed
 from diptych_api.serveconfig import APPLICATION, serve_config
 from diptych_api.servingconfig import RegistryConfig, ServingConfig
+from diptych_serving.starting import engine_trouble
 
 SPARE_CORES: Final = 2
 OBJECT_STORE_BYTES: Final = 10**8
@@ -34,18 +35,29 @@ READY_TIMEOUT_S: Final = 600.0
 
 
 @contextmanager
-def served(config: ServingConfig, followed: RegistryConfig, *, host: str, address: str | None = None) -> Iterator[str]:
+def served(
+    config: ServingConfig,
+    followed: RegistryConfig,
+    *,
+    host: str,
+    address: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[str]:
     """Serve for the time of the body; yield the URL of the HTTP API, which answers already. Then finish what is drawn.
+
+    ``tell`` hears, again and again, what keeps the application from starting.
 
     Raises:
         RetryLater: when Ray did not start.
-        RunFailed: when the application did not, as when the port is taken.
+        RunFailed: when the application did not, as when the port is taken or this machine has too few GPUs.
 
     """
     _start_ray(config, address)
     try:
+        if address is None:
+            _check_gpus(config)
         apply(config, followed, host=host)
-        _wait_until_running()
+        _wait_until_running(tell)
         yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{config.endpoints.http.port}"  # noqa: S104 - asked for
     finally:
         with suppress(Exception):
@@ -72,7 +84,25 @@ def apply(config: ServingConfig, followed: RegistryConfig, *, host: str) -> None
         raise RunFailed(f"The deployment did not start: {error}", hint="The log of Ray Serve tells more.") from error
 
 
-def _wait_until_running() -> None:
+def _check_gpus(config: ServingConfig) -> None:
+    """Raise RunFailed where engines would wait for ever for GPUs that this machine has not."""
+    wanted = _replicas(config) * config.resources.gpus
+    there = int(ray.cluster_resources().get("GPU", 0))
+    if wanted > there:
+        raise RunFailed(
+            f"The engine replicas need {wanted} GPUs; there are {there} here.",
+            hint="Set resources.gpus to 0 to draw on the CPU, or fewer replicas.",
+        )
+
+
+def _replicas(config: ServingConfig) -> int:
+    """Return the replicas at the start."""
+    if config.autoscaling is not None:
+        return max(config.autoscaling.min, 1)
+    return 1 if config.replicas is None else config.replicas
+
+
+def _wait_until_running(tell: Callable[[str], None]) -> None:
     """Wait for the application and its port. Raises RunFailed with what Ray Serve says."""
     while True:
         application = serve.status().applications.get(APPLICATION)
@@ -85,12 +115,14 @@ def _wait_until_running() -> None:
                 f"The deployment did not start: {' '.join([application.message, *told])[-2000:]}",
                 hint="The log of Ray Serve tells more.",
             )
+        if trouble := engine_trouble():
+            tell(trouble)
         time.sleep(PAUSE_S)
 
 
-def wait_until_ready(url: str, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Return what /ready says once it says yes; ``tell`` hears the rest. Raises RunFailed after ten minutes."""
-    deadline = time.monotonic() + READY_TIMEOUT_S
+def wait_until_ready(url: str, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Return what /ready says once it says yes; ``tell`` hears what is wrong. Raises RunFailed after ten minutes."""
+    deadline, notes = time.monotonic() + READY_TIMEOUT_S, list[str]()
     while time.monotonic() < deadline:
         try:
             answer = httpx2.get(f"{url}/ready", timeout=10)
@@ -98,11 +130,14 @@ def wait_until_ready(url: str, tell: Callable[[dict[str, Any]], None]) -> dict[s
             time.sleep(0.5)
             continue
         values: dict[str, Any] = answer.json()
-        tell(values)
+        notes = values["notes"]
+        for note in notes:
+            tell(note)
         if answer.status_code == httpx2.codes.OK:
             return values
         time.sleep(0.5)
-    raise RunFailed("The deployment was not ready after 10 minutes.", hint="The log of Ray Serve tells why.")
+    hint = "The log of Ray Serve tells why."
+    raise RunFailed(" ".join(["The deployment was not ready after 10 minutes.", *notes]), hint=hint)
 
 
 def _start_ray(config: ServingConfig, address: str | None) -> None:

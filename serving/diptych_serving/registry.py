@@ -1,15 +1,22 @@
 """What may change while serving, and how the engine replicas are. Its replica holds nothing that is hard to replace."""
 
 import asyncio
+import logging
+import math
+import os
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from diptych_api.servingconfig import RegistryConfig, config_hash
 from diptych_api.wire import from_wire
+from diptych_serving.ad_variables import limits_told, with_variables
 from diptych_serving.replica_facts import ReplicaFacts
 
 LONGEST_WAIT_S: Final = 10.0
 FORGOTTEN_AFTER_S: Final = 30.0
+LOOK_EVERY_S: Final = 5.0
+_log = logging.getLogger(__name__)
 
 
 class Registry:
@@ -17,10 +24,13 @@ class Registry:
 
     All methods are coroutines, which Ray Serve runs one after another on the event loop, and not in threads.
 
-    Whoever follows asks ``newer`` with the version it knows and hears at once of another one.
+    Whoever follows asks ``newer`` with the version it knows and hears at once of another one. ``look`` says what keeps
+    engine replicas from starting; it may block.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, look: Callable[[], str] | None = None) -> None:
+        self._look = look
+        self._looked = -math.inf
         self._config: RegistryConfig | None = None
         self._version = ""
         self._changed = asyncio.Event()
@@ -28,11 +38,17 @@ class Registry:
         self._notes: dict[str, str] = {}
 
     async def reconfigure(self, values: dict[str, Any]) -> None:
-        """Take in the user_config. Raises pydantic's ValidationError, and keeps what was there."""
+        """Take in the user_config, and the limits that variables of this process name.
+
+        Raises pydantic's ValidationError or SpecInvalid, and keeps what was there.
+        """
         config = from_wire(RegistryConfig, values)
+        config = config.model_copy(update={"rate_limit": with_variables(config.rate_limit, os.environ)})
         version = config_hash(config)
         if version != self._version or self._config is None:
             self._config, self._version = config, version
+            for sentence in limits_told(os.environ):
+                _log.warning(sentence)
             self._changed.set()
             self._changed = asyncio.Event()
 
@@ -66,4 +82,7 @@ class Registry:
 
     async def notes(self) -> list[str]:
         """Return what somebody should know who looks after the application."""
+        if self._look is not None and time.monotonic() - self._looked >= LOOK_EVERY_S:
+            self._looked = time.monotonic()
+            self._notes["engines"] = await asyncio.to_thread(self._look)
         return [text for text in self._notes.values() if text]

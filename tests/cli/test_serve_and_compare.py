@@ -101,6 +101,34 @@ def test_serve_refuses_what_it_cannot_honour(place: Path) -> None:
     assert "spec.auth.adminRoutes is not supported yet." in ended.stderr
 
 
+def test_serve_tells_which_settings_come_from_variables(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("noto.yaml").write_text(DEPLOYMENT + "  auth: {adminRoutes: true}\n")
+    for name, value in {"AD_IP_MAX_REQ_DAY": "7", "PORT": "8123", "AD_LOG_LEVEL": "warning"}.items():
+        monkeypatch.setenv(name, value)
+    ended = diptych("serve", "noto.yaml")
+    assert "note: AD_IP_MAX_REQ_DAY=7 sets spec.rateLimit.ip.maxRequestsPerDay." in ended.stdout
+    assert "note: PORT sets endpoints.http.port=8123." in ended.stdout
+    assert "note: AD_LOG_LEVEL sets logLevel=WARNING." in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("AD_IP_MAX_REQ_DAY", "many", "AD_IP_MAX_REQ_DAY=many: Input should be a valid integer"),
+        ("PORT", "99999", "endpoints.http.port"),
+        ("AD_LOG_LEVEL", "loud", "logLevel"),
+    ],
+)
+def test_serve_refuses_a_variable_that_is_wrong(
+    place: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    Path("noto.yaml").write_text(DEPLOYMENT)
+    monkeypatch.setenv(name, value)
+    ended = diptych("serve", "noto.yaml")
+    assert ended.exit_code == 2
+    assert message in ended.stderr
+
+
 def test_serve_refuses_an_artifact_that_was_changed(place: Path, run: Path) -> None:
     Path("noto.yaml").write_text(DEPLOYMENT)
     weights = next(run.glob("artifact/peft/*.safetensors"))
