@@ -10,7 +10,7 @@ from diptych_api.deploymentstatus import DiffusionDeploymentStatus
 from diptych_api.endpoints import Endpoints, Page
 from diptych_api.fields import Model, Prompt
 from diptych_api.generation import GenerationDefaults, PromptTemplate
-from diptych_api.limits import CIDR, Auth, Limits, RateLimit, Safety
+from diptych_api.limits import CIDR, Auth, Limits, RateLimit, Safety, WorkUnits
 from diptych_api.resource import Resource
 from diptych_api.rules import rule
 from diptych_api.sources import Base, Claim
@@ -22,6 +22,10 @@ class Autoscaling(Model):
     min: int = Field(default=1, ge=0, le=1024, description="Fewest replicas; 0 gives the GPUs back.")
     max: int = Field(default=4, ge=1, le=1024, description="Most replicas.")
     target_ongoing_requests: float = Field(default=8, gt=0, le=1000, description="Requests at work on each replica.")
+    target_work_units: WorkUnits | None = Field(
+        default=None,
+        description="Work left on each replica, in work units; takes the place of targetOngoingRequests when set.",
+    )
     scale_to_zero_after_seconds: int = Field(
         default=900, ge=0, le=10**6, description="Quiet seconds before the last replica goes, with min 0."
     )

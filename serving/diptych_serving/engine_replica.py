@@ -22,6 +22,7 @@ from diptych_serving.engine import Engine
 from diptych_serving.image_request import Event, ImageRequest
 from diptych_serving.ray_metrics import EngineMetrics
 from diptych_serving.replica_facts import ReplicaFacts, base_facts
+from diptych_serving.scaling import WORK_LEFT
 
 CACHE: Final = Path("~/.cache/diptych")
 REPORT_EVERY_S: Final = 2.0
@@ -54,6 +55,10 @@ class EngineReplica:
         """Yield what happens to a request, last of it Finished or Failed."""
         async for event in self.drawer.draw(request):
             yield event
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Return the work that is left, for the autoscaling policy."""
+        return {WORK_LEFT: self.drawer.backlog.work_left}
 
     async def check_health(self) -> None:
         """Raise when the engine's thread has ended: Ray Serve then starts another replica."""

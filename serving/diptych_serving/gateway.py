@@ -40,8 +40,10 @@ class Gateway:
         registry: DeploymentHandle[Any],
         limiter: DeploymentHandle[Any],
         jobs: DeploymentHandle[Any],
+        *,
+        has_engines: bool = True,
     ) -> None:
-        directory = Directory(name)
+        directory = Directory(name, has_engines=has_engines)
         observers = (log_record, DrawMetrics().take)
         self.service = Service(directory, RayEngines(engines), RayLimiter(limiter, directory), observers)
         self.jobs = RayJobs(jobs)

@@ -20,9 +20,15 @@ class JobsReplica:
     """Holds the jobs and draws them. When it leaves, it waits for those at work."""
 
     def __init__(
-        self, name: str, engines: DeploymentHandle[Any], registry: DeploymentHandle[Any], limiter: DeploymentHandle[Any]
+        self,
+        name: str,
+        engines: DeploymentHandle[Any],
+        registry: DeploymentHandle[Any],
+        limiter: DeploymentHandle[Any],
+        *,
+        has_engines: bool = True,
     ) -> None:
-        directory = Directory(name)
+        directory = Directory(name, has_engines=has_engines)
         observers = (log_record, DrawMetrics().take)
         self._book = JobBook(Service(directory, RayEngines(engines), RayLimiter(limiter, directory), observers))
         self._follower = Follower(directory, registry)

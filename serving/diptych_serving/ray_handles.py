@@ -151,4 +151,5 @@ class Follower:
         while True:
             with suppress(Exception):
                 self._directory.update(await self._registry.replicas.remote())
+                self._directory.notes = await self._registry.notes.remote()
             await asyncio.sleep(LOOK_EVERY_S)

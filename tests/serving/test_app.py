@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from ray.serve import Application
 
-from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
-from diptych_api.errors import SpecInvalid
+from diptych_api.diffusiondeployment import DiffusionDeploymentSpec, ReplicaResources
+from diptych_api.errors import RunFailed, SpecInvalid
 from diptych_api.serveconfig import APPLICATION
 from diptych_api.servingconfig import RegistryConfig, ServingConfig, registry_config, serving_config, wire
 from diptych_serving.app import build
-from diptych_serving.local import apply, served, wait_until_ready
+from diptych_serving.local import _check_gpus, apply, served, wait_until_ready
 from diptych_serving.v1 import images_pb2 as pb
 from diptych_serving.v1.images_pb2_grpc import ImageServiceStub
 from support.adapters import saved_adapter
@@ -98,11 +99,13 @@ def deployment(style: tuple[Path, Path]) -> Iterator[Deployment]:
     )
     config = serving_config("test", None, spec)
     adapters = RegistryConfig.model_validate(followed).adapters
-    with served(config, registry_config(spec, adapters), host="127.0.0.1") as url:
-        wait_until_ready(url, lambda _: None)
-        deployment = Deployment(url, config, followed)
-        with deployment.client:
-            yield deployment
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_SERVE_SLOW_STARTUP_WARNING_S", "3")
+        with served(config, registry_config(spec, adapters), host="127.0.0.1") as url:
+            wait_until_ready(url, lambda _: None)
+            deployment = Deployment(url, config, followed)
+            with deployment.client:
+                yield deployment
 
 
 def engines() -> list[int]:
@@ -188,8 +191,43 @@ def test_arguments_that_ray_would_take_in_silence_are_refused(args: dict[str, An
 
 
 def test_the_wire_form_of_a_configuration_builds(style: tuple[Path, Path]) -> None:
-    spec = DiffusionDeploymentSpec.model_validate({"base": {"uri": str(style[0])}, "autoscaling": {"min": 0, "max": 2}})
-    assert isinstance(build(wire(serving_config("x", None, spec))), Application)
+    for scale in ({"autoscaling": {"min": 0, "max": 2, "targetWorkUnits": 5}}, {"replicas": 0}, {"replicas": 3}):
+        spec = DiffusionDeploymentSpec.model_validate({"base": {"uri": str(style[0])}, **scale})
+        assert isinstance(build(wire(serving_config("x", None, spec))), Application)
+
+
+def test_a_hundred_threads_never_over_admit(deployment: Deployment, tmp_path: Path) -> None:
+    allowed, threads = 9, 100
+    limits = {"total": {"maxRequestsPerDay": allowed}, "work": {"total": 10}, "store": str(tmp_path)}
+    too_large = {**DOG, "steps": 60, "n": 8}
+    together = threading.Barrier(threads)
+
+    def ask(_: int) -> Any:
+        with httpx2.Client(base_url=deployment.url, timeout=120) as client:
+            together.wait(60)
+            return client.post("/v1/generate", json=DOG)
+
+    deployment.follow(rateLimit=limits)
+    try:
+        deployment.until(lambda _: deployment.client.post("/v1/generate", json=too_large).status_code == 429, "/health")
+        with ThreadPoolExecutor(threads) as pool:
+            answers = list(pool.map(ask, range(threads)))
+        stored = tmp_path / "local.test.json"
+        deployment.until(lambda _: stored.is_file() and f'"used":{allowed}.0' in stored.read_text(), "/health")
+    finally:
+        deployment.follow()
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert [answer.status_code for answer in answers].count(200) == allowed
+    assert len(refused) == threads - allowed
+    assert {answer.json()["reason"] for answer in refused} == {"TotalRequestsPerDay"}
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
+    deployment.until(lambda _: deployment.client.post("/v1/generate", json=DOG).status_code == 200, "/health")
+
+
+def test_gpus_that_are_not_there_are_told_at_once(deployment: Deployment) -> None:
+    wanted = deployment.config.model_copy(update={"resources": ReplicaResources(gpus=1)})
+    with pytest.raises(RunFailed, match="The engine replicas need 2 GPUs; there are 0 here"):
+        _check_gpus(wanted)
 
 
 @pytest.fixture(scope="module")
@@ -292,3 +330,31 @@ def figures(page: str, name: str) -> list[Sample]:
 def drawn_by(adapter: str, page: str) -> float:
     found = figures(page, "ray_diptych_pictures_total")
     return sum(sample.value for sample in found if sample.labels["adapter"] == adapter)
+
+
+def notes_of(answer: Any) -> list[str]:
+    """Return the notes of /ready, or none while the gateway is being replaced."""
+    is_ours = answer.headers.get("content-type") == "application/json"
+    return list(answer.json()["notes"]) if is_ours else []
+
+
+def test_replicas_that_are_replaced_finish_their_pictures_and_what_does_not_start_is_told(
+    deployment: Deployment, stub: ImageServiceStub
+) -> None:
+    params = pb.Params(prompt="a dog", seed=7, steps=300)
+    streams = [stub.GenerateStream(pb.GenerateRequest(params=params), timeout=120) for _ in range(4)]
+    for stream in streams:
+        assert next(stream).WhichOneof("kind") == "progress"
+    impossible = deployment.config.model_copy(update={"resources": ReplicaResources(cpus=500)})
+    apply(impossible, RegistryConfig.model_validate(deployment.spec), host="127.0.0.1")
+    assert [list(stream)[-1].WhichOneof("kind") for stream in streams] == ["pictures"] * 4
+    deployment.until(lambda answer: any("to be scheduled" in note for note in notes_of(answer)), "/ready")
+
+
+def test_a_deployment_of_no_replicas_says_so(deployment: Deployment) -> None:
+    none = deployment.config.model_copy(update={"replicas": 0})
+    apply(none, RegistryConfig.model_validate(deployment.spec), host="127.0.0.1")
+    deployment.until(lambda answer: any("spec.replicas is 0" in note for note in notes_of(answer)), "/ready")
+    deployment.until(lambda _: not engines(), "/health")
+    answer = deployment.client.post("/v1/generate", json=DOG)
+    assert (answer.status_code, answer.json()["reason"]) == (503, "NoReplicas")
