@@ -23,7 +23,7 @@ from diptych_serving.replica_facts import AdapterFacts, BaseFacts, ReplicaFacts,
 COLD_RETRY_S: Final = 5.0
 IDLE_RETRY_S: Final = 60.0
 NO_ENGINES: Final = "The deployment has no engine replicas: spec.replicas is 0."
-LIMITER_TIMEOUT_S: Final = 5.0
+LIMITER_TIMEOUT_S: Final = 30.0
 AT_ONCE: Final = 8
 """Pictures of one client that are drawn at a time, so that a large grid leaves room for others."""
 _log = logging.getLogger(__name__)

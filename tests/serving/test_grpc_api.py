@@ -9,6 +9,7 @@ from google.rpc.status_pb2 import Status
 
 from diptych_api.servingconfig import RegistryConfig
 from diptych_serving import grpc_api
+from diptych_serving.jobs import JobBook
 from diptych_serving.service import Directory, Service
 from diptych_serving.v1 import images_pb2 as pb
 
@@ -61,12 +62,13 @@ def anyio_backend() -> str:
 @pytest.mark.anyio
 async def test_a_message_above_the_bound_is_refused_before_it_is_looked_at() -> None:
     service = Service(Directory("test", CONFIG), Nobody())
+    back = grpc_api.Back(service, JobBook(service))
     call = Call()
-    await grpc_api.generate(service, pb.GenerateRequest(params=pb.Params(prompt="x" * 2000)), call)
+    await grpc_api.generate(back, pb.GenerateRequest(params=pb.Params(prompt="x" * 2000)), call)
     assert (call.code, call.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BodyTooLarge")
     assert call.details == "The request is larger than 1024 bytes."
     stream = Call()
     arms = [pb.Arm(adapter="x" * 30)] * 60
     request = pb.CompareRequest(params=pb.Params(prompt="owl"), arms=arms)
-    assert [event async for event in grpc_api.compare_stream(service, request, stream)] == [pb.Event()]
+    assert [event async for event in grpc_api.compare_stream(back, request, stream)] == [pb.Event()]
     assert stream.reason == "BodyTooLarge"

@@ -125,9 +125,9 @@ def test_a_repeated_request_is_drawn_once(service: Served, monkeypatch: pytest.M
     drawn = list[str]()
     submit = service.engine.submit
 
-    def counting(*args: Any) -> Any:
+    def counting(*args: Any, **options: Any) -> Any:
         drawn.append("one")
-        return submit(*args)
+        return submit(*args, **options)
 
     monkeypatch.setattr(service.engine, "submit", counting)
     replies = list[dict[str, Any]]()
