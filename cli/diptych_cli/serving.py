@@ -39,6 +39,7 @@ def serve(request: ServeRequest) -> None:
     spec, name = deployment.spec, deployment.metadata.name
     adapters = find_adapters(spec, deployment.metadata.namespace, request.runs)
     try:
+        from diptych_serving.forward import forwarded  # noqa: PLC0415 - beside the next
         from diptych_serving.local import served, wait_until_ready  # noqa: PLC0415 - takes seconds: PyTorch and Ray
         from diptych_serving.supported import check_supported, ignored  # noqa: PLC0415 - as above
     except ImportError as error:
@@ -51,7 +52,11 @@ def serve(request: ServeRequest) -> None:
     with StopSignals(lambda: typer.echo("\nfinishing what is being drawn …"), lambda: None) as signals:
         typer.echo(f"{name} · {base_name(spec.base)} + {_names(adapters)} · starting Ray and loading the base …")
         note = functools.cache(_note)
-        with served(config, followed, host=request.host, address=request.address, tell=note) as url:
+        http, older = spec.endpoints.http.port, _older_ports(spec.endpoints)
+        with (
+            served(config, followed, host=request.host, address=request.address, tell=note) as url,
+            forwarded(older, request.host, http),
+        ):
             signals.install()
             if spec.replicas == 0:
                 note("spec.replicas is 0, so every picture is refused.")
@@ -82,6 +87,12 @@ def _open_ports(endpoints: Endpoints, host: str) -> list[str]:
         return []
     told = f"gRPC answers other machines too, on port {endpoints.grpc.port}: Ray Serve cannot bind it to one address."
     return [f"{told} --set endpoints.grpc.enabled=false turns it off."]
+
+
+def _older_ports(endpoints: Endpoints) -> list[int]:
+    """Return the ports of earlier systems that the HTTP API has too."""
+    older = endpoints.compatible
+    return [older.port, older.ping_port] if older.enabled else []
 
 
 def _names(adapters: list[Any]) -> str:

@@ -10,6 +10,7 @@ from diptych_serving.identity import joined
 from diptych_serving.image_request import ImageRequest
 from diptych_serving.keys import Scope
 from diptych_serving.rate_limit import Client
+from diptych_serving.refusals import Code, Refused
 from diptych_serving.replies import grid_reply, pictures_reply
 from diptych_serving.service import Admitted, Drawn, Service
 
@@ -21,6 +22,9 @@ AnyReply = PicturesReply | GridReply
 def read(service: Service, body: AnyBody) -> list[ImageRequest]:
     """Return what is to be drawn. Raises Refused."""
     intake = service.directory.intake()
+    if not service.directory.compares and not isinstance(body, GenerateBody):
+        hint = "Ask for one side with /v1/generate."
+        raise Refused(Code.NOT_FOUND, "Comparisons are not served here.", hint, reason="CompareDisabled")
     match body:
         case GridBody():
             return intake.grid(body)

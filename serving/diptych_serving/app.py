@@ -13,7 +13,7 @@ from diptych_api.serveconfig import ENGINE, GATEWAY, JOBS
 from diptych_api.servingconfig import RegistryConfig, ServingConfig, wire
 from diptych_api.wire import from_wire
 from diptych_serving.engine_replica import EngineReplica
-from diptych_serving.gateway import Gateway, app
+from diptych_serving.gateway import Gateway, http_app
 from diptych_serving.jobs_replica import JobsReplica
 from diptych_serving.limiter import LimiterReplica
 from diptych_serving.registry import Registry
@@ -45,18 +45,19 @@ def build(args: dict[str, Any]) -> Application:
         raise SpecInvalid(f"args.{where}: {first['msg']}", hint="Write args with serving_config().") from error
     registry = _small(Registry).options(user_config=wire(RegistryConfig())).bind(engine_trouble)
     limiter = _small(LimiterReplica, name="Limiter").bind(config.namespace, config.name, registry)
-    engines = _engine(config).bind(wire(config), registry)
+    values = wire(config)
+    engines = _engine(config).bind(values, registry)
     log = {"encoding": "JSON", "log_level": config.log_level}
     jobs = _small(JobsReplica, name=JOBS, logging_config=log)
-    started = jobs.bind(config.name, engines, registry, limiter, has_engines=config.replicas != 0)
+    started = jobs.bind(values, engines, registry, limiter)
     gateway = _deployment(
-        serve.ingress(app)(Gateway),
+        serve.ingress(http_app(config.endpoints))(Gateway),
         name=GATEWAY,
         max_ongoing_requests=FOLLOWERS,
         ray_actor_options={"num_cpus": SMALL},
         logging_config=log,
     )
-    return gateway.bind(config.name, engines, registry, limiter, started, has_engines=config.replicas != 0)
+    return gateway.bind(values, engines, registry, limiter, started)
 
 
 def _small(kind: type, **options: Any) -> serve.Deployment:  # noqa: ANN401 - of serve.deployment

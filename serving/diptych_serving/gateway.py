@@ -3,16 +3,20 @@
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
+from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from diptych_api.endpoints import Endpoints
+from diptych_api.servingconfig import ServingConfig
+from diptych_api.wire import from_wire
 from diptych_serving import grpc_api
-from diptych_serving.http_api import build_http
+from diptych_serving.http_api import Figures, build_http
 from diptych_serving.jobs import Jobs
-from diptych_serving.ray_handles import Follower, RayEngines, RayJobs, RayLimiter
-from diptych_serving.ray_metrics import DrawMetrics, all_metrics
-from diptych_serving.records import log_record
-from diptych_serving.service import Directory, Service
+from diptych_serving.ray_handles import Follower, RayJobs, RayLimiter, ray_service
+from diptych_serving.ray_metrics import all_metrics
+from diptych_serving.service import Service
+from diptych_serving.tally import Tally
 from diptych_serving.v1 import images_pb2 as pb
 
 
@@ -26,6 +30,17 @@ def these_jobs() -> Jobs:
     return _this_gateway().jobs
 
 
+async def this_tally() -> Tally:
+    """Return what was asked of all gateways."""
+    return await _this_gateway().limiter.tally()
+
+
+def http_app(endpoints: Endpoints) -> FastAPI:
+    """Return the HTTP API of a gateway."""
+    figures = Figures(prometheus=all_metrics, tally=this_tally)
+    return build_http(this_service, these_jobs, figures, origins=endpoints.http.cors_origins)
+
+
 def _this_gateway() -> "Gateway":
     return cast("Gateway", serve.get_replica_context().servable_object)
 
@@ -35,20 +50,17 @@ class Gateway:
 
     def __init__(
         self,
-        name: str,
+        values: dict[str, Any],
         engines: DeploymentHandle[Any],
         registry: DeploymentHandle[Any],
         limiter: DeploymentHandle[Any],
         jobs: DeploymentHandle[Any],
-        *,
-        has_engines: bool = True,
     ) -> None:
-        directory = Directory(name, has_engines=has_engines)
-        observers = (log_record, DrawMetrics().take)
-        self.service = Service(directory, RayEngines(engines), RayLimiter(limiter, directory), observers)
+        self.service = ray_service(from_wire(ServingConfig, values), engines, limiter)
+        self.limiter = RayLimiter(limiter, self.service.directory)
         self.jobs = RayJobs(jobs)
         self._back = grpc_api.Back(self.service, self.jobs)
-        self._follower = Follower(directory, registry)
+        self._follower = Follower(self.service.directory, registry)
 
     async def Generate(  # noqa: N802 - as in the proto
         self, request: pb.GenerateRequest, grpc_context: grpc_api.Context
@@ -81,6 +93,3 @@ class Gateway:
     ) -> pb.ListModelsReply:
         """List the base and the adapters."""
         return await grpc_api.models(self.service, grpc_context)
-
-
-app = build_http(this_service, these_jobs, all_metrics)

@@ -1,10 +1,12 @@
 """The HTTP API. It knows a Service, not Ray."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Security
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPBearer
 from fastapi.sse import EventSourceResponse
@@ -25,6 +27,7 @@ from diptych_serving.models import list_models
 from diptych_serving.rate_limit import Client
 from diptych_serving.service import Service
 from diptych_serving.streams import with_previews
+from diptych_serving.tally import Tally
 from diptych_serving.updates import updates
 
 DESCRIPTION = "Pictures from a base and its adapters, side by side: same prompt, same noise, one forward pass."
@@ -35,7 +38,7 @@ STREAMED: Final[dict[int | str, dict[str, Any]]] = {
 }
 GetService = Callable[[], Service]
 GetJobs = Callable[[], Jobs]
-GetMetrics = Callable[[], Awaitable[bytes]]
+EXPOSED: Final[dict[str, Any]] = {"expose_headers": ["Location", "Retry-After", "X-Seed", "X-Warning"], "max_age": 600}
 PROMETHEUS: Final = "text/plain; version=1.0.0; charset=utf-8"
 API_KEY: Final = Security(
     HTTPBearer(
@@ -47,8 +50,20 @@ API_KEY: Final = Security(
 """Tells the OpenAPI document; who may ask is decided where asker is called."""
 
 
-async def _no_metrics() -> bytes:
+async def _no_page() -> bytes:
     return b""
+
+
+async def _no_tally() -> Tally:
+    return Tally()
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Where the figures of all replicas come from."""
+
+    prometheus: Callable[[], Awaitable[bytes]] = _no_page
+    tally: Callable[[], Awaitable[Tally]] = _no_tally
 
 
 _Draw = Callable[[StreamedBody], Awaitable[AnyReply | Response]]
@@ -61,12 +76,14 @@ Key = Annotated[
 
 
 def build_http(
-    get_service: GetService, get_jobs: GetJobs, get_metrics: GetMetrics = _no_metrics, title: str = "Diptych"
+    get_service: GetService, get_jobs: GetJobs, figures: Figures = Figures(), origins: Sequence[str] = ()
 ) -> FastAPI:
-    """Return the application; what it needs is asked for at each request."""
-    app = FastAPI(title=title, version=version("diptych"), description=DESCRIPTION)
+    """Return the application; what it needs is asked for at each request. Pages of ``origins`` may call it."""
+    app = FastAPI(title="Diptych", version=version("diptych"), description=DESCRIPTION)
     http_errors.install(app)
     app.add_middleware(BodyLimit, largest=lambda: get_service().directory.limits.max_body_bytes)
+    if origins:
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], **EXPOSED)
     keyed = (
         _drawing(get_service, get_jobs),
         jobs_api.router(get_service, get_jobs),
@@ -76,7 +93,7 @@ def build_http(
     )
     for router in keyed:
         app.include_router(router, dependencies=[API_KEY])
-    app.include_router(_telling(get_service, get_metrics))
+    app.include_router(_telling(get_service, figures))
     return app
 
 
@@ -131,7 +148,7 @@ async def _drawn(service: Service, client: Client, body: StreamedBody) -> AnyRep
     return EventSourceResponse(update.sse() async for update in updates(admitted, body))
 
 
-def _telling(get_service: GetService, get_metrics: GetMetrics) -> APIRouter:
+def _telling(get_service: GetService, figures: Figures) -> APIRouter:
     router = APIRouter(tags=["service"])
     TheService = Annotated[Service, Depends(get_service)]
 
@@ -164,7 +181,12 @@ def _telling(get_service: GetService, get_metrics: GetMetrics) -> APIRouter:
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Tell the figures of all replicas, as Prometheus reads them."""
-        return Response(await get_metrics(), media_type=PROMETHEUS)
+        return Response(await figures.prometheus(), media_type=PROMETHEUS)
+
+    @router.get("/metrics-lite")
+    async def metrics_lite() -> Tally:
+        """Tell how much was asked for, in four figures."""
+        return await figures.tally()
 
     return router
 

@@ -5,14 +5,13 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
+from diptych_api.servingconfig import ServingConfig
+from diptych_api.wire import from_wire
 from diptych_serving.answers import AnyBody
 from diptych_serving.bodies import JobReply
 from diptych_serving.jobs import JobBook
 from diptych_serving.rate_limit import Client
-from diptych_serving.ray_handles import Follower, RayEngines, RayLimiter
-from diptych_serving.ray_metrics import DrawMetrics
-from diptych_serving.records import log_record
-from diptych_serving.service import Directory, Service
+from diptych_serving.ray_handles import Follower, ray_service
 from diptych_serving.updates import Update
 
 
@@ -21,17 +20,14 @@ class JobsReplica:
 
     def __init__(
         self,
-        name: str,
+        values: dict[str, Any],
         engines: DeploymentHandle[Any],
         registry: DeploymentHandle[Any],
         limiter: DeploymentHandle[Any],
-        *,
-        has_engines: bool = True,
     ) -> None:
-        directory = Directory(name, has_engines=has_engines)
-        observers = (log_record, DrawMetrics().take)
-        self._book = JobBook(Service(directory, RayEngines(engines), RayLimiter(limiter, directory), observers))
-        self._follower = Follower(directory, registry)
+        service = ray_service(from_wire(ServingConfig, values), engines, limiter)
+        self._book = JobBook(service)
+        self._follower = Follower(service.directory, registry)
 
     async def start(self, body: AnyBody, client: Client, preview_every: int, key: str | None) -> JobReply:
         """Start a job, or return the one that the client started under this idempotency key."""

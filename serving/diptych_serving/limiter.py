@@ -16,6 +16,7 @@ from diptych_api.limits import RateLimit
 from diptych_serving.budget_store import open_store
 from diptych_serving.budgets import BudgetKeeper
 from diptych_serving.rate_limit import Client, RateLimiter, Refusal
+from diptych_serving.tally import Tally
 
 PAUSE_S: Final = 1.0
 LONGEST_WAIT_S: Final = 2.0
@@ -34,6 +35,7 @@ class Limiter:
         self._registry = registry
         self._held = RateLimiter(RateLimit())
         self._keeper: BudgetKeeper | None = None
+        self._tally = Tally()
         self._known = asyncio.Event()
         self._process = uuid4().hex
         self._version = ""
@@ -53,6 +55,7 @@ class Limiter:
         if not self._known.is_set():
             return Refusal("LimitsUnknown", "The limits are not known yet. Try again.", PAUSE_S)
         refusal = self._held.admit(client, work_units, time.time())
+        self._tally.count(is_admitted=refusal is None, sessions=len(self._held.sessions))
         if refusal is None:
             self._changed()
         return refusal
@@ -61,6 +64,10 @@ class Limiter:
         """Count the work of a request that was let in."""
         self._held.finished(client, seconds, time.time(), succeeded=succeeded)
         self._changed()
+
+    async def tally(self) -> Tally:
+        """Return what was asked for since this process started."""
+        return self._tally
 
     async def close(self) -> None:
         """Write what is not written yet."""

@@ -12,13 +12,18 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from diptych_api.limits import RateLimit
+from diptych_api.servingconfig import ServingConfig
 from diptych_serving.answers import AnyBody
 from diptych_serving.bodies import JobReply
 from diptych_serving.degrade import Degraded
 from diptych_serving.image_request import Event, Failed, Finished, ImageRequest
 from diptych_serving.rate_limit import Client, Refusal
+from diptych_serving.ray_metrics import DrawMetrics
+from diptych_serving.records import log_record
 from diptych_serving.refusals import Code, Refused
-from diptych_serving.service import Directory
+from diptych_serving.result_cache import CachedEngines
+from diptych_serving.service import Directory, Engines, Service
+from diptych_serving.tally import Tally
 from diptych_serving.updates import Update
 
 LOOK_EVERY_S: Final = 1.0
@@ -56,7 +61,7 @@ class RayEngines:
 
 
 class RayLimiter:
-    """The limiter behind a handle; asked only while a limit is set."""
+    """The limiter behind a handle; waited for only while a limit is set."""
 
     def __init__(self, handle: DeploymentHandle[Any], directory: Directory) -> None:
         self._handle = handle
@@ -64,16 +69,23 @@ class RayLimiter:
 
     async def admit(self, client: Client, work: float) -> Refusal | None:
         """Count a request, or return why it is refused."""
-        config = self._directory.config
-        if config is None or config.rate_limit == RateLimit():
-            return None
-        return cast("Refusal | None", await self._handle.admit.remote(client, work))
+        answer = self._handle.admit.remote(client, work)
+        return cast("Refusal | None", await answer) if self._is_limited else None
 
     async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
         """Count the work of a request that was let in."""
+        answer = self._handle.finished.remote(client, seconds, succeeded=succeeded)
+        if self._is_limited:
+            await answer
+
+    async def tally(self) -> Tally:
+        """Return what was asked for since the limiter started."""
+        return cast("Tally", await self._handle.tally.remote())
+
+    @property
+    def _is_limited(self) -> bool:
         config = self._directory.config
-        if config is not None and config.rate_limit != RateLimit():
-            await self._handle.finished.remote(client, seconds, succeeded=succeeded)
+        return config is not None and config.rate_limit != RateLimit()
 
 
 class RayJobs:
@@ -120,6 +132,16 @@ def _refusal(error: Exception) -> Exception:
         return error.cause if isinstance(error.cause, Refused) else error
     hint = "Try again; jobs of before are lost."
     return Refused(Code.UNAVAILABLE, "The jobs are being moved.", hint, retry_after_s=LOST_RETRY_S)
+
+
+def ray_service(config: ServingConfig, engines: DeploymentHandle[Any], limiter: DeploymentHandle[Any]) -> Service:
+    """Return the service that draws through handles; nothing is known of the registry yet."""
+    directory = Directory(config.name, has_engines=config.replicas != 0, compares=config.endpoints.compare.enabled)
+    observers = (log_record, DrawMetrics().take)
+    drawn: Engines = RayEngines(engines)
+    if config.result_cache.max_bytes:
+        drawn = CachedEngines(drawn, directory, config.result_cache)
+    return Service(directory, drawn, RayLimiter(limiter, directory), observers)
 
 
 class Follower:

@@ -59,6 +59,8 @@ class Directory:
     replicas: Sequence[ReplicaFacts] = ()
     last_base: BaseFacts | None = None
     has_engines: bool = True
+    compares: bool = True
+    """Whether base and adapters may be asked for side by side."""
     notes: Sequence[str] = ()
     """What the registry knows to be wrong."""
 

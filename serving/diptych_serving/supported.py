@@ -15,11 +15,7 @@ def refused(spec: DiffusionDeploymentSpec) -> Iterator[str]:
     """Yield one sentence for each setting that somebody relies on and that cannot be honoured."""
     later = {
         "spec.auth.adminRoutes": spec.auth.admin_routes,
-        "spec.endpoints.compare.enabled: false": not spec.endpoints.compare.enabled,
-        "spec.endpoints.compatible": spec.endpoints.compatible.enabled,
-        "spec.endpoints.http.corsOrigins": bool(spec.endpoints.http.cors_origins),
         f"spec.backend: {spec.backend}": spec.backend != "PyTorch",
-        "spec.resultCache": spec.result_cache.max_bytes > 0,
     }
     yield from (f"{setting} is not supported yet." for setting, asked in later.items() if asked)
     try:

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
 from diptych_api.limits import RateLimit
+from diptych_serving.http_api import build_http
 from diptych_serving.rate_limit import Client, RateLimiter, Refusal
 from support.adapters import saved_adapter
 from support.services import Served, picture_of, served
@@ -402,3 +404,30 @@ def test_the_log_has_a_line_for_each_request_with_the_replys_id(
     assert "a dog" not in caplog.text
     service.client.post("/v1/generate", json={**DOG, "steps": 140, "scheduler": "LCM"})
     assert vars(caplog.records[-1])["outcome"] == "SpecInvalid"
+
+
+def test_pages_of_other_origins_may_call_when_the_deployment_says_so(service: Served) -> None:
+    with TestClient(build_http(lambda: service.service, list, origins=["https://studio.example"])) as client:
+        asked = {"Origin": "https://studio.example", "Access-Control-Request-Method": "POST"}
+        allowed = client.options("/v1/compare", headers=asked)
+        refused = client.options("/v1/compare", headers={**asked, "Origin": "https://elsewhere.example"})
+    assert allowed.headers["access-control-allow-origin"] == "https://studio.example"
+    assert refused.status_code == 400
+    assert "access-control-allow-origin" not in service.client.get("/health", headers=asked).headers
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/compare", DOG),
+        ("/v1/grids", {"prompts": ["a dog"]}),
+        ("/v1/jobs", {"compare": DOG}),
+        ("/infer", {"prompt": "a dog"}),
+    ],
+    ids=["compare", "grids", "jobs", "infer"],
+)
+def test_comparisons_can_be_turned_off(service: Served, path: str, body: dict[str, Any]) -> None:
+    service.service.directory.compares = False
+    answer = service.client.post(path, json=body)
+    assert (answer.status_code, answer.json()["reason"]) == (404, "CompareDisabled")
+    assert service.client.post("/v1/generate", json=DOG).status_code == 200

@@ -32,6 +32,7 @@ OPERATIONS = [
     ("get", "/ping"),
     ("get", "/ready"),
     ("get", "/metrics"),
+    ("get", "/metrics-lite"),
     ("get", "/v1/models"),
     ("get", "/v1/examples"),
 ]
