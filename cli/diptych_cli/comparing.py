@@ -80,6 +80,7 @@ def _tell(answer: Mapping[str, Any], path: Path) -> None:
         side = image["adapter"] or BASE
         side += f":{image['strength']:g}" if image["strength"] not in (None, 1) else ""
         notes = [text for text in (image["degraded"], image["flaw"]) if text]
+        notes += ["flagged by the safety checker"] if image.get("flagged") else []
         typer.echo(f"{side:16} seed {image['seed']}{''.join(f' · {note}' for note in notes)}")
     seconds = timing["total_ms"] / 1000
     typer.echo(f"✓ {path} · {base['name']} · {timing['steps']} steps, {timing['rows']} rows at once · {seconds:.1f} s")

@@ -22,32 +22,37 @@ WANTED: Final = re.compile(
     r"((unet|vae|text_encoder|tokenizer|scheduler)/)?[A-Za-z0-9_][A-Za-z0-9._-]*\.(safetensors|json|txt)"
 )
 REPO: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*")
+CHECKED: Final = re.compile(r"(safety_checker|feature_extractor)/[A-Za-z0-9_][A-Za-z0-9._-]*\.(safetensors|json)")
 COMPLETE: Final = ".complete"
+COMPLETE_WITH_CHECKER: Final = ".complete-with-checker"
 VERSION_KEYS: Final = ("size", "ETag", "etag", "created", "mtime")
 
 
-def wanted_files(names: Iterable[str]) -> list[str]:
+def wanted_files(names: Iterable[str], *, with_checker: bool = False) -> list[str]:
     """Return the names that a pipeline needs: JSON and text, and of each part's weights the best safetensors variant.
 
     Weights beside model_index.json are other tools' checkpoints, non_ema weights are for going on with their training.
+    The safety checker, of more than a gigabyte, is for serving alone.
     """
-    known = {name for name in names if WANTED.fullmatch(name) and ".non_ema." not in name}
+    kinds = (WANTED, CHECKED) if with_checker else (WANTED,)
+    known = {name for name in names if any(kind.fullmatch(name) for kind in kinds) and ".non_ema." not in name}
     full = {name for name in known if ".fp16" not in name}
     weights_in = {name.split("/")[0] for name in full if "/" in name and name.endswith(".safetensors")}
     chosen = {name for name in known if name in full or name.split("/")[0] not in weights_in}
     return sorted(name for name in chosen if "/" in name or not name.endswith(".safetensors"))
 
 
-def from_hub(model: HuggingFaceModel, cache_dir: Path) -> Path:
+def from_hub(model: HuggingFaceModel, cache_dir: Path, *, with_checker: bool = False) -> Path:
     """Return the folder of a repository at a commit; a complete copy is used without asking the hub again."""
     if not REPO.fullmatch(model.repo):
         raise BaseInvalid(f"{model.repo!r} is not a repository of the hub.", hint="Write owner/name.")
     folder = cache_dir / "hub" / model.repo.replace("/", "--") / model.revision
-    if (folder / COMPLETE).exists():
+    markers = [COMPLETE_WITH_CHECKER] if with_checker else [COMPLETE, COMPLETE_WITH_CHECKER]
+    if any((folder / marker).exists() for marker in markers):
         return folder
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=_token(model))
     try:
-        names = wanted_files(api.list_repo_files(model.repo, revision=model.revision))
+        names = wanted_files(api.list_repo_files(model.repo, revision=model.revision), with_checker=with_checker)
         if "model_index.json" not in names:
             raise BaseInvalid(
                 f"{model.repo} at {model.revision} has no model_index.json: it is not a diffusers pipeline."
@@ -59,7 +64,7 @@ def from_hub(model: HuggingFaceModel, cache_dir: Path) -> Path:
         raise RetryLater(
             f"The hub could not be reached for {model.repo}: {cause}", hint="Try again, or give a uri."
         ) from cause
-    (folder / COMPLETE).touch()
+    (folder / markers[0]).touch()
     return folder
 
 
@@ -87,7 +92,7 @@ def _refusal(model: HuggingFaceModel, status: int) -> DiptychError:
     return RetryLater(f"The hub answered {status} for {what}.")
 
 
-def from_store(uri: str, cache_dir: Path) -> Path:
+def from_store(uri: str, cache_dir: Path, *, with_checker: bool = False) -> Path:
     """Return a local copy of a pipeline folder in an object store; made anew when a name, size or version changes."""
     if uri.partition("://")[0] in {"http", "https", "hf"}:
         raise UnsupportedHere(
@@ -95,7 +100,7 @@ def from_store(uri: str, cache_dir: Path) -> Path:
             hint="Download and unpack it, and give the folder; or use huggingFace.",
         )
     try:
-        return _copy(uri, cache_dir / "store")
+        return _copy(uri, cache_dir / "store", with_checker=with_checker)
     except DiptychError:
         raise
     except (ImportError, ValueError) as cause:
@@ -106,10 +111,10 @@ def from_store(uri: str, cache_dir: Path) -> Path:
         raise RetryLater(f"{uri} cannot be read: {cause}", hint="Check the network and the credentials.") from cause
 
 
-def _copy(uri: str, cache_dir: Path) -> Path:
+def _copy(uri: str, cache_dir: Path, *, with_checker: bool) -> Path:
     files, root = fsspec.url_to_fs(uri)
     by_name = {path.removeprefix(root).lstrip("/"): entry for path, entry in files.find(root, detail=True).items()}
-    names = wanted_files(by_name)
+    names = wanted_files(by_name, with_checker=with_checker)
     if "model_index.json" not in names:
         raise BaseInvalid(f"{uri} has no model_index.json.", hint="Give the folder of a diffusers pipeline.")
     state = [[name, *(str(by_name[name].get(key)) for key in VERSION_KEYS)] for name in names]

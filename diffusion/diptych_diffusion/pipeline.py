@@ -1,23 +1,20 @@
 """A Stable Diffusion base: where it comes from, and its parts loaded from a folder of safetensors and JSON."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from huggingface_hub.errors import StrictDataclassError
 from transformers import CLIPTextModel, CLIPTokenizer
-from transformers.utils import logging as transformers_logging
 
 from diptych_api.errors import BaseInvalid, UnsupportedHere
 from diptych_api.sources import Base
 from diptych_diffusion.builtin import builtin_folder
 from diptych_diffusion.components import Components
 from diptych_diffusion.fetch import from_hub, from_store
-from diptych_diffusion.fingerprint import folder_digest, weights_digest
-from diptych_diffusion.safe_files import check_folder, load_stored, read_json
+from diptych_diffusion.fingerprint import folder_digest
+from diptych_diffusion.model_files import check_config, load_model
+from diptych_diffusion.safe_files import check_folder, read_json
 
 __all__ = ["Components", "load", "resolve_base"]
 
@@ -35,18 +32,12 @@ CLASSES: Final = {
         )
     },
 }
-WEIGHTS_STEM: Final = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
-CODE_KEYS: Final = (
-    "auto_map",
-    "quantization_config",
-    "attn_implementation",
-    "_attn_implementation",
-    "use_attention_mask",
-)
 
 
-def resolve_base(base: Base, cache_dir: Path) -> Path:
+def resolve_base(base: Base, cache_dir: Path, *, with_checker: bool = False) -> Path:
     """Return a local folder with the base's files, downloading it below ``cache_dir`` where needed.
+
+    ``with_checker`` downloads its safety checker too, where it has one.
 
     Raises:
         BaseInvalid, HubAuth, UnsupportedHere, RetryLater: see the message.
@@ -55,11 +46,11 @@ def resolve_base(base: Base, cache_dir: Path) -> Path:
     if base.builtin is not None:
         return builtin_folder(base.builtin)
     if base.hugging_face is not None:
-        return from_hub(base.hugging_face, cache_dir)
+        return from_hub(base.hugging_face, cache_dir, with_checker=with_checker)
     if base.uri is None:
         raise UnsupportedHere("A base on a volume (pvc) needs Kubernetes.", hint="Here, give the folder as uri.")
     if "://" in base.uri and not base.uri.startswith("file://"):
-        return from_store(base.uri, cache_dir)
+        return from_store(base.uri, cache_dir, with_checker=with_checker)
     folder = Path(base.uri.removeprefix("file://")).expanduser()
     if not folder.is_dir():
         raise BaseInvalid(
@@ -86,7 +77,7 @@ def load(
     parts = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
     for name, kind in parts.items():
         if name != "unet" or need_unet:
-            model, digests[name] = _load_model(folder, name, kind, dtype)
+            model, digests[name] = load_model(folder / name, kind, dtype)
             models[name] = model.to(device).eval().requires_grad_(False)
     components = Components(
         models.get("unet"),
@@ -119,61 +110,11 @@ def _check_index(folder: Path, *, need_unet: bool) -> None:
             )
 
 
-def _load_model(folder: Path, part: str, kind: Any, dtype: torch.dtype) -> tuple[Any, str]:  # noqa: ANN401 - no common base class
-    """Return a part and the digest of its stored weights."""
-    place = folder / part
-    _check_config(place / "config.json")
-    variant, files = _stored_files(place, WEIGHTS_STEM[part])
-    digest = weights_digest(load_stored(place, files))
-    try:
-        with no_progress_bar():
-            model, found = kind.from_pretrained(
-                place,
-                dtype=dtype,
-                variant=variant,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, StrictDataclassError) as cause:
-        raise BaseInvalid(f"{place} cannot be loaded: {cause}") from cause
-    for problem in ("missing_keys", "mismatched_keys", "error_msgs"):
-        if cases := sorted(map(str, found[problem])):
-            raise BaseInvalid(
-                f"{place} has {len(cases)} {problem.replace('_', ' ')}, such as {cases[0]}.",
-                hint="The weights and config.json do not belong together.",
-            )
-    return model, digest
-
-
-def _check_config(path: Path) -> None:
-    config = read_json(path)
-    if found := [key for key in CODE_KEYS if config.get(key)]:
-        raise BaseInvalid(f"{path} sets {found[0]}, which Diptych does not follow.", hint="Save the model without it.")
-    if (path.parent / "adapter_config.json").exists():
-        raise BaseInvalid(f"{path.parent} is an adapter, not a model.", hint="Merge the adapter into its base first.")
-
-
-def _stored_files(place: Path, stem: str) -> tuple[str | None, list[str]]:
-    """Return the variant and the names of the weight files: one, or the shards of an index."""
-    for variant, dot in ((None, ""), ("fp16", ".fp16")):
-        single, index = place / f"{stem}{dot}.safetensors", place / f"{stem}.safetensors.index{dot}.json"
-        if single.is_file() and index.is_file():
-            raise BaseInvalid(f"{place} holds both {single.name} and {index.name}.", hint="Remove one of them.")
-        if single.is_file():
-            return variant, [single.name]
-        if index.is_file():
-            shards = read_json(index).get("weight_map")
-            if isinstance(shards, dict):
-                return variant, sorted({str(name) for name in shards.values()})
-    raise BaseInvalid(f"{place} has no {stem}.safetensors.", hint="Save the pipeline with safe_serialization=True.")
-
-
 def _load_tokenizer(place: Path) -> CLIPTokenizer:
     if not ((place / "tokenizer.json").is_file() or (place / "vocab.json").is_file()):
         raise BaseInvalid(f"{place} has neither tokenizer.json nor vocab.json.")
     if (place / "tokenizer_config.json").exists():
-        _check_config(place / "tokenizer_config.json")
+        check_config(place / "tokenizer_config.json")
     try:
         tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(place, local_files_only=True)
     except (OSError, ValueError, RuntimeError, LookupError, TypeError) as cause:
@@ -200,15 +141,3 @@ def _check_fit(parts: Components) -> None:
     for what, (found, wanted) in facts.items():
         if found != wanted:
             raise BaseInvalid(f"{parts.folder}: {what}: {found}, not {wanted}.")
-
-
-@contextmanager
-def no_progress_bar() -> Iterator[None]:
-    """Keep transformers' progress bar off the screen while the body runs."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()

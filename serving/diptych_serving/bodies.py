@@ -137,6 +137,7 @@ class ImageReply(BaseModel):
     requested_adapter: str | None = Field(description="The adapter that was asked for.")
     degraded: str | None = Field(default=None, description="Why the base drew in place of the adapter.")
     flaw: str | None = Field(default=None, description="What is wrong with the picture: black, or not numbers.")
+    flagged: bool = Field(default=False, description="The safety checker flagged the picture; a tile stands for it.")
 
 
 class SettingsReply(BaseModel):

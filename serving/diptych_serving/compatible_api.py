@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Literal
 
-import numpy as np
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from diptych_serving.answers import answer
-from diptych_serving.bodies import ArmBody, CompareBody, GenerateBody, Words
+from diptych_serving.bodies import ArmBody, CompareBody, GenerateBody, ImageReply, SettingsReply, Words
 from diptych_serving.http_errors import PROBLEMS
 from diptych_serving.identity import joined, session_of
 from diptych_serving.pictures import encode_picture, tile
@@ -21,7 +20,10 @@ from diptych_serving.service import Service
 
 MOST_DIGITS = 16
 MISSING_TILE = "#1e1e1e"
+FLAGGED_TILE = "#3c3c3c"
 APPLIED, NOT_FOUND = "LoRA applied successfully.", "LoRA not found or failed to load."
+FLAGGED_WARNING = "The picture was flagged as NSFW."
+FLAGGED, BASE_FLAGGED = "LoRA image flagged as NSFW.", "Base image flagged as NSFW."
 
 
 class LenientBody(BaseModel):
@@ -75,12 +77,11 @@ def router(get_service: Callable[[], Service]) -> APIRouter:
         first = _first_adapter(service)
         session = session_of(joined(request.headers.items()), body.session_id) or f"sid-{secrets.token_hex(8)}"
         drawn = await answer(service, request, _compare_body(body, first), session=session)
-        base, tuned = drawn.images[0], drawn.images[-1]
-        applied = tuned.adapter is not None
+        lora_image, status = _lora_side(drawn.images[-1], drawn.settings)
         return InferReply(
-            base_image=base.image,
-            lora_image=tuned.image if applied else _dark(drawn.settings.height, drawn.settings.width),
-            status=APPLIED if applied else NOT_FOUND,
+            base_image=drawn.images[0].image,
+            lora_image=lora_image,
+            status=f"{status} {BASE_FLAGGED}" if drawn.images[0].flagged else status,
             duration=round(time.monotonic() - started, 3),
             session_id=session,
         )
@@ -102,7 +103,8 @@ def router(get_service: Callable[[], Service]) -> APIRouter:
         drawn = (await answer(service, request, wanted)).images[0]
         if drawn.degraded:
             raise Refused(Code.UNAVAILABLE, drawn.degraded, "Ask for model_type original meanwhile.")
-        headers = {"X-Seed": str(drawn.seed)} | ({"X-Warning": drawn.flaw} if drawn.flaw else {})
+        warning = FLAGGED_WARNING if drawn.flagged else drawn.flaw
+        headers = {"X-Seed": str(drawn.seed)} | ({"X-Warning": warning} if warning else {})
         return Response(base64.b64decode(drawn.image), media_type="image/png", headers=headers)
 
     return routes
@@ -145,5 +147,12 @@ def _seed(given: int | str | None) -> int | None:
     return int(digits)
 
 
-def _dark(height: int, width: int) -> str:
-    return base64.b64encode(encode_picture(np.asarray(tile(height, width, MISSING_TILE)))).decode()
+def _lora_side(tuned: ImageReply, settings: SettingsReply) -> tuple[str, str]:
+    """Return the adapter's picture, or the tile that stands for it, and how it went."""
+    if tuned.adapter is None:
+        return _tile(settings, MISSING_TILE), NOT_FOUND
+    return (_tile(settings, FLAGGED_TILE), FLAGGED) if tuned.flagged else (tuned.image, APPLIED)
+
+
+def _tile(settings: SettingsReply, colour: str) -> str:
+    return base64.b64encode(encode_picture(tile(settings.height, settings.width, colour))).decode()

@@ -22,16 +22,15 @@ from diptych_api.errors import AdapterInvalid, QueueTimeout, RetryLater, SpecInv
 from diptych_diffusion.components import Components
 from diptych_diffusion.drawings import advance, begin
 from diptych_diffusion.prompts import encode
-from diptych_diffusion.sampler import decode
+from diptych_diffusion.safety_checker import SafetyChecker
 from diptych_diffusion.schedulers import make_scheduler
 from diptych_diffusion.slot_bank import MAX_RANK, SlotBank
+from diptych_serving.decoding import Decoder
 from diptych_serving.image_request import (
     Failed,
     Finished,
-    Image,
     ImageRequest,
     OnEvent,
-    Picture,
     Preview,
     Progress,
     Timing,
@@ -40,14 +39,22 @@ from diptych_serving.tasks import Floor, Task
 
 _log = logging.getLogger(__name__)
 ENCODED_PROMPTS: Final = 256
-DARKEST: Final = 2
 
 
 class Engine:
     """Draws with one base and the adapters in ``bank``. Use it as a context manager, or start and close it."""
 
-    def __init__(self, components: Components, *, slots: int = 8, max_rank: int = MAX_RANK, max_rows: int = 16) -> None:
+    def __init__(
+        self,
+        components: Components,
+        checker: SafetyChecker | None = None,
+        *,
+        slots: int = 8,
+        max_rank: int = MAX_RANK,
+        max_rows: int = 16,
+    ) -> None:
         self.components = components
+        self.decoder = Decoder(components, checker)
         self.bank = SlotBank(components.denoiser, slots=slots, max_rank=max_rank)
         self.max_rows = max_rows
         self._inbox: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
@@ -176,16 +183,12 @@ class Engine:
         task.tell(Progress(done, total))
         if done < total:
             if every and done % every == 0:
-                task.tell(Preview(done, tuple(decode(self.components, _latents(task)))))
+                task.tell(Preview(done, self.decoder.previews(_latents(task))))
             return
         self._floor.leave(task)
         drawn = time.monotonic()
-        latents_AChw = _latents(task)
-        pictures = decode(self.components, latents_AChw)
-        images = tuple(
-            Image(picture, None if slot is None else slot.digest, find_flaw(latents_Chw, picture))
-            for picture, latents_Chw, slot in zip(pictures, latents_AChw, task.slots, strict=True)
-        )
+        digests = [None if slot is None else slot.digest for slot in task.slots]
+        images = self.decoder.images(_latents(task), digests)
         moments = (task.submitted, task.admitted, task.begun, drawn, time.monotonic())
         task.tell(Finished(images, Timing(*(after - before for before, after in pairwise(moments)))))
 
@@ -194,15 +197,6 @@ def _waited_too_long(task: Task) -> QueueTimeout:
     return QueueTimeout(
         f"The request waited longer than {task.queue_timeout_s:g} seconds for its turn.", hint="Try again."
     )
-
-
-def find_flaw(latents_Chw: Tensor, picture: Picture) -> str | None:
-    """Return what is wrong with a picture, as a black one from a VAE in half precision, or None."""
-    if not bool(torch.isfinite(latents_Chw).all()):
-        return "The picture did not come out as numbers (NaN); try fp32 or another adapter strength."
-    if int(picture.max()) <= DARKEST:
-        return "The picture came out black; try fp32."
-    return None
 
 
 def _latents(task: Task) -> Tensor:

@@ -13,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 from diptych_api.servingconfig import ServingConfig
 from diptych_api.wire import from_wire
 from diptych_diffusion.pipeline import load, resolve_base
+from diptych_diffusion.safety_checker import load_safety_checker
 from diptych_serving.adapter_keeper import AdapterKeeper
 from diptych_serving.adapter_source import fetch_adapter
 from diptych_serving.degrade import Degraded
@@ -39,12 +40,13 @@ class EngineReplica:
         dtype = choose_dtype(config.dtype, device)
         torch.set_num_threads(config.resources.cpus)
         cache = CACHE.expanduser()
-        base = load(resolve_base(config.base, cache / "bases"), dtype=dtype, device=device)
+        folder = resolve_base(config.base, cache / "bases", with_checker=True)
+        base, checker = load(folder, dtype=dtype, device=device), load_safety_checker(folder, device=device)
         rows = config.max_rows or DEFAULT_ROWS[device.type]
-        self.engine = Engine(base, slots=config.slots, max_rank=config.max_rank, max_rows=rows)
+        self.engine = Engine(base, checker, slots=config.slots, max_rank=config.max_rank, max_rows=rows)
         self.keeper = AdapterKeeper(self.engine.bank, base.digest, lambda uri: fetch_adapter(uri, cache))
         self.drawer = Drawer(self.engine, self.keeper)
-        self.base = base_facts(name_of(config.base), base)
+        self.base = base_facts(name_of(config.base), base, has_checker=checker is not None)
         self.replica = serve.get_replica_context().replica_id.unique_id
         self.version = ""
         self._registry = registry
@@ -84,7 +86,7 @@ class EngineReplica:
                 continue
             if newer is not None:
                 version, config = newer
-                self.drawer.limits = config.limits
+                self.drawer.limits, self.engine.decoder.safety = config.limits, config.safety
                 await self.keeper.follow(config.adapters)
                 self.version = version
 

@@ -173,6 +173,7 @@ def _telling(get_service: GetService, figures: Figures) -> APIRouter:
         values: dict[str, Any] = {
             "ready": directory.is_ready,
             "replicas": len(directory.replicas),
+            "safety_checker": directory.last_base is not None and directory.last_base.has_checker,
             "adapters": adapters,
         }
         values["notes"] = directory.problems()

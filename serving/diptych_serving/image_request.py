@@ -46,11 +46,15 @@ class ImageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A finished picture. ``flaw`` says what is wrong with it, when it came out black or not as numbers."""
+    """A finished picture. ``flaw`` says what is wrong with it, when it came out black or not as numbers.
+
+    One that the safety checker ``flagged`` is a tile of one colour.
+    """
 
     picture: Picture
     adapter_digest: str | None
     flaw: str | None = None
+    flagged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

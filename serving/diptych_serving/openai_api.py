@@ -71,7 +71,7 @@ def router(get_service: Callable[[], Service]) -> APIRouter:
             admitted = await service.admit(with_previews(requests, every), client)
             return EventSourceResponse(_events(admitted, wanted, partial))
         drawn = await answer(service, request, wanted)
-        data = [{"b64_json": image.image, "seed": image.seed} for image in _undegraded(drawn.images)]
+        data = [_values(image) for image in _undegraded(drawn.images)]
         size = f"{drawn.settings.width}x{drawn.settings.height}"
         return JSONResponse({"created": int(time.time()), "data": data, "output_format": wanted.format, "size": size})
 
@@ -118,7 +118,7 @@ async def _events(admitted: Admitted, wanted: GenerateBody, partial: int) -> Asy
         async for item in told(admitted):
             if isinstance(item, list):
                 image = _undegraded((await reply(admitted, wanted, item)).images)[0]
-                yield _event(f"{EVENT}.completed", b64_json=image.image, seed=image.seed, output_format=wanted.format)
+                yield _event(f"{EVENT}.completed", **_values(image), output_format=wanted.format)
             elif isinstance(event := item[1], Preview) and sent < partial:
                 encoded = await asyncio.to_thread(encode_picture, event.pictures[0], wanted.format)
                 picture = base64.b64encode(encoded).decode()
@@ -136,6 +136,11 @@ def _undegraded(images: list[ImageReply]) -> list[ImageReply]:
         if image.degraded is not None:
             raise Refused(Code.UNAVAILABLE, image.degraded, reason="AdapterUnavailable", retry_after_s=5)
     return images
+
+
+def _values(image: ImageReply) -> dict[str, Any]:
+    """Return a picture as OpenAI has it, with two fields more."""
+    return {"b64_json": image.image, "seed": image.seed, "flagged": image.flagged}
 
 
 def _event(kind: str, **values: Any) -> bytes:  # noqa: ANN401 - JSON

@@ -21,14 +21,16 @@ class BaseFacts:
     pixels_per_latent: int
     dtype: str
     device: str
+    has_checker: bool = False
+    """Whether a safety checker looks at its pictures while ``safety.enabled``."""
 
 
-def base_facts(name: str, base: Components) -> BaseFacts:
+def base_facts(name: str, base: Components, *, has_checker: bool = False) -> BaseFacts:
     """Return what a loaded base can do."""
     height, width = base.picture_size
     dtype = str(base.denoiser.dtype).removeprefix("torch.")
     digest = f"sha256:{base.digest}"
-    return BaseFacts(name, digest, height, width, base.pixels_per_latent, dtype, str(base.denoiser.device))
+    return BaseFacts(name, digest, height, width, base.pixels_per_latent, dtype, str(base.denoiser.device), has_checker)
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,7 @@ def _image(drawn: Drawn, number: int, image: Image, base: BaseFacts, form: Image
         "adapter_digest": image.adapter_digest,
         "strength": strength,
         "dtype": base.dtype,
+        "flagged": image.flagged,
     }
     return ImageReply(
         image=base64.b64encode(encode_picture(image.picture, form, record)).decode(),
@@ -131,6 +132,7 @@ def _image(drawn: Drawn, number: int, image: Image, base: BaseFacts, form: Image
         requested_adapter=asked.adapter,
         degraded=degraded,
         flaw=image.flaw,
+        flagged=image.flagged,
     )
 
 

@@ -19,7 +19,8 @@ from diptych_diffusion.drawings import Settings, advance
 from diptych_diffusion.lora import adapter_state, inject, trainable
 from diptych_diffusion.pipeline import load
 from diptych_diffusion.sampler import SampleRequest, sample
-from diptych_serving.engine import Engine, find_flaw
+from diptych_serving.decoding import find_flaw
+from diptych_serving.engine import Engine
 from diptych_serving.image_request import Arm, Event, Failed, Finished, ImageRequest, Preview, Progress
 from diptych_serving.refusals import Code, refusal_of
 from support.engines import draw, until_finished

@@ -16,6 +16,7 @@ from PIL import Image
 
 from diptych_api.servingconfig import RegistryConfig
 from diptych_diffusion.pipeline import load
+from diptych_diffusion.safety_checker import SafetyChecker, load_safety_checker
 from diptych_serving.adapter_keeper import AdapterKeeper
 from diptych_serving.adapter_source import fetch_adapter
 from diptych_serving.drawer import Drawer
@@ -43,7 +44,9 @@ class Served:
         portal.call(self.keeper.follow, config.adapters)
         directory = self.service.directory
         directory.configure(config, os.environ)
-        base = base_facts("tiny", self.engine.components)
+        decoder = self.engine.decoder
+        decoder.safety = config.safety
+        base = base_facts("tiny", self.engine.components, has_checker=decoder.checker is not None)
         directory.update([ReplicaFacts("one", base, self.keeper.facts, "1")])
 
 
@@ -54,9 +57,10 @@ def served(
     max_rows: int = 8,
     limiter: Limiter | None = None,
     fetch: Callable[[str], Path] | None = None,
+    checker: SafetyChecker | None = None,
 ) -> Iterator[Served]:
-    """Serve the pipeline in ``folder``; nothing is configured yet."""
-    with Engine(load(folder), max_rows=max_rows) as engine:
+    """Serve the pipeline in ``folder``, its own safety checker replaced by one that is given; nothing is configured."""
+    with Engine(load(folder), checker or load_safety_checker(folder), max_rows=max_rows) as engine:
         get = fetch or (lambda uri: fetch_adapter(uri, folder / "cache"))
         keeper = AdapterKeeper(engine.bank, engine.components.digest, get, pause_s=0.01)
         service = Service(Directory("test"), Drawer(engine, keeper), limiter)

@@ -6,8 +6,10 @@ from typing import Literal
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 MAX_TOKENS = 16
 WIDTH = 32
@@ -60,6 +62,30 @@ def make_pipeline(
     pipeline.save_pretrained(folder, safe_serialization=True)
     (folder / "tokenizer" / "vocab.json").write_text(json.dumps(byte_vocabulary()), encoding="utf-8")
     (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    return folder
+
+
+def add_checker(folder: Path, *, threshold: float) -> Path:
+    """Write a random safety checker into a pipeline's folder, in the form of Stable Diffusion 1.x.
+
+    A picture is flagged when its cosine to one of 17 concepts is above ``threshold``: -2 flags all, 2 none.
+    """
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = CLIPConfig(vision_config={**vision, "image_size": 32, "patch_size": 8}, projection_dim=16)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        checker = StableDiffusionSafetyChecker(config)
+        for kind in ("concept", "special_care"):
+            getattr(checker, f"{kind}_embeds").normal_()
+            getattr(checker, f"{kind}_embeds_weights").fill_(threshold)
+    checker.save_pretrained(folder / "safety_checker")
+    CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
+        folder / "feature_extractor"
+    )
+    index = json.loads((folder / "model_index.json").read_text())
+    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    index["feature_extractor"] = ["transformers", "CLIPImageProcessor"]
+    (folder / "model_index.json").write_text(json.dumps(index))
     return folder
 
 

@@ -13,7 +13,8 @@ from torch import nn
 from diptych_api.errors import ArtifactInvalid, BaseInvalid
 from diptych_diffusion.components import Components
 from diptych_diffusion.fingerprint import weights_digest
-from diptych_diffusion.pipeline import load, no_progress_bar
+from diptych_diffusion.model_files import no_progress_bar
+from diptych_diffusion.pipeline import load
 from diptych_diffusion.safe_files import read_json
 
 PARTS: Final = ("unet", "vae", "text_encoder")

@@ -67,7 +67,7 @@ class CompareRequest(_message.Message):
     def __init__(self, params: _Optional[_Union[Params, _Mapping]] = ..., arms: _Optional[_Iterable[_Union[Arm, _Mapping]]] = ..., grid: _Optional[bool] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class Picture(_message.Message):
-    __slots__ = ("image", "format", "seed", "adapter", "adapter_digest", "strength", "requested_adapter", "degraded", "flaw")
+    __slots__ = ("image", "format", "seed", "adapter", "adapter_digest", "strength", "requested_adapter", "degraded", "flaw", "flagged")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,7 @@ class Picture(_message.Message):
     REQUESTED_ADAPTER_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     FLAW_FIELD_NUMBER: _ClassVar[int]
+    FLAGGED_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     format: str
     seed: int
@@ -86,7 +87,8 @@ class Picture(_message.Message):
     requested_adapter: str
     degraded: str
     flaw: str
-    def __init__(self, image: _Optional[bytes] = ..., format: _Optional[str] = ..., seed: _Optional[int] = ..., adapter: _Optional[str] = ..., adapter_digest: _Optional[str] = ..., strength: _Optional[float] = ..., requested_adapter: _Optional[str] = ..., degraded: _Optional[str] = ..., flaw: _Optional[str] = ...) -> None: ...
+    flagged: bool
+    def __init__(self, image: _Optional[bytes] = ..., format: _Optional[str] = ..., seed: _Optional[int] = ..., adapter: _Optional[str] = ..., adapter_digest: _Optional[str] = ..., strength: _Optional[float] = ..., requested_adapter: _Optional[str] = ..., degraded: _Optional[str] = ..., flaw: _Optional[str] = ..., flagged: _Optional[bool] = ...) -> None: ...
 
 class Settings(_message.Message):
     __slots__ = ("prompt", "negative_prompt", "steps", "guidance_scale", "scheduler", "eta", "height", "width")

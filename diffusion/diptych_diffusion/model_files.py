@@ -1,0 +1,91 @@
+"""One model of a pipeline folder: a config and safetensors, checked before anything of them is believed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from diptych_api.errors import BaseInvalid
+from diptych_diffusion.fingerprint import weights_digest
+from diptych_diffusion.safe_files import load_stored, read_json
+
+CODE_KEYS: Final = (
+    "auto_map",
+    "quantization_config",
+    "attn_implementation",
+    "_attn_implementation",
+    "use_attention_mask",
+)
+
+
+def load_model(place: Path, kind: Any, dtype: torch.dtype) -> tuple[Any, str]:  # noqa: ANN401 - no common base class
+    """Return the model of class ``kind`` in a folder, as ``dtype``, and the digest of its stored weights.
+
+    Raises:
+        BaseInvalid: names the file that is missing, unsafe or inconsistent.
+
+    """
+    check_config(place / "config.json")
+    stem = "model" if issubclass(kind, PreTrainedModel) else "diffusion_pytorch_model"
+    variant, files = _stored_files(place, stem)
+    digest = weights_digest(load_stored(place, files))
+    try:
+        with no_progress_bar():
+            model, found = kind.from_pretrained(
+                place,
+                dtype=dtype,
+                variant=variant,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, StrictDataclassError) as cause:
+        raise BaseInvalid(f"{place} cannot be loaded: {cause}") from cause
+    for problem in ("missing_keys", "mismatched_keys", "error_msgs"):
+        if cases := sorted(map(str, found[problem])):
+            raise BaseInvalid(
+                f"{place} has {len(cases)} {problem.replace('_', ' ')}, such as {cases[0]}.",
+                hint="The weights and config.json do not belong together.",
+            )
+    return model, digest
+
+
+def check_config(path: Path) -> None:
+    """Raise BaseInvalid for a config that asks for code or for arithmetic that is not followed."""
+    config = read_json(path)
+    if found := [key for key in CODE_KEYS if config.get(key)]:
+        raise BaseInvalid(f"{path} sets {found[0]}, which Diptych does not follow.", hint="Save the model without it.")
+    if (path.parent / "adapter_config.json").exists():
+        raise BaseInvalid(f"{path.parent} is an adapter, not a model.", hint="Merge the adapter into its base first.")
+
+
+def _stored_files(place: Path, stem: str) -> tuple[str | None, list[str]]:
+    """Return the variant and the names of the weight files: one, or the shards of an index."""
+    for variant, dot in ((None, ""), ("fp16", ".fp16")):
+        single, index = place / f"{stem}{dot}.safetensors", place / f"{stem}.safetensors.index{dot}.json"
+        if single.is_file() and index.is_file():
+            raise BaseInvalid(f"{place} holds both {single.name} and {index.name}.", hint="Remove one of them.")
+        if single.is_file():
+            return variant, [single.name]
+        if index.is_file():
+            shards = read_json(index).get("weight_map")
+            if isinstance(shards, dict):
+                return variant, sorted({str(name) for name in shards.values()})
+    raise BaseInvalid(f"{place} has no {stem}.safetensors.", hint="Save the pipeline with safe_serialization=True.")
+
+
+@contextmanager
+def no_progress_bar() -> Iterator[None]:
+    """Keep transformers' progress bar off the screen while the body runs."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
