@@ -41,7 +41,7 @@ def _find(adapter: Adapter, namespace: str, runs: Path) -> ServedAdapter:
         return ServedAdapter(name=adapter.name, uri=place, digest=adapter.digest, strength=adapter.strength)
     folder = _newest_run(adapter.from_job.name, runs / namespace)
     record = verified(folder / ARTIFACT)
-    if "PEFT" not in record.formats:
+    if record.method == "FromScratch":
         raise UserError(
             f"Adapter {adapter.name}: {shown(str(folder))} holds no adapter, but a whole model.",
             hint="Serve it as spec.base.uri.",

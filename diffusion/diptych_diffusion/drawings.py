@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 from diptych_api.after import Scheduler
 from diptych_diffusion.components import Components
 from diptych_diffusion.schedulers import make_scheduler
-from diptych_diffusion.slot_bank import Slot, SlotBank, runs_of
+from diptych_diffusion.slot_bank import Held, OwnUNet, SlotBank, runs_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Drawing:
     latents_1Chw: Tensor
     scheduler: Any
     generator: Generator
-    slot: Slot | None = None
+    slot: Held | None = None
     strength: float = 1.0
     done: int = 0
     extra: Mapping[str, Any] = field(init=False)
@@ -58,6 +58,11 @@ class Drawing:
         self.extra = {} if self.settings.scheduler == "PNDM" else {"generator": self.generator}
         if self.settings.scheduler == "DDIM":
             self.extra = {**self.extra, "eta": self.settings.eta}
+
+    @property
+    def own_unet(self) -> UNet2DConditionModel | None:
+        """The UNet that draws in place of the base's."""
+        return self.slot.unet if isinstance(self.slot, OwnUNet) else None
 
     @property
     def steps(self) -> int:
@@ -100,7 +105,7 @@ def begin(
     settings: Settings,
     embeddings_KLD: Tensor,
     seed: int,
-    adapters: Sequence[tuple[Slot | None, float]] = ((None, 1.0),),
+    adapters: Sequence[tuple[Held | None, float]] = ((None, 1.0),),
 ) -> list[Drawing]:
     """Return one drawing for each adapter and its strength, all from the same prompt and the same noise.
 
@@ -124,7 +129,19 @@ def begin(
 
 @torch.inference_mode()
 def advance(unet: UNet2DConditionModel, drawings: Sequence[Drawing], bank: SlotBank | None = None) -> None:
-    """Do one step of every drawing in one forward pass; all must have the same size. Adapters need the bank."""
+    """Do one step of every drawing, in one forward pass for each UNet that they need; all must have the same size.
+
+    ``unet`` is the base's. Adapters need the bank.
+    """
+    by_unet: dict[int, list[Drawing]] = {}
+    for drawing in drawings:
+        by_unet.setdefault(id(drawing.own_unet), []).append(drawing)
+    for group in by_unet.values():
+        own = group[0].own_unet
+        _forward(own or unet, group, None if own else bank)
+
+
+def _forward(unet: UNet2DConditionModel, drawings: Sequence[Drawing], bank: SlotBank | None) -> None:
     together = sorted(drawings, key=lambda drawing: (id(drawing.slot), drawing.strength))
     adapters = [(drawing.slot, drawing.strength) for drawing in together for _ in range(drawing.settings.rows)]
     inputs_RChw = torch.cat([x for drawing in together for x in [drawing.inputs()] * drawing.settings.rows])

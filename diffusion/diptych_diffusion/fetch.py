@@ -15,7 +15,9 @@ from httpx2 import HTTPError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
+from diptych_api.artifact import FOLDERS
 from diptych_api.errors import BaseInvalid, DiptychError, HubAuth, RetryLater, UnsupportedHere
+from diptych_api.runstore import ARTIFACT_FILE
 from diptych_api.sources import HuggingFaceModel
 
 WANTED: Final = re.compile(
@@ -113,6 +115,7 @@ def from_store(uri: str, cache_dir: Path, *, with_checker: bool = False) -> Path
 
 def _copy(uri: str, cache_dir: Path, *, with_checker: bool) -> Path:
     files, root = fsspec.url_to_fs(uri)
+    root = f"{root}/{FOLDERS['Pipeline']}" if files.exists(f"{root}/{ARTIFACT_FILE}") else root
     by_name = {path.removeprefix(root).lstrip("/"): entry for path, entry in files.find(root, detail=True).items()}
     names = wanted_files(by_name, with_checker=with_checker)
     if "model_index.json" not in names:

@@ -7,7 +7,9 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from diptych_api.artifact import FOLDERS
 from diptych_api.errors import BaseInvalid, UnsupportedHere
+from diptych_api.runstore import ARTIFACT_FILE
 from diptych_api.sources import Base
 from diptych_diffusion.builtin import builtin_folder
 from diptych_diffusion.components import Components
@@ -37,6 +39,7 @@ CLASSES: Final = {
 def resolve_base(base: Base, cache_dir: Path, *, with_checker: bool = False) -> Path:
     """Return a local folder with the base's files, downloading it below ``cache_dir`` where needed.
 
+    An artifact's folder means the pipeline in it, as FromScratch leaves one.
     ``with_checker`` downloads its safety checker too, where it has one.
 
     Raises:
@@ -52,6 +55,8 @@ def resolve_base(base: Base, cache_dir: Path, *, with_checker: bool = False) -> 
     if "://" in base.uri and not base.uri.startswith("file://"):
         return from_store(base.uri, cache_dir, with_checker=with_checker)
     folder = Path(base.uri.removeprefix("file://")).expanduser()
+    if (folder / ARTIFACT_FILE).is_file():
+        folder /= FOLDERS["Pipeline"]
     if not folder.is_dir():
         raise BaseInvalid(
             f"The base {base.uri} is not a folder on this machine.", hint=f"Looked for {folder.absolute()}."

@@ -20,6 +20,7 @@ from diptych_api.errors import AdapterInvalid, UnsupportedHere
 from diptych_diffusion.adapter_weights import A, AdapterWeights, B
 from diptych_diffusion.fingerprint import weights_digest
 from diptych_diffusion.lora_layers import adaptable, find_misfit
+from diptych_diffusion.unet_files import UNetWeights
 
 MAX_RANK: Final = 64
 
@@ -35,6 +36,34 @@ class Slot:
     updates: Mapping[str, tuple[Tensor, Tensor]]
     """A ``[r, in, …]`` and B ``[out, r, …]`` of each layer, B times the adapter's scale; in the UNet's dtype."""
 
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes on the device."""
+        return sum(tensor.nbytes for update in self.updates.values() for tensor in update)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OwnUNet:
+    """An adapter that is a whole UNet on the base UNet's device: its rows take a forward pass of their own."""
+
+    name: str
+    digest: str
+    unet: UNet2DConditionModel
+
+    @property
+    def rank(self) -> None:
+        """None: it is no update."""
+        return
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes on the device."""
+        return sum(tensor.nbytes for tensor in (*self.unet.parameters(), *self.unet.buffers()))
+
+
+Held = Slot | OwnUNet
+"""What a bank holds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -49,45 +78,48 @@ class Run:
 class SlotBank:
     """The adapters of one UNet. The UNet stays as it is; without rows of an adapter it computes what it did before.
 
-    ``load`` and ``unload`` may be called from any thread while another one draws.
+    A whole UNet takes a slot as a LoRA does, and far more memory. ``load``, ``put`` and ``unload`` may be called from
+    any thread while another one draws.
     """
 
     def __init__(self, unet: UNet2DConditionModel, *, slots: int = 8, max_rank: int = MAX_RANK) -> None:
         self.unet = unet
         self.slots = slots
         self.max_rank = max_rank
-        self._loaded: dict[str, Slot] = {}
+        self._loaded: dict[str, Held] = {}
         self._runs: Sequence[Run] = ()
         for name, layer in adaptable(unet).items():
             layer.register_forward_hook(partial(self._add, name))
 
     @property
-    def loaded(self) -> Mapping[str, Slot]:
+    def loaded(self) -> Mapping[str, Held]:
         """The adapters by name, as of now."""
         return dict(self._loaded)
 
     def load(self, name: str, weights: AdapterWeights) -> Slot:
-        """Take in an adapter, in place of one of the same name.
+        """Take in a LoRA, in place of an adapter of the same name. Raises as prepared does."""
+        slot = self.prepared(name, weights)
+        self.put(slot)
+        return slot
 
-        Raises:
-            AdapterInvalid: when it does not fit the UNet, or its rank is above the highest that is held.
-            UnsupportedHere: for DoRA, and when every slot is taken.
-
-        """
-        if name not in self._loaded and len(self._loaded) >= self.slots:
-            raise UnsupportedHere(
-                f"There is no slot for adapter {name}: {self.slots} are taken.",
-                hint="Raise spec.slots, or serve fewer adapters.",
-            )
-        self._loaded[name] = self.prepared(name, weights)
-        return self._loaded[name]
+    def put(self, held: Held) -> None:
+        """Serve what was prepared, in place of an adapter of the same name. Raises UnsupportedHere without a slot."""
+        self._check_room(held.name)
+        self._loaded[held.name] = held
 
     def unload(self, name: str) -> None:
         """Forget an adapter; pictures that draw with it are finished with it."""
         self._loaded.pop(name, None)
 
     def prepared(self, name: str, weights: AdapterWeights) -> Slot:
-        """Return an adapter checked and moved to the UNet's device, but not yet served. Raises as load does."""
+        """Return a LoRA checked and moved to the UNet's device, but not yet served.
+
+        Raises:
+            AdapterInvalid: when it does not fit the UNet, or its rank is above the highest that is held.
+            UnsupportedHere: for DoRA, and when every slot is taken.
+
+        """
+        self._check_room(name)
         if weights.dora:
             raise UnsupportedHere(
                 f"Adapter {name} is a DoRA, which cannot share a batch yet.", hint="Serve a LoRA without DoRA."
@@ -108,6 +140,18 @@ class SlotBank:
             for layer in weights.layers()
         }
         return Slot(name, f"sha256:{weights_digest(weights.state)}", weights.rank, updates)
+
+    def prepared_unet(self, name: str, weights: UNetWeights) -> OwnUNet:
+        """Return a whole UNet moved to the base UNet's device, but not yet served. Raises UnsupportedHere."""
+        self._check_room(name)
+        return OwnUNet(name, f"sha256:{weights.digest}", weights.unet.to(self.unet.device))
+
+    def _check_room(self, name: str) -> None:
+        if name not in self._loaded and len(self._loaded) >= self.slots:
+            raise UnsupportedHere(
+                f"There is no slot for adapter {name}: {self.slots} are taken.",
+                hint="Raise spec.slots, or serve fewer adapters.",
+            )
 
     @contextmanager
     def rows(self, runs: Sequence[Run]) -> Iterator[None]:
@@ -133,11 +177,14 @@ def _update(layer: nn.Linear | nn.Conv2d, x: Tensor, a: Tensor, b: Tensor) -> Te
     return functional.conv2d(within, b)
 
 
-def runs_of(adapters: Sequence[tuple[Slot | None, float]]) -> list[Run]:
-    """Return the runs of rows whose adapters and strengths are given, one pair a row; None is the base."""
+def runs_of(adapters: Sequence[tuple[Held | None, float]]) -> list[Run]:
+    """Return the runs of rows whose adapters and strengths are given, one pair a row; None is the base.
+
+    Rows of a whole UNet take no update.
+    """
     runs: list[Run] = []
     for row, (slot, strength) in enumerate(adapters):
-        if slot is None or strength == 0:
+        if not isinstance(slot, Slot) or strength == 0:
             continue
         last = runs[-1] if runs else None
         if last is not None and (last.stop, last.slot, last.strength) == (row, slot, strength):

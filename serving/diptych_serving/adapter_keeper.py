@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+import torch
+
 from diptych_api.errors import AdapterInvalid, DiptychError, UserError
 from diptych_api.servingconfig import ServedAdapter
+from diptych_api.training import Method
 from diptych_diffusion.adapter_files import load_adapter
-from diptych_diffusion.slot_bank import Slot, SlotBank
+from diptych_diffusion.components import Components
+from diptych_diffusion.slot_bank import Held, Slot, SlotBank
+from diptych_diffusion.unet_files import is_unet, load_unet
 from diptych_serving.replica_facts import AdapterFacts
 
 ATTEMPTS: Final = 5
@@ -21,10 +26,10 @@ class AdapterKeeper:
     """Loads, replaces and unloads adapters; says how each one is. All methods belong to one event loop."""
 
     def __init__(
-        self, bank: SlotBank, base_digest: str, fetch: Callable[[str], Path], *, pause_s: float = PAUSE_S
+        self, bank: SlotBank, base: Components, fetch: Callable[[str], Path], *, pause_s: float = PAUSE_S
     ) -> None:
         self.bank = bank
-        self.base_digest = base_digest
+        self.base = base
         self._fetch = fetch
         self._pause_s = pause_s
         self._wanted: dict[str, ServedAdapter] = {}
@@ -76,27 +81,40 @@ class AdapterKeeper:
                 if attempt == ATTEMPTS:
                     return self._failed(adapter.name, f"{error} Tried {ATTEMPTS} times.")
                 await asyncio.sleep(self._pause_s * attempt)
+            except torch.OutOfMemoryError as error:
+                return self._failed(adapter.name, f"The device has too little memory for it beside the others: {error}")
             except Exception:  # noqa: BLE001 -- one bad file must not stop the others
                 _log.exception("Adapter %s could not be loaded.", adapter.name)
                 return self._failed(adapter.name, "It could not be loaded; the log tells why.")
             else:
-                return AdapterFacts(adapter.name, "Loaded", slot.digest, slot.rank)
+                return self._loaded(slot)
         raise AssertionError
 
-    def _load_now(self, adapter: ServedAdapter, uri: str) -> Slot:
-        weights = load_adapter(self._fetch(uri))
-        made_for = None if weights.base is None else weights.base.digest.removeprefix("sha256:")
-        if made_for not in (None, self.base_digest.removeprefix("sha256:")):
-            raise AdapterInvalid(
-                f"Adapter {adapter.name} was made for another base (sha256:{str(made_for)[:12]}…).",
-                hint="Serve it with the base that it was trained on.",
-            )
-        slot = self.bank.prepared(adapter.name, weights)
+    def _load_now(self, adapter: ServedAdapter, uri: str) -> Held:
+        slot = self._prepared(adapter.name, self._fetch(uri))
         if adapter.digest not in (None, slot.digest):
             raise AdapterInvalid(
                 f"Adapter {adapter.name} has digest {slot.digest}, not {adapter.digest}.", hint="Check its uri."
             )
-        return self.bank.load(adapter.name, weights)
+        self.bank.put(slot)
+        return slot
+
+    def _prepared(self, name: str, path: Path) -> Held:
+        if is_unet(path):
+            return self.bank.prepared_unet(name, load_unet(path, self.base))
+        weights = load_adapter(path)
+        made_for = None if weights.base is None else weights.base.digest.removeprefix("sha256:")
+        if made_for not in (None, self.base.digest):
+            raise AdapterInvalid(
+                f"Adapter {name} was made for another base (sha256:{str(made_for)[:12]}…).",
+                hint="Serve it with the base that it was trained on.",
+            )
+        return self.bank.prepared(name, weights)
+
+    def _loaded(self, held: Held) -> AdapterFacts:
+        method: Method = "LoRA" if isinstance(held, Slot) else "FullUNet"
+        _log.info("Adapter %s is loaded: %s, %.1f MiB.", held.name, method, held.bytes / 2**20)
+        return AdapterFacts(held.name, "Loaded", held.digest, held.rank, method=method, bytes=held.bytes)
 
     def _failed(self, name: str, message: str) -> AdapterFacts:
         """Nobody may get an old adapter under the name of one that failed."""

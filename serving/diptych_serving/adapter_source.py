@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -11,15 +12,20 @@ import fsspec
 from diptych_api.artifact import FOLDERS
 from diptych_api.errors import AdapterInvalid, DiptychError, RetryLater, UnsupportedHere
 from diptych_api.runstore import ARTIFACT_FILE
+from diptych_diffusion.fetch import wanted_files
 
-LARGEST_FILE: Final = 4 << 30
+LARGEST: Final = 16 << 30
+"""Of a pipeline in fp32 with room to spare."""
+DEEPEST: Final = 2
+SERVED: Final = (FOLDERS["PEFT"], FOLDERS["Pipeline"])
+"""The forms of an artifact that are served beside a base, the first that is there."""
 WANTED: Final = (".safetensors", ".json")
 VERSION_KEYS: Final = ("size", "ETag", "etag", "blob_id", "created", "mtime", "last_modified", "LastModified")
 """What stores tell of a file's state, each in its own words."""
 
 
 def fetch_adapter(uri: str, cache_dir: Path) -> Path:
-    """Return a local folder or file that load_adapter reads; an artifact's folder means its PEFT form.
+    """Return a local folder or file of a LoRA or of a whole UNet; an artifact's folder means the form that is served.
 
     Raises:
         AdapterInvalid: when nothing is there, or it is too large to be an adapter.
@@ -32,7 +38,9 @@ def fetch_adapter(uri: str, cache_dir: Path) -> Path:
     path = Path(uri.removeprefix("file://")).expanduser()
     if not path.exists():
         raise AdapterInvalid(f"There is no {path} on this machine.", hint="Check the adapter's uri.")
-    return path / FOLDERS["PEFT"] if (path / ARTIFACT_FILE).is_file() else path
+    if not (path / ARTIFACT_FILE).is_file():
+        return path
+    return path / _form(str(path), {form for form in SERVED if (path / form).is_dir()})
 
 
 def _copied(uri: str, cache_dir: Path) -> Path:
@@ -52,23 +60,45 @@ def _copy(uri: str, cache_dir: Path) -> Path:
     """Copy the adapter's files, under a name that no other state of them has."""
     files, root = fsspec.url_to_fs(uri)
     if files.exists(f"{root}/{ARTIFACT_FILE}"):
-        root = f"{root}/{FOLDERS['PEFT']}"
-    found = {path: entry for path, entry in files.find(root, maxdepth=1, detail=True).items() if path.endswith(WANTED)}
+        root = f"{root}/{_form(uri, {form for form in SERVED if files.exists(f'{root}/{form}')})}"
+    entries = files.find(root, maxdepth=DEEPEST, detail=True)
+    found = {name: entries[path] for name, path in _wanted({_relative(path, root): path for path in entries}).items()}
     if not found:
         raise AdapterInvalid(f"{uri} holds no .safetensors file.", hint="Give an adapter's folder or file.")
-    if sum(int(entry.get("size") or 0) for entry in found.values()) > LARGEST_FILE:
-        raise AdapterInvalid(f"{uri} is larger than {LARGEST_FILE >> 30} GiB.", hint="That is no adapter.")
-    state = sorted(f"{path} {[entry.get(key) for key in VERSION_KEYS]}" for path, entry in found.items())
+    if sum(int(entry.get("size") or 0) for entry in found.values()) > LARGEST:
+        raise AdapterInvalid(f"{uri} is larger than {LARGEST >> 30} GiB.", hint="That is no adapter.")
+    state = sorted(f"{name} {[entry.get(key) for key in VERSION_KEYS]}" for name, entry in found.items())
     folder = cache_dir / hashlib.sha256("\n".join([uri, *state]).encode()).hexdigest()[:32]
     if not folder.exists():
         cache_dir.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(dir=cache_dir))
         try:
-            for path in found:
-                files.get_file(path, str(unfinished / path.rsplit("/", 1)[-1]))
+            for name, entry in found.items():
+                (unfinished / name).parent.mkdir(exist_ok=True)
+                files.get_file(entry["name"], str(unfinished / name))
             unfinished.rename(folder)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             if not folder.is_dir():
                 raise
     return folder
+
+
+def _form(place: str, there: Collection[str]) -> str:
+    """Return the folder of an artifact that is served. Raises AdapterInvalid."""
+    for form in SERVED:
+        if form in there:
+            return form
+    raise AdapterInvalid(f"The artifact {place} has neither of {', '.join(SERVED)}.", hint="Export it as PEFT.")
+
+
+def _relative(path: str, root: str) -> str:
+    """Return the name of a file below ``root``, or of the file that ``root`` is."""
+    return path.removeprefix(root).lstrip("/") or path.rsplit("/", 1)[-1]
+
+
+def _wanted(places: Mapping[str, str]) -> dict[str, str]:
+    """Return what is read: a pipeline's files, or the .safetensors and .json of one folder."""
+    if "model_index.json" in places:
+        return {name: places[name] for name in wanted_files(places)}
+    return {name: place for name, place in places.items() if "/" not in name and name.endswith(WANTED)}

@@ -6,6 +6,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from diptych_api.after import Scheduler
 from diptych_api.fields import Seed
+from diptych_api.training import Method
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 JobState = Literal["Queued", "Running", "Succeeded", "Failed", "Cancelled"]
@@ -225,6 +226,8 @@ class ModelReply(BaseModel):
     state: str = Field(description="Waiting, Loading, Loaded or Failed.")
     digest: str | None = Field(default=None, description="Digest of its weights.")
     rank: int | None = Field(default=None, description="Rank of an adapter.")
+    method: Method | None = Field(default=None, description="LoRA, or FullUNet for an adapter that is a whole UNet.")
+    bytes: int | None = Field(default=None, description="Memory that an adapter takes on each replica's device.")
     strength: float | None = Field(default=None, description="Its strength where a request names none.")
     run: str | None = Field(default=None, description="The run that made it.")
     message: str = Field(default="", description="Why it waits or failed.")

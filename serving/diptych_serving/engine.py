@@ -24,7 +24,7 @@ from diptych_diffusion.drawings import advance, begin
 from diptych_diffusion.prompts import encode
 from diptych_diffusion.safety_checker import SafetyChecker
 from diptych_diffusion.schedulers import make_scheduler
-from diptych_diffusion.slot_bank import MAX_RANK, SlotBank
+from diptych_diffusion.slot_bank import MAX_RANK, OwnUNet, SlotBank
 from diptych_serving.decoding import Decoder
 from diptych_serving.image_request import (
     Failed,
@@ -78,7 +78,8 @@ class Engine:
 
         Raises:
             AdapterInvalid: when an arm names an adapter that is not loaded.
-            SpecInvalid: for a size or a number of steps that the base or the scheduler cannot take.
+            SpecInvalid: for a size or a number of steps that the base or the scheduler cannot take, and a strength
+                of a whole UNet.
             UnsupportedHere: for a scheduler that cannot follow the base's noise schedule.
             RetryLater: when the engine is closing.
 
@@ -90,6 +91,12 @@ class Engine:
                 f"Adapter {missing[0]} is not loaded.", hint=f"Loaded are: {', '.join(sorted(loaded)) or 'none'}."
             )
         slots = tuple(None if arm.adapter is None else loaded[arm.adapter] for arm in request.arms)
+        for arm, slot in zip(request.arms, slots, strict=True):
+            if isinstance(slot, OwnUNet) and arm.strength != 1:
+                raise SpecInvalid(
+                    f"Adapter {slot.name} is a whole UNet, which has no strength {arm.strength:g}.",
+                    hint="Leave strength out, or set it to 1.",
+                )
         task = Task(request, slots, on_event, queue_timeout_s=queue_timeout_s)
         with self._door:
             if self._closing:

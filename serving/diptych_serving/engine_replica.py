@@ -44,7 +44,7 @@ class EngineReplica:
         base, checker = load(folder, dtype=dtype, device=device), load_safety_checker(folder, device=device)
         rows = config.max_rows or DEFAULT_ROWS[device.type]
         self.engine = Engine(base, checker, slots=config.slots, max_rank=config.max_rank, max_rows=rows)
-        self.keeper = AdapterKeeper(self.engine.bank, base.digest, lambda uri: fetch_adapter(uri, cache))
+        self.keeper = AdapterKeeper(self.engine.bank, base, lambda uri: fetch_adapter(uri, cache))
         self.drawer = Drawer(self.engine, self.keeper)
         self.base = base_facts(name_of(config.base), base, has_checker=checker is not None)
         self.replica = serve.get_replica_context().replica_id.unique_id

@@ -17,6 +17,8 @@ def list_models(directory: Directory) -> list[ModelReply]:
             state=facts.state,
             digest=facts.digest,
             rank=facts.rank,
+            method=facts.method,
+            bytes=facts.bytes,
             strength=served[facts.name].strength,
             run=served[facts.name].run,
             message=facts.message,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from diptych_api.deploymentstatus import AdapterState
+from diptych_api.training import Method
 from diptych_diffusion.components import Components
 
 ORDER: tuple[AdapterState, ...] = ("Failed", "Waiting", "Loading", "Loaded")
@@ -42,6 +43,9 @@ class AdapterFacts:
     digest: str | None = None
     rank: int | None = None
     message: str = ""
+    method: Method | None = None
+    bytes: int | None = None
+    """Memory that it takes on the device."""
 
     @property
     def is_settled(self) -> bool:

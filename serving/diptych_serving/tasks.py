@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from diptych_diffusion.drawings import Drawing
-from diptych_diffusion.slot_bank import Slot
+from diptych_diffusion.slot_bank import Held
 from diptych_serving.image_request import Event, ImageRequest, OnEvent
 
 Size = tuple[int, int]
@@ -20,7 +20,7 @@ class Task:
     """A request that was taken in, and how far it is."""
 
     request: ImageRequest
-    slots: tuple[Slot | None, ...]
+    slots: tuple[Held | None, ...]
     """The adapter of each arm, kept alive until the pictures are done."""
     on_event: OnEvent
     drawings: list[Drawing] = field(default_factory=list)
@@ -92,12 +92,16 @@ class Floor:
             yield task
 
     def groups(self) -> Iterator[tuple[list[Task], list[Drawing]]]:
-        """Yield the drawings that go through the UNet together, and whose they are: one size, ``max_rows`` rows."""
+        """Yield the drawings that go through the UNet together, and whose they are: one size, ``max_rows`` rows.
+
+        Those with a UNet of their own come last, one UNet after the other.
+        """
         sizes: dict[Size, list[Task]] = {}
         for task in self.drawing:
             sizes.setdefault(task.size, []).append(task)
         for tasks in sizes.values():
-            for piece in self._pieces([drawing for task in tasks for drawing in task.drawings]):
+            drawings = [drawing for task in tasks for drawing in task.drawings]
+            for piece in self._pieces(sorted(drawings, key=_unet)):
                 yield tasks, piece
 
     def _pieces(self, drawings: list[Drawing]) -> Iterator[list[Drawing]]:
@@ -112,3 +116,7 @@ class Floor:
     def leave(self, task: Task) -> None:
         """Give back the rows of a task."""
         self.drawing = [other for other in self.drawing if other is not task]
+
+
+def _unet(drawing: Drawing) -> int:
+    return 0 if drawing.own_unet is None else id(drawing.own_unet)

@@ -29,7 +29,7 @@ def listening(base: Path, adapter: Path) -> Iterator[str]:
         server = uvicorn.Server(uvicorn.Config("", log_level="error"))
 
         async def serve() -> None:
-            keeper = AdapterKeeper(engine.bank, engine.components.digest, Path)
+            keeper = AdapterKeeper(engine.bank, engine.components, Path)
             service = Service(Directory("test", config), Drawer(engine, keeper))
             await keeper.follow(config.adapters)
             service.directory.update([ReplicaFacts("one", base_facts("tiny", engine.components), keeper.facts, "1")])

@@ -62,7 +62,7 @@ def served(
     """Serve the pipeline in ``folder``, its own safety checker replaced by one that is given; nothing is configured."""
     with Engine(load(folder), checker or load_safety_checker(folder), max_rows=max_rows) as engine:
         get = fetch or (lambda uri: fetch_adapter(uri, folder / "cache"))
-        keeper = AdapterKeeper(engine.bank, engine.components.digest, get, pause_s=0.01)
+        keeper = AdapterKeeper(engine.bank, engine.components, get, pause_s=0.01)
         service = Service(Directory("test"), Drawer(engine, keeper), limiter)
         jobs = JobBook(service)
         with TestClient(build_http(lambda: service, lambda: jobs), raise_server_exceptions=False) as client:

@@ -193,7 +193,7 @@ class ListModelsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("id", "kind", "state", "digest", "rank", "strength", "run", "message")
+    __slots__ = ("id", "kind", "state", "digest", "rank", "strength", "run", "message", "method", "bytes")
     ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -202,6 +202,8 @@ class Model(_message.Message):
     STRENGTH_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: str
     state: str
@@ -210,7 +212,9 @@ class Model(_message.Message):
     strength: float
     run: str
     message: str
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[str] = ..., digest: _Optional[str] = ..., rank: _Optional[int] = ..., strength: _Optional[float] = ..., run: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    method: str
+    bytes: int
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[str] = ..., digest: _Optional[str] = ..., rank: _Optional[int] = ..., strength: _Optional[float] = ..., run: _Optional[str] = ..., message: _Optional[str] = ..., method: _Optional[str] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class ListModelsReply(_message.Message):
     __slots__ = ("models",)
