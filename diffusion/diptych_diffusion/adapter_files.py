@@ -26,6 +26,8 @@ DIFFUSERS_WEIGHTS: Final = "pytorch_lora_weights.safetensors"
 PEFT_PREFIX: Final = "base_model.model."
 DIFFUSERS_PREFIX: Final = "unet."
 DIFFUSERS_SETTINGS: Final = "lora_adapter_metadata"
+TEXT_PARTS: Final = ("text_model.", ".self_attn.")
+"""Names that layers of CLIP have and those of a UNet have not; peft's files do not say which model they adapt."""
 
 
 def save_peft(folder: Path, weights: AdapterWeights) -> list[Path]:
@@ -122,7 +124,7 @@ def _reader(file: Path, tensors: Mapping[str, Tensor]) -> _Reader:
     }
     forms: dict[str, str] = {}
     for key in tensors:
-        if key.startswith(("lora_te", "text_encoder")):
+        if key.startswith(("lora_te", "text_encoder")) or any(part in key for part in TEXT_PARTS):
             raise UnsupportedHere(f"{file} adapts the text encoder ({key}).", hint="Use an adapter of the UNet alone.")
         prefix = next((prefix for prefix in readers if key.startswith(prefix)), None)
         if prefix is None:
