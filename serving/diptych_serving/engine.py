@@ -26,6 +26,7 @@ from diptych_diffusion.safety_checker import SafetyChecker
 from diptych_diffusion.schedulers import make_scheduler
 from diptych_diffusion.slot_bank import MAX_RANK, OwnUNet, SlotBank
 from diptych_serving.decoding import Decoder
+from diptych_serving.device_health import DeviceHealth
 from diptych_serving.image_request import (
     Failed,
     Finished,
@@ -57,6 +58,7 @@ class Engine:
         self.decoder = Decoder(components, checker)
         self.bank = SlotBank(components.denoiser, slots=slots, max_rank=max_rank)
         self.max_rows = max_rows
+        self.health = DeviceHealth()
         self._inbox: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._floor = Floor(max_rows)
         self._thread = Thread(target=self._loop, name="engine", daemon=True)
@@ -115,9 +117,9 @@ class Engine:
         return self._floor.rows
 
     @property
-    def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
+    def problem(self) -> str | None:
+        """Why this process should be replaced by another one, or None."""
+        return self.health.problem if self._thread.is_alive() else "The engine's thread has ended."
 
     def close(self) -> None:
         """Finish what was taken in, then end the thread."""
@@ -147,6 +149,7 @@ class Engine:
             for tasks, drawings in self._floor.groups():
                 with self._told_on_failure(tasks):
                     advance(self.components.denoiser, drawings, self.bank)
+                    self.health.succeeded()
             for task in list(self._floor.drawing):
                 with self._told_on_failure([task]):
                     self._tell(task)
@@ -158,6 +161,7 @@ class Engine:
             yield
         except Exception as error:  # noqa: BLE001 -- the thread must live on
             _log.exception("%d requests failed.", len(tasks))
+            self.health.failed(error)
             for task in tasks:
                 self._floor.leave(task)
                 task.tell(Failed(error))

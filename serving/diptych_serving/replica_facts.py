@@ -62,6 +62,8 @@ class ReplicaFacts:
     adapters: Mapping[str, AdapterFacts]
     config_version: str
     """The registry's version that the adapters belong to."""
+    max_rows: int | None = None
+    """Rows of a forward pass, as configured or measured."""
 
 
 def worst(name: str, replicas: Iterable[ReplicaFacts]) -> AdapterFacts:

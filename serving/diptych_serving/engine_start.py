@@ -1,0 +1,44 @@
+"""From a deployment's arguments to an engine that is ready to draw. Knows no Ray."""
+
+import logging
+from pathlib import Path
+
+import torch
+
+from diptych_api.servingconfig import ServingConfig
+from diptych_diffusion.pipeline import load, resolve_base
+from diptych_diffusion.safety_checker import load_safety_checker
+from diptych_serving.adapter_keeper import AdapterKeeper
+from diptych_serving.adapter_source import fetch_adapter
+from diptych_serving.devices import choose_device, choose_dtype, name_of
+from diptych_serving.drawer import Drawer
+from diptych_serving.engine import Engine
+from diptych_serving.replica_facts import BaseFacts, base_facts
+from diptych_serving.row_cap import rows_at_once
+
+_log = logging.getLogger(__name__)
+
+
+def build_drawer(config: ServingConfig, cache: Path) -> tuple[Drawer, BaseFacts]:
+    """Load the base, warm it up, and return its engine, not yet started, with what the base can do.
+
+    Raises:
+        BaseInvalid, HubAuth, UnsupportedHere, RetryLater: see the message.
+
+    """
+    device = choose_device(config.device, config.backend)
+    dtype = choose_dtype(config.dtype, device)
+    torch.set_num_threads(config.resources.cpus)
+    folder = resolve_base(config.base, cache / "bases", with_checker=True)
+    base, checker = load(folder, dtype=dtype, device=device), load_safety_checker(folder, device=device)
+    if checker is None:
+        _log.info("The base has no safety checker: every picture is shown.")
+    rows = rows_at_once(base, config.max_rows)
+    engine = Engine(base, checker, slots=config.slots, max_rank=config.max_rank, max_rows=rows)
+    keeper = AdapterKeeper(engine.bank, base, lambda uri: fetch_adapter(uri, cache))
+    return Drawer(engine, keeper), base_facts(name_of(config.base), base, has_checker=checker is not None)
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a start failed, for /ready."""
+    return f"{type(error).__name__}: {error}"
