@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from diptych_api.artifact import BaseRecord
 from diptych_api.errors import AdapterInvalid, QueueTimeout, RetryLater, SpecInvalid
@@ -19,6 +21,7 @@ from diptych_diffusion.drawings import Settings, advance
 from diptych_diffusion.lora import adapter_state, inject, trainable
 from diptych_diffusion.pipeline import load
 from diptych_diffusion.sampler import SampleRequest, sample
+from diptych_diffusion.schedulers import CLASSES
 from diptych_serving.decoding import find_flaw
 from diptych_serving.engine import Engine
 from diptych_serving.image_request import Arm, Event, Failed, Finished, ImageRequest, Preview, Progress
@@ -90,6 +93,41 @@ def test_requests_of_all_kinds_are_drawn_together_and_each_gets_its_own(engine: 
     for request, finished in zip(requests, draw(engine, requests), strict=True):
         for image in finished.images:
             assert np.abs(image.picture - plain(components, request)).max() <= 1
+
+
+REQUESTS = st.builds(
+    lambda prompt, seed, arms, settings, cancelled: (ImageRequest(prompt, seed, settings, arms=tuple(arms)), cancelled),
+    prompt=st.sampled_from(["a dog", "tea", "an owl"]),
+    seed=st.integers(0, 2),
+    arms=st.lists(st.sampled_from([Arm(), Arm("style"), Arm("style", 0.5), Arm("style", -1)]), min_size=1, max_size=3),
+    settings=st.builds(
+        Settings,
+        height=st.sampled_from([64, 96]),
+        width=st.just(64),
+        steps=st.integers(2, 4),
+        guidance_scale=st.sampled_from([1.0, 3.0]),
+        scheduler=st.sampled_from(sorted(CLASSES)),
+    ),
+    cancelled=st.booleans(),
+)
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(arrivals=st.lists(REQUESTS, min_size=2, max_size=5))
+def test_whoever_comes_and_goes_a_picture_is_the_one_that_is_drawn_alone(
+    engine: Engine, arrivals: list[tuple[ImageRequest, bool]]
+) -> None:
+    inboxes: list[queue.SimpleQueue[Event]] = [queue.SimpleQueue() for _ in arrivals]
+    tasks = [engine.submit(request, inbox.put) for (request, _), inbox in zip(arrivals, inboxes, strict=True)]
+    for task, (_, cancelled) in zip(tasks, arrivals, strict=True):
+        if cancelled:
+            task.cancel()
+    stayed = [(request, inbox) for (request, cancelled), inbox in zip(arrivals, inboxes, strict=True) if not cancelled]
+    for request, inbox in stayed:
+        _, among_others = until_finished(inbox)
+        (alone,) = draw(engine, [request])
+        for one, other in zip(among_others.images, alone.images, strict=True):
+            assert np.abs(one.picture.astype(int) - other.picture).max() <= 1
 
 
 def test_progress_and_previews_are_told_on_the_way(engine: Engine) -> None:
