@@ -1,5 +1,6 @@
 """Which pictures may not be shown: diffusers' own safety checker, when a base comes with one."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,7 @@ def load_safety_checker(folder: Path, *, device: torch.device | str = "cpu") -> 
     for name, weight in model.named_parameters():
         if not bool(torch.isfinite(weight).all()):
             raise BaseInvalid(f"{folder / CHECKER} holds numbers in {name} that are not finite.")
+    logging.getLogger(StableDiffusionSafetyChecker.__module__).setLevel(logging.ERROR)  # it tells of black pictures
     checker = StableDiffusionChecker(model.to(device).eval().requires_grad_(False), _load_extractor(folder / EXTRACTOR))
     try:
         checker.flag(np.zeros((1, 64, 64, 3), np.uint8))

@@ -67,6 +67,20 @@ def test_thresholds_decide(copy: Path, threshold: float, *, flagged: bool) -> No
     assert checker_of(copy).flag(pictures()) == [flagged] * 16
 
 
+def test_the_names_and_settings_of_older_files_are_read(base: Path, copy: Path) -> None:
+    """As in the files of Stable Diffusion 1.x."""
+    file = copy / "safety_checker" / "model.safetensors"
+    old = {key.replace("vision_model.", "vision_model.vision_model.", 1): x for key, x in load_file(file).items()}
+    old["vision_model.vision_model.embeddings.position_ids"] = torch.arange(17)[None]
+    save_file(old, file, {"format": "pt"})
+    settings = copy / "feature_extractor" / "preprocessor_config.json"
+    given = json.loads(settings.read_text())
+    given = {key: given[key] for key in ("image_mean", "image_std", "resample", "do_normalize", "do_resize")}
+    given |= {"feature_extractor_type": "CLIPFeatureExtractor", "size": 32, "crop_size": 32}
+    settings.write_text(json.dumps(given))
+    assert checker_of(copy).flag(pictures()) == checker_of(base).flag(pictures())
+
+
 @pytest.mark.parametrize("entry", [[None, None], None])
 def test_a_pipeline_that_names_no_checker_has_none(copy: Path, entry: object) -> None:
     index = json.loads((copy / "model_index.json").read_text())
