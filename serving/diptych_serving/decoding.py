@@ -29,20 +29,21 @@ class Decoder:
     def previews(self, latents_AChw: Tensor) -> tuple[Picture, ...]:
         """Return how pictures look by now; what the checker flags is a tile here too."""
         pictures = decode(self.components, latents_AChw)
-        return self._shown(pictures, self._flags(pictures))
+        return self._shown(pictures, self._flags(pictures)[0])
 
     def images(self, latents_AChw: Tensor, adapter_digests: Sequence[str | None]) -> tuple[Image, ...]:
         """Return the finished pictures, each with what is wrong with it."""
         pictures = decode(self.components, latents_AChw)
-        flags = self._flags(pictures)
+        flags, checked = self._flags(pictures)
         flaws = [find_flaw(*pair) for pair in zip(latents_AChw, pictures, strict=True)]
         parts = zip(self._shown(pictures, flags), adapter_digests, flaws, flags, strict=True)
-        return tuple(Image(*part) for part in parts)
+        return tuple(Image(*part, checked=checked) for part in parts)
 
-    def _flags(self, pictures: Picture) -> Sequence[bool]:
+    def _flags(self, pictures: Picture) -> tuple[Sequence[bool], bool]:
+        """Return which pictures may not be shown, and whether the checker looked."""
         if self.checker is None or not self.safety.enabled:
-            return [False] * len(pictures)
-        return self.checker.flag(pictures)
+            return [False] * len(pictures), False
+        return self.checker.flag(pictures), True
 
     def _shown(self, pictures: Picture, flags: Sequence[bool]) -> tuple[Picture, ...]:
         height, width = pictures.shape[1:3]

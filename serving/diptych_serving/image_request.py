@@ -55,6 +55,8 @@ class Image:
     adapter_digest: str | None
     flaw: str | None = None
     flagged: bool = False
+    checked: bool = False
+    """Whether a safety checker looked at it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ class CachedEngines:
     """Engines before which whole pictures are kept, the least recently used leaving first.
 
     What is kept belongs to the digests of base and adapters, the arithmetic and the version of Diptych. A picture that
-    is flawed, or that the base drew in place of an adapter, is not kept.
+    is flawed or flagged, or that the base drew in place of an adapter, is not kept; one that no safety checker looked
+    at is not given while pictures are checked.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class CachedEngines:
         """Yield what happens to a request; one that was drawn before is finished at once."""
         digests = self._digests(request)
         key = None if digests is None else self._key(request, digests)
-        if key is not None and (images := self._kept.get(key)) is not None:
+        if key is not None and (images := self._kept.get(key)) is not None and self._may_be_shown(images):
             yield Finished(images, KEPT)
             return
         async for event in self._engines.draw(request):
@@ -60,6 +61,11 @@ class CachedEngines:
             return None
         return tuple(None if name is None else known[name] for name in wanted)
 
+    def _may_be_shown(self, images: Images) -> bool:
+        base, config = self._directory.last_base, self._directory.config
+        must_be_checked = base is not None and base.has_checker and (config is None or config.safety.enabled)
+        return not must_be_checked or all(image.checked for image in images)
+
     def _key(self, request: ImageRequest, digests: Digests) -> Key | None:
         base = self._directory.last_base
         if base is None:
@@ -71,7 +77,8 @@ class CachedEngines:
 
 def _is_fit(images: Images, digests: Digests | None) -> bool:
     """Whether these pictures may be given again: sound, and drawn with what was expected."""
-    return digests == tuple(image.adapter_digest for image in images) and not any(image.flaw for image in images)
+    is_as_expected = digests == tuple(image.adapter_digest for image in images)
+    return is_as_expected and not any(image.flaw or image.flagged for image in images)
 
 
 def _size(images: Images) -> int:

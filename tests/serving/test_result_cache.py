@@ -1,11 +1,13 @@
 """Pictures that are kept: given again only for the same request to the same weights."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from diptych_api.diffusiondeployment import ResultCache
 from diptych_serving.result_cache import CachedEngines
@@ -115,3 +117,28 @@ def test_no_more_is_kept_than_allowed(service: Served) -> None:
     assert [ask(service, seed=seed)[1] for seed in (3, 2, 1)] == [True, True, False]
     wide = {"width": 128, "height": 128}
     assert [ask(service, **wide)[1] for _ in range(2)] == [False, False]
+
+
+class Once:
+    """A checker that flags its first picture alone."""
+
+    looked = 0
+
+    def flag(self, pictures: NDArray[np.uint8]) -> Sequence[bool]:
+        self.looked += 1
+        return [self.looked == 1] * len(pictures)
+
+
+def test_what_no_checker_has_seen_is_not_given_while_it_is_on(places: tuple[Path, Path, Path]) -> None:
+    off, on = ({"defaults": {"steps": 2}, "safety": {"enabled": enabled}} for enabled in (False, True))
+    with served(places[0], checker=Once()) as service:
+        inner = service.service
+        inner.engines = CachedEngines(inner.engines, inner.directory, ResultCache(max_bytes=4 * PICTURE))
+        service.configure(**off)
+        unseen = ask(service)
+        assert ask(service) == (unseen[0], True)
+        service.configure(**on)
+        tile, was_kept = ask(service)
+        assert (tile != unseen[0], was_kept) == (True, False)
+        assert ask(service) == (unseen[0], False), "a tile is not kept"
+        assert ask(service) == (unseen[0], True)
