@@ -201,7 +201,8 @@ class Engine:
         digests = [None if slot is None else slot.digest for slot in task.slots]
         images = self.decoder.images(_latents(task), digests)
         moments = (task.submitted, task.admitted, task.begun, drawn, time.monotonic())
-        task.tell(Finished(images, Timing(*(after - before for before, after in pairwise(moments)))))
+        queue, encode, denoise, decode = (after - before for before, after in pairwise(moments))
+        task.tell(Finished(images, Timing(queue, encode, denoise, decode)))
 
 
 def _waited_too_long(task: Task) -> QueueTimeout:

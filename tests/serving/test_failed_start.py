@@ -28,7 +28,7 @@ def note_told_at(url: str, about: str) -> str:
         if answer is not None and about in answer.text:
             values = answer.json()
             assert (answer.status_code, values["ready"]) == (503, False)
-            return next(note for note in values["notes"] if about in note)
+            return str(next(note for note in values["notes"] if about in note))
         time.sleep(0.2)
     raise AssertionError(f"{about} was not told")
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from diptych_api.limits import RateLimit
 from diptych_serving.http_api import build_http
+from diptych_serving.jobs import JobBook
 from diptych_serving.rate_limit import Client, RateLimiter, Refusal
 from support.adapters import saved_adapter
 from support.services import Served, picture_of, served
@@ -407,7 +408,8 @@ def test_the_log_has_a_line_for_each_request_with_the_replys_id(
 
 
 def test_pages_of_other_origins_may_call_when_the_deployment_says_so(service: Served) -> None:
-    with TestClient(build_http(lambda: service.service, list, origins=["https://studio.example"])) as client:
+    jobs, origins = JobBook(service.service), ["https://studio.example"]
+    with TestClient(build_http(lambda: service.service, lambda: jobs, origins=origins)) as client:
         asked = {"Origin": "https://studio.example", "Access-Control-Request-Method": "POST"}
         allowed = client.options("/v1/compare", headers=asked)
         refused = client.options("/v1/compare", headers={**asked, "Origin": "https://elsewhere.example"})
