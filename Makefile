@@ -3,7 +3,7 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0# or `uv run` ships the working directo
 export UV_COMPILE_BYTECODE := 1# once at installation, not in every process that starts
 UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
-.PHONY: init lint type test unit demo docs proto generate bench clean
+.PHONY: init lint type test unit page demo docs proto generate bench clean
 
 .cache/uv/bin/uv:
 	python3 -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv==0.13.8
@@ -14,9 +14,13 @@ lint: init
 type: init
 	$(RUN) mypy
 unit: init
-	OMP_NUM_THREADS=1 $(RUN) pytest -m "not ray and not fuzz" -n auto --maxprocesses 8 --dist worksteal
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "not ray and not fuzz and not browser" -n auto --maxprocesses 8 --dist worksteal
 test: unit
 	$(RUN) pytest -m "ray or fuzz"
+page: init
+	@command -v chromium >/dev/null || if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq chromium; \
+	else echo "The page is tried in Chromium. Install it first: sudo apt-get install chromium"; exit 1; fi
+	$(RUN) pytest -m browser
 demo: init
 	$(RUN) diptych run examples/noto-style.yaml --set output.uri=demo/runs --evidence demo
 	$(RUN) python examples/compare_on_server.py demo

@@ -74,6 +74,13 @@ class RegistryConfig(Model):
         return len({adapter.name for adapter in self.adapters}) == len(self.adapters)
 
 
+class PageConfig(Model):
+    """Arguments of the page's application."""
+
+    title: Text = Field(default="Diptych", description="Title of the page.")
+    api_url: Location = Field(description="Where the page's replica reaches the HTTP API.")
+
+
 def serving_config(name: str, namespace: str | None, spec: DiffusionDeploymentSpec) -> ServingConfig:
     """Return the part of a deployment that needs a restart."""
     parts = {part: getattr(spec, part) for part in ServingConfig.model_fields if part not in ("name", "namespace")}
@@ -86,7 +93,7 @@ def registry_config(spec: DiffusionDeploymentSpec, adapters: Iterable[ServedAdap
     return RegistryConfig(adapters=list(adapters), **parts)
 
 
-def wire(config: ServingConfig | RegistryConfig) -> dict[str, Any]:
+def wire(config: ServingConfig | RegistryConfig | PageConfig) -> dict[str, Any]:
     """Return a configuration as plain values, with every default written out."""
     return config.model_dump(mode="json", by_alias=True, exclude_none=True)
 

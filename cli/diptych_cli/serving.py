@@ -13,6 +13,7 @@ import typer
 from diptych_api.diffusiondeployment import DiffusionDeployment
 from diptych_api.endpoints import Endpoints
 from diptych_api.errors import UserError
+from diptych_api.serveconfig import PAGE_PATH
 from diptych_api.servingconfig import registry_config, serving_config
 from diptych_cli.deployment_file import find_adapters, read_deployment
 from diptych_cli.job_file import base_name
@@ -40,7 +41,7 @@ def serve(request: ServeRequest) -> None:
     adapters = find_adapters(spec, deployment.metadata.namespace, request.runs)
     try:
         from diptych_serving.forward import forwarded  # noqa: PLC0415 - beside the next
-        from diptych_serving.local import served, wait_until_ready  # noqa: PLC0415 - takes seconds: PyTorch and Ray
+        from diptych_serving.local import served, wait_for_page, wait_until_ready  # noqa: PLC0415 - takes seconds: PyTorch and Ray
         from diptych_serving.supported import check_supported, ignored  # noqa: PLC0415 - as above
     except ImportError as error:
         raise UserError(f"Serving needs {error.name}.", hint="Install diptych[serving].") from error
@@ -60,9 +61,13 @@ def serve(request: ServeRequest) -> None:
             signals.install()
             if spec.replicas == 0:
                 note("spec.replicas is 0, so every picture is refused.")
-                _tell(url, spec.endpoints, {})
+                adapters_told = {}
             else:
-                _tell(url, spec.endpoints, wait_until_ready(url, note)["adapters"])
+                adapters_told = wait_until_ready(url, note)["adapters"]
+            problem = wait_for_page() if spec.ui.enabled else None
+            if problem is not None:
+                note(f"the page did not start: {problem}")
+            _tell(url, spec.endpoints, adapters_told, has_page=spec.ui.enabled and problem is None)
             _wait(signals.stop)
     typer.echo("stopped.")
 
@@ -99,7 +104,7 @@ def _names(adapters: list[Any]) -> str:
     return ", ".join(adapter.name for adapter in adapters) or "no adapters"
 
 
-def _tell(url: str, endpoints: Endpoints, adapters: Mapping[str, Any]) -> None:
+def _tell(url: str, endpoints: Endpoints, adapters: Mapping[str, Any], *, has_page: bool) -> None:
     """Print the state of the adapters and the next useful commands."""
     for name, adapter in adapters.items():
         typer.echo(
@@ -108,7 +113,8 @@ def _tell(url: str, endpoints: Endpoints, adapters: Mapping[str, Any]) -> None:
     grpc = (
         f" and grpc://{url.split('//')[1].rpartition(':')[0]}:{endpoints.grpc.port}" if endpoints.grpc.enabled else ""
     )
-    typer.echo(f"✓ serving on {url}{grpc} (documentation: {url}/docs)")
+    page = f"page: {url}{PAGE_PATH}, " if has_page else ""
+    typer.echo(f"✓ serving on {url}{grpc} ({page}documentation: {url}/docs)")
     typer.echo(f'next: diptych compare "red apple" --server {url}')
     typer.echo(f"""      curl -s {url}/v1/compare --json '{{"prompt": "red apple", "seed": 7, "grid": true}}'""")
 

@@ -22,6 +22,7 @@ from diptych_serving.bodies import (
     PicturesReply,
 )
 from diptych_serving.body_limit import BodyLimit
+from diptych_serving.deployment_facts import DeploymentReply, describe
 from diptych_serving.jobs import Jobs, outcome
 from diptych_serving.models import list_models
 from diptych_serving.rate_limit import Client
@@ -204,6 +205,11 @@ def _listing(get_service: GetService) -> APIRouter:
     async def models(service: TheService) -> ModelsReply:
         """List the base and the adapters."""
         return ModelsReply(data=list_models(service.directory))
+
+    @router.get("/v1/deployment", responses=http_errors.LISTING)
+    async def deployment(service: TheService) -> DeploymentReply:
+        """Tell what runs here, what a request is drawn with that names nothing, and how much it may ask for."""
+        return describe(service.directory)
 
     @router.get("/v1/examples", responses=http_errors.LISTING)
     async def examples(service: TheService) -> dict[str, Any]:

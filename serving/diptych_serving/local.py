@@ -16,7 +16,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
 from diptych_api.errors import RetryLater, RunFailed
-from diptych_api.serveconfig import APPLICATION, serve_config
+from diptych_api.serveconfig import APPLICATION, PAGE, serve_config
 from diptych_api.servingconfig import RegistryConfig, ServingConfig
 from diptych_serving.starting import engine_trouble
 
@@ -60,8 +60,9 @@ def served(
         _wait_until_running(tell)
         yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{config.endpoints.http.port}"  # noqa: S104 - asked for
     finally:
-        with suppress(Exception):
-            serve.delete(APPLICATION)
+        for application in (PAGE, APPLICATION):
+            with suppress(Exception):
+                serve.delete(application)
         if address is None:
             ray.shutdown()
 
@@ -104,17 +105,26 @@ def _replicas(config: ServingConfig) -> int:
 
 def _wait_until_running(tell: Callable[[str], None]) -> None:
     """Wait for the application and its port. Raises RunFailed with what Ray Serve says."""
+    problem = _settled(APPLICATION, tell)
+    if problem is not None:
+        raise RunFailed(f"The deployment did not start: {problem}", hint="The log of Ray Serve tells more.")
+
+
+def wait_for_page() -> str | None:
+    """Wait until the page can be opened; return why it did not start. The API serves all the same."""
+    return _settled(PAGE, lambda _: None)
+
+
+def _settled(name: str, tell: Callable[[str], None]) -> str | None:
+    """Wait until an application runs or is broken; return what Ray Serve says of one that is broken."""
     while True:
-        application = serve.status().applications.get(APPLICATION)
+        application = serve.status().applications.get(name)
         status = "" if application is None else application.status
         if status == ApplicationStatus.RUNNING:
-            return
+            return None
         if application is not None and status in BROKEN:
             told = [deployment.message for deployment in application.deployments.values() if deployment.message]
-            raise RunFailed(
-                f"The deployment did not start: {' '.join([application.message, *told])[-2000:]}",
-                hint="The log of Ray Serve tells more.",
-            )
+            return " ".join([application.message, *told])[-2000:]
         if trouble := engine_trouble():
             tell(trouble)
         time.sleep(PAUSE_S)

@@ -45,7 +45,6 @@ def ignored(spec: DiffusionDeploymentSpec) -> list[str]:
         for adapter in spec.adapters
         if adapter.credentials is not None
     ]
-    told += ["spec.ui has no effect yet."] if "ui" in spec.model_fields_set else []
     return told
 
 

@@ -1,0 +1,153 @@
+"""What happens when somebody clicks."""
+
+import logging
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from diptych_serving.page.api import Api, Event, Offer, Visitor
+from diptych_serving.page.form import Form, compare_body, streamed
+from diptych_serving.page.layout import SIDE_BY_SIDE, SLIDER, View
+from diptych_serving.page.pictures import BASE, side_of, write_pictures, write_previews
+from diptych_serving.page.problem import WANTS_KEY, Problem, problem_html
+from diptych_serving.page.snippets import curl, public_url, python
+from diptych_serving.page.words import bar_html, done_html, facts_html, heading, labels_html, waiting_html
+
+Updates = dict[Any, Any]
+"""New values and properties by component."""
+PAIR = 2
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The page's behaviour over an API."""
+
+    view: View
+    api: Api
+    title: str
+
+    async def load(self) -> Updates:
+        """Show what the deployment offers; look again later while it offers nothing."""
+        view = self.view
+        try:
+            offer = await self.api.offer()
+        except Problem as problem:
+            return {view.facts: heading(self.title) + problem_html(problem), view.reload: gr.Timer(active=True)}
+        return {
+            view.facts: facts_html(self.title, offer),
+            view.reload: gr.Timer(active=False),
+            view.strengths: offer.strengths,
+            view.examples: gr.Dataset(samples=[[prompt] for prompt in offer.prompts], visible=bool(offer.prompts)),
+            **self._choices(offer),
+        }
+
+    async def draw(self, values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Updates]:
+        """Draw what is chosen, telling how far it is."""
+        view = self.view
+        yield {**self.busy(drawing=True), view.shown.status: waiting_html()}
+        try:
+            with tempfile.TemporaryDirectory(prefix="diptych-") as folder:
+                body = compare_body(Form(**view.choices.read(values)), values[view.strengths])
+                visitor = visitor_of(request, values[view.key])
+                mode = str(values[view.shown.mode])
+                async for event in self.api.compare(streamed(body), visitor):
+                    yield self._told(event, body, Path(folder), mode) | self._request(event, body, request, visitor)
+        except Problem as problem:
+            wants_key = {view.key: gr.Textbox(visible=True)} if problem.status in WANTS_KEY else {}
+            yield {view.shown.status: problem_html(problem), **wants_key}
+        except Exception:  # noqa: BLE001 -- a visitor is told in words, whatever it was
+            _log.exception("The page failed.")
+            problem = Problem(500, "Something went wrong on the page.", "The server's log tells what.")
+            yield {view.shown.status: problem_html(problem)}
+        yield self.busy(drawing=False)
+
+    def busy(self, *, drawing: bool) -> Updates:
+        """Return which buttons can be clicked."""
+        buttons = self.view.buttons
+        free = {button: gr.Button(interactive=not drawing) for button in (buttons.draw, buttons.again, buttons.new)}
+        return {**free, buttons.stop: gr.Button(visible=drawing)}
+
+    def stopped(self) -> Updates:
+        """Say that a drawing was given up."""
+        return {**self.busy(drawing=False), self.view.shown.status: "<p>stopped.</p>"}
+
+    def switch(self, mode: str) -> Updates:
+        """Show two pictures the other way."""
+        shown = self.view.shown
+        slider = mode == SLIDER
+        parts = {shown.slider: gr.ImageSlider(visible=slider), shown.labels: gr.HTML(visible=slider)}
+        return {**parts, shown.gallery: gr.Gallery(visible=not slider)}
+
+    def _told(self, event: Event, body: Mapping[str, Any], folder: Path, mode: str) -> Updates:
+        kind, values = event
+        shown = self.view.shown
+        match kind:
+            case "progress":
+                return {shown.status: bar_html(values["step"], values["total"])}
+            case "preview":
+                sides = [_asked(arm) for arm in body["arms"]]
+                return self._pictures(write_previews(folder, values["step"], values["images"], sides), mode)
+            case "done":
+                pictures = write_pictures(folder, body["prompt"], values["images"])
+                files = gr.Files([path for path, _ in pictures], visible=True)
+                seed = str(values["images"][0]["seed"])
+                drawn = {shown.status: done_html(values), shown.files: files, self.view.last_seed: seed}
+                return {**self._pictures(pictures, mode), **drawn}
+        return {}
+
+    def _pictures(self, pictures: Sequence[tuple[str, str]], mode: str) -> Updates:
+        """Show two pictures with a slider between them, any other number beside each other."""
+        shown, pair = self.view.shown, len(pictures) == PAIR
+        slider = pair and mode != SIDE_BY_SIDE
+        paths, sides = [path for path, _ in pictures], [side for _, side in pictures]
+        return {
+            shown.mode: gr.Radio(visible=pair),
+            shown.labels: gr.HTML(labels_html(sides) if pair else "", visible=slider),
+            shown.slider: gr.ImageSlider((paths[0], paths[1]) if pair else None, visible=slider),
+            shown.gallery: gr.Gallery(list(pictures), visible=not slider, columns=min(len(pictures), 4)),
+        }
+
+    def _request(self, event: Event, body: Mapping[str, Any], request: gr.Request, visitor: Visitor) -> Updates:
+        """Return the request as it can be sent again, once its seed is known."""
+        kind, values = event
+        if kind != "done":
+            return {}
+        exact, url = {**body, "seed": values["images"][0]["seed"]}, public_url(request.headers, request.url.scheme)
+        shown, with_key = self.view.shown, bool(visitor.key)
+        return {
+            shown.request: gr.Accordion(visible=True),
+            shown.curl: curl(url, exact, with_key=with_key),
+            shown.python: python(url, exact, with_key=with_key),
+        }
+
+    def _choices(self, offer: Offer) -> Updates:
+        """Set the controls to what the deployment draws with, within its bounds."""
+        choices, defaults, bounds = self.view.choices, offer.deployment["defaults"], offer.deployment["bounds"]
+        names = list(offer.strengths)
+        side = {"minimum": bounds["min_side"], "maximum": bounds["max_side"], "step": bounds["multiple"]}
+        templates = [("none", ""), *((name, name) for name in offer.templates)]
+        return {
+            choices.sides: gr.Dropdown([BASE, *names], value=[BASE, *names[:1]], max_choices=bounds["max_arms"]),
+            choices.steps: gr.Slider(value=defaults["steps"], maximum=bounds["max_steps"]),
+            choices.guidance: gr.Slider(value=defaults["guidance_scale"]),
+            choices.scheduler: gr.Dropdown(value=defaults["scheduler"]),
+            choices.width: gr.Slider(value=defaults["width"], **side),
+            choices.height: gr.Slider(value=defaults["height"], **side),
+            choices.template: gr.Dropdown(templates, value="", visible=bool(offer.templates)),
+        }
+
+
+def visitor_of(request: gr.Request, key: str) -> Visitor:
+    """Return who clicked."""
+    address = request.client.host if request.client else ""
+    return Visitor(address, request.headers.get("x-forwarded-for", ""), request.session_hash or "", key.strip())
+
+
+def _asked(arm: Mapping[str, Any]) -> str:
+    image = {"degraded": None, "adapter": arm.get("adapter"), "strength": arm.get("strength", 1)}
+    return side_of(image)
