@@ -99,6 +99,7 @@ def deployment(style: tuple[Path, Path]) -> Iterator[Deployment]:
             "replicas": 2,
             "resources": {"cpus": 1},
             "endpoints": {"http": {"port": PORT}, "grpc": {"port": PORT + 1}},
+            "ui": {"enabled": False},
             **followed,
         }
     )

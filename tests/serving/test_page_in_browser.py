@@ -1,0 +1,222 @@
+"""The page as a visitor has it: a real Chromium, a real Ray Serve, a real engine."""
+
+import base64
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from playwright.sync_api import expect
+
+from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
+from diptych_api.servingconfig import RegistryConfig, ServingConfig, serving_config
+from diptych_serving.local import apply, served, wait_for_page, wait_until_ready
+from support.adapters import saved_adapter
+from support.browser import Window, window
+from support.tiny_models import make_pipeline
+
+PORT = 18471
+FOLLOWED: dict[str, Any] = {
+    "defaults": {"steps": 12, "guidanceScale": 2},
+    "examples": ["a fox", "an owl"],
+    "promptTemplates": [{"name": "emoji", "template": "{prompt}!"}],
+}
+PATIENCE_MS = 60_000
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+
+@dataclass
+class Deployment:
+    """The deployment, and its page in a browser."""
+
+    url: str
+    config: ServingConfig
+    followed: dict[str, Any]
+    window: Window
+
+    def follow(self, **values: Any) -> None:
+        """Change limits and adapters, as a change of the registry's user_config does on a cluster."""
+        apply(self.config, RegistryConfig.model_validate({**self.followed, **values}), host="127.0.0.1")
+
+    def draw(self, button: str = "draw") -> str:
+        """Click, wait for the pictures, and return the seed that the page shows."""
+        page = self.window.page
+        drawn = page.locator("#drawn-seed")
+        if drawn.count():  # so that an old one is not taken for a new one
+            drawn.evaluate("element => element.removeAttribute('id')")
+        page.locator(f"#{button}").click()
+        expect(drawn).to_be_visible()
+        expect(page.locator("#stop")).to_be_hidden()
+        return drawn.inner_text()
+
+    def pictures(self, place: str) -> list[bytes]:
+        """Return the files that the page shows, once all are loaded."""
+        page = self.window.page
+        loaded = "i => [...document.querySelectorAll(i)].every(e => e.complete && e.naturalWidth > 0)"
+        page.wait_for_function(loaded, arg=f"#{place} img")
+        images = page.locator(f"#{place} img").all()
+        return [httpx2.get(str(image.evaluate("element => element.src"))).content for image in images]
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    base = make_pipeline(tmp_path_factory.mktemp("base"))
+    adapter = saved_adapter(tmp_path_factory.mktemp("style"), base)
+    followed = {**FOLLOWED, "adapters": [{"name": "style", "uri": str(adapter)}]}
+    spec = DiffusionDeploymentSpec.model_validate(
+        {
+            "base": {"uri": str(base)},
+            "resources": {"cpus": 1},
+            "endpoints": {"http": {"port": PORT}, "grpc": {"enabled": False}},
+            "ui": {"title": "Try <it>"},
+        }
+    )
+    config = serving_config("test", None, spec)
+    follows = RegistryConfig.model_validate(followed)
+    with served(config, follows, host="127.0.0.1") as url:
+        wait_until_ready(url, lambda _: None)
+        assert wait_for_page() is None
+        with window(f"{url}/ui") as opened:
+            expect.set_options(timeout=PATIENCE_MS)
+            opened.page.set_default_timeout(PATIENCE_MS)
+            yield Deployment(url, config, followed, opened)
+
+
+@pytest.fixture(autouse=True)
+def opened(deployment: Deployment) -> Iterator[None]:
+    """Begin each test with the page as a new visitor finds it; nothing may fail or go elsewhere meanwhile."""
+    page = deployment.window.page
+    page.goto(f"{deployment.url}/ui")
+    expect(page.locator("#sides")).to_contain_text("style")
+    page.locator("#prompt textarea").fill("a dog")
+    yield
+    assert deployment.window.hosts == {urlsplit(deployment.url).netloc}
+    assert deployment.window.errors == []
+
+
+def test_the_head_tells_what_draws_where(deployment: Deployment) -> None:
+    page = deployment.window.page
+    assert page.title() == "Try <it>"
+    expect(page.locator("#facts h1")).to_have_text("Try <it>")
+    for words in ("cpu · float32", "style"):
+        expect(page.locator("#facts")).to_contain_text(words)
+
+
+def test_both_sides_come_and_again_draws_the_same(deployment: Deployment) -> None:
+    page = deployment.window.page
+    seed = deployment.draw()
+    first = deployment.pictures("slider")
+    assert len(first) == 2
+    assert first[0] != first[1]
+    assert page.locator("#labels").inner_text().split() == ["base", "style"]
+    assert deployment.draw("again") == seed
+    assert deployment.pictures("slider") == first
+    assert page.locator("#seed input, #seed textarea").input_value() == seed
+    assert deployment.draw("new") != seed
+    assert deployment.pictures("slider") != first
+
+
+def test_steps_and_previews_are_seen_on_the_way(deployment: Deployment) -> None:
+    page = deployment.window.page
+    page.evaluate(
+        """() => { window.told = []; new MutationObserver(() => {
+             window.told.push(document.querySelector('#status').innerText);
+             for (const image of document.querySelectorAll('#slider img')) window.told.push(image.src);
+           }).observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true}); }"""
+    )
+    page.locator("#steps input[type=number]").fill("90")
+    deployment.draw()
+    told = page.evaluate("window.told")
+    assert any("of 90" in text for text in told)
+    assert any("preview-" in text for text in told)
+
+
+def test_other_numbers_of_sides_stand_beside_each_other(deployment: Deployment) -> None:
+    page = deployment.window.page
+    page.locator("#sides input").fill("style:0.5")
+    page.locator("#sides input").press("Enter")
+    page.keyboard.press("Escape")
+    deployment.draw()
+    assert len(deployment.pictures("gallery")) == 3
+    for words in ("base", "style", "style:0.5"):
+        expect(page.locator("#gallery")).to_contain_text(words)
+    expect(page.locator("#slider")).to_be_hidden()
+
+
+def test_two_sides_may_stand_beside_each_other_too(deployment: Deployment) -> None:
+    page = deployment.window.page
+    deployment.draw()
+    page.locator("#mode").get_by_text("Side by side").click()
+    expect(page.locator("#slider")).to_be_hidden()
+    assert len(deployment.pictures("gallery")) == 2
+
+
+def test_downloads_are_named_and_are_the_pictures_of_the_api(deployment: Deployment, tmp_path: Path) -> None:
+    page = deployment.window.page
+    seed = int(deployment.draw())
+    with page.expect_download() as download:
+        page.locator("#files a").nth(1).click()
+    assert download.value.suggested_filename == f"a-dog_style_{seed}.png"
+    download.value.save_as(tmp_path / "picture.png")
+    body = {"prompt": "a dog", "seed": seed, "steps": 12, "arms": [{}, {"adapter": "style"}]}
+    reply = httpx2.post(f"{deployment.url}/v1/compare", json=body, timeout=60).json()
+    assert base64.b64decode(reply["images"][1]["image"]) == (tmp_path / "picture.png").read_bytes()
+
+
+def test_the_shown_program_draws_the_same(deployment: Deployment, tmp_path: Path) -> None:
+    page = deployment.window.page
+    seed = deployment.draw()
+    page.locator("#request").get_by_text("This request").click()
+    text = "\n".join(page.locator("#python .cm-line").all_inner_texts())
+    subprocess.run([sys.executable, "-c", text], check=True, cwd=tmp_path)
+    files = [tmp_path / f"{number}-{name}-{seed}.png" for number, name in enumerate(("base", "style"))]
+    assert [file.read_bytes() for file in files] == deployment.pictures("slider")
+
+
+def test_an_example_is_drawn_at_a_click(deployment: Deployment) -> None:
+    page = deployment.window.page
+    page.get_by_text("an owl").click()
+    expect(page.locator("#prompt textarea")).to_have_value("an owl")
+    page.locator("#prompt textarea").press("Enter")
+    expect(page.locator("#files")).to_contain_text("an-owl_base")
+
+
+def test_a_wrong_field_is_named(deployment: Deployment) -> None:
+    page = deployment.window.page
+    page.locator("#seed input, #seed textarea").fill("seven")
+    page.locator("#draw").click()
+    expect(page.locator("#status .problem")).to_contain_text("Seed: seven is no seed. Write a whole number")
+    expect(page.locator("#draw")).to_be_enabled()
+
+
+def test_a_drawing_can_be_stopped(deployment: Deployment) -> None:
+    page = deployment.window.page
+    page.locator("#steps input[type=number]").fill("150")
+    page.locator("#draw").click()
+    expect(page.locator("#status")).to_contain_text("of 150")
+    page.locator("#stop").click()
+    expect(page.locator("#status")).to_contain_text("stopped.")
+    deployment.draw("new")
+
+
+def test_a_limit_is_read_by_people_and_ends_with_it(deployment: Deployment) -> None:
+    page = deployment.window.page
+    deployment.follow(rateLimit={"total": {"maxRequestsPerHour": 1}})
+    try:
+        problem = page.locator("#status .problem")
+        for _ in range(50):
+            page.locator("#draw").click()
+            expect(problem.or_(page.locator("#drawn-seed"))).to_be_visible()
+            expect(page.locator("#draw")).to_be_enabled()
+            if problem.count():
+                break
+        for words in ("A limit is reached", "TotalRequestsPerHour", "Try again in"):
+            expect(problem).to_contain_text(words)
+        assert "Traceback" not in page.inner_text("body")
+    finally:
+        deployment.follow()
