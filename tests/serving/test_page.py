@@ -154,14 +154,14 @@ def test_a_comparison_tells_progress_and_previews_and_ends_in_the_pictures(serve
 def test_a_missing_adapter_is_told_where_its_picture_is(server: str) -> None:
     reply = events_of(server, body_of(sides=["base", "gone"]))[-1][1]
     assert side_of(reply["images"][1]) == "base instead of gone"
-    assert "There is no /nowhere on this machine." in done_html(reply)
+    assert "/nowhere is neither a file nor a folder." in done_html(reply)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"steps": 500}, "Steps: 500 are more than 150. Ask for fewer."),
-        ({"sides": ["base", "nix"]}, "there is no adapter nix. There are: gone, noto."),
+        ({"sides": ["base", "nix"]}, "Sides, number 2: there is no adapter nix. There are: gone, noto."),
         ({"width": 4000}, "Width: 4000 pixels are not between 64 and 1024."),
     ],
 )

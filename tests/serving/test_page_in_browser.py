@@ -1,6 +1,8 @@
 """The page as a visitor has it: a real Chromium, a real Ray Serve, a real engine."""
 
 import base64
+import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +28,7 @@ FOLLOWED: dict[str, Any] = {
     "examples": ["a fox", "an owl"],
     "promptTemplates": [{"name": "emoji", "template": "{prompt}!"}],
 }
+KEYS, KEY = "DIPTYCH_TEST_KEYS", "open-sesame"
 PATIENCE_MS = 60_000
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -54,6 +57,18 @@ class Deployment:
         expect(page.locator("#stop")).to_be_hidden()
         return drawn.inner_text()
 
+    def until_refused(self) -> None:
+        """Draw until the gateway has heard of a new configuration."""
+        page = self.window.page
+        problem = page.locator("#status .problem")
+        for _ in range(50):
+            page.locator("#draw").click()
+            expect(problem.or_(page.locator("#drawn-seed"))).to_be_visible()
+            expect(page.locator("#draw")).to_be_enabled()
+            if problem.count():
+                return
+        raise AssertionError("the new configuration never came")
+
     def pictures(self, place: str) -> list[bytes]:
         """Return the files that the page shows, once all are loaded."""
         page = self.window.page
@@ -64,7 +79,16 @@ class Deployment:
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def keys() -> Iterator[None]:
+    """Put a key into the environment that the gateway inherits."""
+    known = [{"name": "tester", "sha256": hashlib.sha256(KEY.encode()).hexdigest()}]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(KEYS, json.dumps(known))
+        yield
+
+
+@pytest.fixture(scope="module")
+def deployment(keys: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     base = make_pipeline(tmp_path_factory.mktemp("base"))
     adapter = saved_adapter(tmp_path_factory.mktemp("style"), base)
     followed = {**FOLLOWED, "adapters": [{"name": "style", "uri": str(adapter)}]}
@@ -204,19 +228,30 @@ def test_a_drawing_can_be_stopped(deployment: Deployment) -> None:
     deployment.draw("new")
 
 
+def test_a_server_that_wants_a_key_is_asked_with_one(deployment: Deployment) -> None:
+    page = deployment.window.page
+    expect(page.locator("#key")).to_be_hidden()
+    deployment.follow(auth={"apiKeys": {"name": "keys", "key": KEYS}})
+    try:
+        problem = page.locator("#status .problem")
+        deployment.until_refused()
+        expect(problem).to_contain_text("This server wants an API key")
+        page.locator("#key input").fill(KEY)
+        deployment.draw()
+        page.locator("#request").get_by_text("This request").click()
+        expect(page.locator("#curl")).to_contain_text("$DIPTYCH_API_KEY")
+        assert KEY not in page.inner_text("body")
+    finally:
+        deployment.follow()
+
+
 def test_a_limit_is_read_by_people_and_ends_with_it(deployment: Deployment) -> None:
     page = deployment.window.page
     deployment.follow(rateLimit={"total": {"maxRequestsPerHour": 1}})
     try:
-        problem = page.locator("#status .problem")
-        for _ in range(50):
-            page.locator("#draw").click()
-            expect(problem.or_(page.locator("#drawn-seed"))).to_be_visible()
-            expect(page.locator("#draw")).to_be_enabled()
-            if problem.count():
-                break
+        deployment.until_refused()
         for words in ("A limit is reached", "TotalRequestsPerHour", "Try again in"):
-            expect(problem).to_contain_text(words)
+            expect(page.locator("#status .problem")).to_contain_text(words)
         assert "Traceback" not in page.inner_text("body")
     finally:
         deployment.follow()

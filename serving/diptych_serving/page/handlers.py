@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import gradio as gr
 
@@ -19,7 +19,8 @@ from diptych_serving.page.words import bar_html, done_html, facts_html, heading,
 
 Updates = dict[Any, Any]
 """New values and properties by component."""
-PAIR = 2
+PAIR: Final = 2
+UNKNOWN: Final = Problem(500, "Something went wrong on the page.", "The server's log tells what.")
 _log = logging.getLogger(__name__)
 
 
@@ -62,8 +63,7 @@ class Handlers:
             yield {view.shown.status: problem_html(problem), **wants_key}
         except Exception:  # noqa: BLE001 -- a visitor is told in words, whatever it was
             _log.exception("The page failed.")
-            problem = Problem(500, "Something went wrong on the page.", "The server's log tells what.")
-            yield {view.shown.status: problem_html(problem)}
+            yield {view.shown.status: problem_html(UNKNOWN)}
         yield self.busy(drawing=False)
 
     def busy(self, *, drawing: bool) -> Updates:
@@ -132,7 +132,9 @@ class Handlers:
         side = {"minimum": bounds["min_side"], "maximum": bounds["max_side"], "step": bounds["multiple"]}
         templates = [("none", ""), *((name, name) for name in offer.templates)]
         return {
-            choices.sides: gr.Dropdown([BASE, *names], value=[BASE, *names[:1]], max_choices=bounds["max_arms"]),
+            choices.sides: gr.Dropdown(
+                [BASE, *names], value=[BASE, *names[:1]], multiselect=True, max_choices=bounds["max_arms"]
+            ),
             choices.steps: gr.Slider(value=defaults["steps"], maximum=bounds["max_steps"]),
             choices.guidance: gr.Slider(value=defaults["guidance_scale"]),
             choices.scheduler: gr.Dropdown(value=defaults["scheduler"]),

@@ -14,6 +14,7 @@ SIDE_BY_SIDE: Final = "Side by side"
 MAX_GUIDANCE: Final = 30
 RELOAD_S: Final = 3.0
 FONT: Final = ("ui-sans-serif", "system-ui", "sans-serif")
+CODE: Final[dict[str, Any]] = {"interactive": False, "wrap_lines": True, "show_line_numbers": False}
 MONO: Final = ("ui-monospace", "monospace")
 THEME: Final = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=FONT, font_mono=MONO)
 
@@ -80,6 +81,11 @@ class View:
     reload: gr.Timer
 
 
+def parts(group: Choices | Buttons | Shown) -> list[Any]:
+    """Return the components of a group."""
+    return [getattr(group, part.name) for part in fields(group)]
+
+
 def lay_out(title: str) -> View:
     """Place the parts in the Blocks that is open."""
     facts = gr.HTML(heading(title), elem_id="facts", padding=False)
@@ -102,7 +108,7 @@ def lay_out(title: str) -> View:
 
 
 def _left() -> tuple[Choices, gr.Textbox, Buttons, gr.Dataset]:
-    prompt = gr.Textbox(label="Prompt", lines=2, max_lines=6, autofocus=True, elem_id="prompt", submit_btn=False)
+    prompt = gr.Textbox("", label="Prompt", lines=1, max_lines=6, autofocus=True, elem_id="prompt")
     examples = gr.Dataset(components=[gr.Textbox(visible=False)], samples=[], label="Try", visible=False)
     sides = gr.Dropdown(
         [BASE],
@@ -110,18 +116,18 @@ def _left() -> tuple[Choices, gr.Textbox, Buttons, gr.Dataset]:
         multiselect=True,
         allow_custom_value=True,
         label="Sides",
-        info="Same prompt, same noise. Type noto:0.5 for an adapter named noto at half strength.",
+        info="Same prompt, same noise. NAME:0.5 is an adapter at half strength.",
         elem_id="sides",
     )
     with gr.Row():
         draw = gr.Button("Draw", variant="primary", elem_id="draw", scale=3)
         stop = gr.Button("Stop", variant="stop", elem_id="stop", visible=False, scale=1)
-    with gr.Row(equal_height=True, elem_id="seeds"):
-        seed = gr.Textbox(label="Seed", placeholder="new each time", max_length=16, elem_id="seed", scale=2)
+    with gr.Row(elem_id="seeds"):
+        seed = gr.Textbox("", label="Seed", placeholder="new each time", max_length=16, elem_id="seed", scale=2)
         again = gr.Button("Again", elem_id="again", scale=1, min_width=60)
         new = gr.Button("New", elem_id="new", scale=1, min_width=60)
     settings = _settings()
-    key = gr.Textbox(label="API key", type="password", visible=False, elem_id="key")
+    key = gr.Textbox("", label="API key", type="password", visible=False, elem_id="key")
     choices = Choices(prompt=prompt, sides=sides, seed=seed, **settings)
     return choices, key, Buttons(draw, stop, again, new), examples
 
@@ -139,7 +145,7 @@ def _settings() -> dict[str, Any]:
         with gr.Row():
             width = gr.Slider(64, 1024, value=64, step=8, label="Width")
             height = gr.Slider(64, 1024, value=64, step=8, label="Height")
-        negative = gr.Textbox(label="Negative prompt", elem_id="negative")
+        negative = gr.Textbox("", label="Negative prompt", elem_id="negative")
         template = gr.Dropdown([("none", "")], value="", label="Template", visible=False, elem_id="template")
     return {
         "steps": steps,
@@ -162,10 +168,15 @@ def _right() -> Shown:
     labels = gr.HTML(visible=False, elem_id="labels", padding=False)
     slider = gr.ImageSlider(show_label=False, interactive=False, max_height=640, visible=False, elem_id="slider")
     gallery = gr.Gallery(
-        show_label=False, interactive=False, object_fit="contain", buttons=["download", "fullscreen"], elem_id="gallery"
+        show_label=False,
+        interactive=False,
+        object_fit="contain",
+        height="auto",
+        buttons=["download", "fullscreen"],
+        elem_id="gallery",
     )
     files = gr.Files(label="Download", interactive=False, visible=False, elem_id="files")
     with gr.Accordion("This request as curl and Python", open=False, visible=False, elem_id="request") as request:
-        curl = gr.Code(language="shell", label="curl", interactive=False, elem_id="curl")
-        python = gr.Code(language="python", label="Python", interactive=False, elem_id="python")
+        curl = gr.Code(language="shell", label="curl", elem_id="curl", **CODE)
+        python = gr.Code(language="python", label="Python", elem_id="python", **CODE)
     return Shown(status, mode, labels, slider, gallery, files, request, curl, python)

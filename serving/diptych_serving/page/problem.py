@@ -64,7 +64,7 @@ def problem_html(problem: Problem) -> str:
     """Return the box that the page shows."""
     title = TITLES.get(problem.status, "That did not work")
     lines = [f"{field_name(field)}: {message}" for field, message in problem.errors]
-    lines = lines or [f"{problem.detail} {problem.hint}".strip()]
+    lines = lines or [f"{_with_names(problem.detail)} {problem.hint}".strip()]
     if problem.retry_after_s is not None:
         lines.append(f"Try again in {duration(problem.retry_after_s)}.")
     reason = f"<code>{escape(problem.reason)}</code>" if problem.reason else ""
@@ -78,6 +78,12 @@ def field_name(field: str) -> str:
     name = NAMES.get(top.partition(".")[0], field)
     number = rest.partition("]")[0]
     return f"{name}, number {int(number) + 1}" if number.isdecimal() else name
+
+
+def _with_names(detail: str) -> str:
+    """Return a sentence that may begin with a field, with the page's name of it."""
+    field, colon, rest = detail.partition(": ")
+    return f"{field_name(field)}{colon}{rest}" if colon and field_name(field) != field else detail
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,6 @@
 import json
 import shlex
 from collections.abc import Mapping
-from pprint import pformat
 from typing import Any, Final
 
 PATH: Final = "/v1/compare"
@@ -20,13 +19,15 @@ def curl(url: str, body: Mapping[str, Any], *, with_key: bool) -> str:
 def python(url: str, body: Mapping[str, Any], *, with_key: bool) -> str:
     """Return a program that asks for the same pictures and writes them here. It needs Python alone."""
     key = f', "Authorization": f"Bearer {{os.environ[{KEY_VARIABLE!r}]}}"' if with_key else ""
+    fields = "".join(f"    {name!r}: {value!r},\n" for name, value in body.items())
     return f"""\
 import base64
 import json
 {"import os" + chr(10) if with_key else ""}from pathlib import Path
 from urllib.request import Request, urlopen
 
-body = {pformat(dict(body), sort_dicts=False, width=88)}
+body = {{
+{fields}}}
 headers = {{"Content-Type": "application/json"{key}}}
 request = Request({url + PATH!r}, json.dumps(body).encode(), headers)
 with urlopen(request) as answer:

@@ -9,10 +9,15 @@ from diptych_serving.page.pictures import side_of
 
 SHORT: Final = 8
 CSS: Final = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto; }
+.gradio-container { max-width: 1240px !important; width: 100%; margin: 0 auto !important; }
+#seeds { align-items: flex-end; }
+#facts p { font-size: 0.9rem; }
 #facts h1 { font-size: 1.5rem; font-weight: 650; margin: 0.2rem 0 0; }
 #facts p, #status p { margin: 0.15rem 0; color: var(--body-text-color-subdued); }
 #facts code, .problem code { font-size: 0.85em; }
+#labels { margin-bottom: -0.8rem; }
+#gallery, #gallery .grid-wrap { min-height: 12rem; }
+#gallery img { object-fit: contain; }
 #labels .sides { display: flex; justify-content: space-between; font-weight: 600; }
 #status .bar { height: 6px; border-radius: 3px; background: var(--border-color-primary); overflow: hidden; }
 #status .bar div { height: 100%; background: var(--primary-500); transition: width 0.2s; }
@@ -28,7 +33,7 @@ def facts_html(title: str, offer: Offer) -> str:
     base = offer.deployment["base"]
     parts = [
         f"<b>{escape(str(base['name']))}</b>",
-        f"<code title='{escape(str(base['digest']))}'>{escape(short(base['digest']))}</code>",
+        _digest_html(base["digest"]),
         escape(f"{base['device']} · {base['dtype']}"),
         *(_adapter_html(adapter) for adapter in offer.adapters),
     ]
@@ -38,11 +43,6 @@ def facts_html(title: str, offer: Offer) -> str:
 def heading(title: str) -> str:
     """Return the title of the page."""
     return f"<h1>{escape(title)}</h1>"
-
-
-def short(digest: str) -> str:
-    """Return the first digits of a digest."""
-    return digest.removeprefix("sha256:")[:SHORT]
 
 
 def bar_html(step: int, total: int) -> str:
@@ -81,9 +81,11 @@ def _warnings(images: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _adapter_html(adapter: Mapping[str, Any]) -> str:
-    name, state = escape(str(adapter["id"])), escape(str(adapter["state"]))
-    digest = f" <code title='{escape(adapter['digest'])}'>{escape(short(adapter['digest']))}</code>"
-    text = f"{name}{digest if adapter['digest'] else ''}"
-    if adapter["state"] == "Loaded":
-        return text
-    return f"{text} <b>{state}</b>: {escape(str(adapter['message']))}".rstrip(": ")
+    name, state, message = (escape(str(adapter[part])) for part in ("id", "state", "message"))
+    text = f"{name} {_digest_html(adapter['digest'])}" if adapter["digest"] else name
+    return text if state == "Loaded" else f"{text} <b>{state}</b> {message}".rstrip()
+
+
+def _digest_html(digest: str) -> str:
+    """Return the first digits; the rest shows where the mouse rests."""
+    return f"<code title='{escape(digest)}'>{escape(digest.removeprefix('sha256:')[:SHORT])}</code>"
