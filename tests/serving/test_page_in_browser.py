@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
 from diptych_api.servingconfig import RegistryConfig, ServingConfig, serving_config
@@ -46,34 +46,38 @@ class Deployment:
         """Change limits and adapters, as a change of the registry's user_config does on a cluster."""
         apply(self.config, RegistryConfig.model_validate({**self.followed, **values}), host="127.0.0.1")
 
-    def draw(self, button: str = "draw") -> str:
-        """Click, wait for the pictures, and return the seed that the page shows."""
-        page = self.window.page
-        drawn = page.locator("#drawn-seed")
-        if drawn.count():  # so that an old one is not taken for a new one
-            drawn.evaluate("element => element.removeAttribute('id')")
+    @property
+    def problem(self) -> Locator:
+        """The box that tells what went wrong."""
+        return self.window.page.locator("#status .problem")
+
+    def click(self, button: str) -> Locator:
+        """Click and wait for the end of what begins; return the seed that the page shows, or nothing."""
+        page, drawn = self.window.page, self.window.page.locator("#drawn-seed")
+        for old in page.locator("#drawn-seed, #status .problem").all():
+            old.evaluate("element => { element.id = ''; element.className = ''; }")
         page.locator(f"#{button}").click()
-        expect(drawn).to_be_visible()
+        expect(drawn.or_(self.problem)).to_be_visible()
         expect(page.locator("#stop")).to_be_hidden()
-        return drawn.inner_text()
+        return drawn
+
+    def draw(self, button: str = "draw") -> str:
+        """Draw and return the seed that the page shows."""
+        return self.click(button).inner_text()
 
     def until_refused(self) -> None:
         """Draw until the gateway has heard of a new configuration."""
-        page = self.window.page
-        problem = page.locator("#status .problem")
         for _ in range(50):
-            page.locator("#draw").click()
-            expect(problem.or_(page.locator("#drawn-seed"))).to_be_visible()
-            expect(page.locator("#draw")).to_be_enabled()
-            if problem.count():
+            if self.click("draw").count() == 0:
                 return
         raise AssertionError("the new configuration never came")
 
-    def pictures(self, place: str) -> list[bytes]:
-        """Return the files that the page shows, once all are loaded."""
+    def pictures(self, place: str, seed: str) -> list[bytes]:
+        """Return the files that the page shows, once those of this seed have taken the place of previews."""
         page = self.window.page
-        loaded = "i => [...document.querySelectorAll(i)].every(e => e.complete && e.naturalWidth > 0)"
-        page.wait_for_function(loaded, arg=f"#{place} img")
+        loaded = """([images, name]) => [...document.querySelectorAll(images)].every(
+            image => image.src.includes(name) && image.complete && image.naturalWidth > 0)"""
+        page.wait_for_function(loaded, arg=[f"#{place} img", f"_{seed}.png"])
         images = page.locator(f"#{place} img").all()
         return [httpx2.get(str(image.evaluate("element => element.src"))).content for image in images]
 
@@ -134,15 +138,16 @@ def test_the_head_tells_what_draws_where(deployment: Deployment) -> None:
 def test_both_sides_come_and_again_draws_the_same(deployment: Deployment) -> None:
     page = deployment.window.page
     seed = deployment.draw()
-    first = deployment.pictures("slider")
+    first = deployment.pictures("slider", seed)
     assert len(first) == 2
     assert first[0] != first[1]
     assert page.locator("#labels").inner_text().split() == ["base", "style"]
     assert deployment.draw("again") == seed
-    assert deployment.pictures("slider") == first
+    assert deployment.pictures("slider", seed) == first
     assert page.locator("#seed input, #seed textarea").input_value() == seed
-    assert deployment.draw("new") != seed
-    assert deployment.pictures("slider") != first
+    other = deployment.draw("new")
+    assert other != seed
+    assert deployment.pictures("slider", other) != first
 
 
 def test_steps_and_previews_are_seen_on_the_way(deployment: Deployment) -> None:
@@ -165,8 +170,8 @@ def test_other_numbers_of_sides_stand_beside_each_other(deployment: Deployment) 
     page.locator("#sides input").fill("style:0.5")
     page.locator("#sides input").press("Enter")
     page.keyboard.press("Escape")
-    deployment.draw()
-    assert len(deployment.pictures("gallery")) == 3
+    seed = deployment.draw()
+    assert len(deployment.pictures("gallery", seed)) == 3
     for words in ("base", "style", "style:0.5"):
         expect(page.locator("#gallery")).to_contain_text(words)
     expect(page.locator("#slider")).to_be_hidden()
@@ -174,10 +179,10 @@ def test_other_numbers_of_sides_stand_beside_each_other(deployment: Deployment) 
 
 def test_two_sides_may_stand_beside_each_other_too(deployment: Deployment) -> None:
     page = deployment.window.page
-    deployment.draw()
+    seed = deployment.draw()
     page.locator("#mode").get_by_text("Side by side").click()
     expect(page.locator("#slider")).to_be_hidden()
-    assert len(deployment.pictures("gallery")) == 2
+    assert len(deployment.pictures("gallery", seed)) == 2
 
 
 def test_downloads_are_named_and_are_the_pictures_of_the_api(deployment: Deployment, tmp_path: Path) -> None:
@@ -199,7 +204,7 @@ def test_the_shown_program_draws_the_same(deployment: Deployment, tmp_path: Path
     text = "\n".join(page.locator("#python .cm-line").all_inner_texts())
     subprocess.run([sys.executable, "-c", text], check=True, cwd=tmp_path)
     files = [tmp_path / f"{number}-{name}-{seed}.png" for number, name in enumerate(("base", "style"))]
-    assert [file.read_bytes() for file in files] == deployment.pictures("slider")
+    assert [file.read_bytes() for file in files] == deployment.pictures("slider", seed)
 
 
 def test_an_example_is_drawn_at_a_click(deployment: Deployment) -> None:
@@ -213,9 +218,8 @@ def test_an_example_is_drawn_at_a_click(deployment: Deployment) -> None:
 def test_a_wrong_field_is_named(deployment: Deployment) -> None:
     page = deployment.window.page
     page.locator("#seed input, #seed textarea").fill("seven")
-    page.locator("#draw").click()
-    expect(page.locator("#status .problem")).to_contain_text("Seed: seven is no seed. Write a whole number")
-    expect(page.locator("#draw")).to_be_enabled()
+    deployment.click("draw")
+    expect(deployment.problem).to_contain_text("Seed: seven is no seed. Write a whole number")
 
 
 def test_a_drawing_can_be_stopped(deployment: Deployment) -> None:
@@ -233,9 +237,8 @@ def test_a_server_that_wants_a_key_is_asked_with_one(deployment: Deployment) -> 
     expect(page.locator("#key")).to_be_hidden()
     deployment.follow(auth={"apiKeys": {"name": "keys", "key": KEYS}})
     try:
-        problem = page.locator("#status .problem")
         deployment.until_refused()
-        expect(problem).to_contain_text("This server wants an API key")
+        expect(deployment.problem).to_contain_text("This server wants an API key")
         page.locator("#key input").fill(KEY)
         deployment.draw()
         page.locator("#request").get_by_text("This request").click()
@@ -251,7 +254,7 @@ def test_a_limit_is_read_by_people_and_ends_with_it(deployment: Deployment) -> N
     try:
         deployment.until_refused()
         for words in ("A limit is reached", "TotalRequestsPerHour", "Try again in"):
-            expect(page.locator("#status .problem")).to_contain_text(words)
+            expect(deployment.problem).to_contain_text(words)
         assert "Traceback" not in page.inner_text("body")
     finally:
         deployment.follow()
