@@ -173,12 +173,12 @@ def test_a_refusal_of_the_server_is_read_by_people(server: str, changes: dict[st
 
 def test_a_server_that_is_away_is_told() -> None:
     with pytest.raises(Problem) as caught:
-        asyncio.run(Api("http://127.0.0.1:9").offer())
+        asyncio.run(Api("http://127.0.0.1:9").offer(SOMEBODY))
     assert "The server cannot be reached" in problem_html(caught.value)
 
 
 def test_the_head_tells_what_draws_and_how_each_adapter_is(server: str) -> None:
-    offer = asyncio.run(Api(server).offer())
+    offer = asyncio.run(Api(server).offer(SOMEBODY))
     html = facts_html("<Pictures>", offer)
     digest = offer.deployment["base"]["digest"].removeprefix("sha256:")
     for words in ("&lt;Pictures&gt;", "<b>tiny</b>", "cpu · float32", f">{digest[:8]}</code>", "<b>Failed</b>"):

@@ -244,6 +244,11 @@ def test_a_server_that_wants_a_key_is_asked_with_one(deployment: Deployment) -> 
         page.locator("#request").get_by_text("This request").click()
         expect(page.locator("#curl")).to_contain_text("$DIPTYCH_API_KEY")
         assert KEY not in page.inner_text("body")
+        page.goto(f"{deployment.url}/ui")
+        expect(page.locator("#facts .problem")).to_contain_text("This server wants an API key")
+        page.locator("#key input").fill(KEY)
+        page.locator("#key input").press("Enter")
+        expect(page.locator("#sides")).to_contain_text("style")
     finally:
         deployment.follow()
 

@@ -60,9 +60,10 @@ class Api:
 
     url: str
 
-    async def offer(self) -> Offer:
-        """Return what there is to choose from. Raises Problem, as while the base is loaded."""
-        async with httpx2.AsyncClient(base_url=self.url, timeout=FACTS_TIMEOUT_S) as client:
+    async def offer(self, visitor: Visitor) -> Offer:
+        """Return what there is to choose from. Raises Problem, as while the base is loaded or for want of a key."""
+        asking = httpx2.AsyncClient(base_url=self.url, timeout=FACTS_TIMEOUT_S, headers=visitor.headers())
+        async with asking as client:
             deployment = await _get(client, "/v1/deployment")
             models = await _get(client, "/v1/models")
             examples = await _get(client, "/v1/examples")

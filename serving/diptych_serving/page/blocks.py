@@ -46,9 +46,9 @@ def page_app(api_url: str, title: str) -> FastAPI:
 def _wire(blocks: gr.Blocks, view: View, handlers: Handlers) -> None:
     _wire_drawing(view, handlers)
     choices, shown = view.choices, view.shown
-    offered = [view.facts, view.reload, view.strengths, view.examples, *parts(choices)]
-    blocks.load(handlers.load, None, offered, **HIDDEN)
-    view.reload.tick(handlers.load, None, offered, **HIDDEN)
+    offered = [view.facts, view.reload, view.key, view.strengths, view.examples, *parts(choices)]
+    for event in (blocks.load, view.reload.tick, view.key.submit):
+        event(handlers.load, view.key, offered, **HIDDEN)
     shown.mode.input(handlers.switch, shown.mode, [shown.slider, shown.labels, shown.gallery], **QUICK)
     choices.scheduler.change(lambda name: gr.Slider(visible=name == HAS_ETA), choices.scheduler, choices.eta, **QUICK)
     view.examples.click(lambda sample: sample[0], view.examples, choices.prompt, **QUICK)

@@ -32,13 +32,15 @@ class Handlers:
     api: Api
     title: str
 
-    async def load(self) -> Updates:
-        """Show what the deployment offers; look again later while it offers nothing."""
+    async def load(self, key: str, request: gr.Request) -> Updates:
+        """Show what the deployment offers; look again later while it offers nothing, or when there is a key."""
         view = self.view
         try:
-            offer = await self.api.offer()
+            offer = await self.api.offer(visitor_of(request, key))
         except Problem as problem:
-            return {view.facts: heading(self.title) + problem_html(problem), view.reload: gr.Timer(active=True)}
+            told = {view.facts: heading(self.title) + problem_html(problem)}
+            wants_key = problem.status in WANTS_KEY
+            return {**told, view.reload: gr.Timer(active=not wants_key), view.key: gr.Textbox(visible=wants_key)}
         return {
             view.facts: facts_html(self.title, offer),
             view.reload: gr.Timer(active=False),
