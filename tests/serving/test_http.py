@@ -302,7 +302,7 @@ def test_the_document_tells_where_a_key_is_asked_for(base: Path) -> None:
     with served(base) as service:
         document = service.client.get("/openapi.json").json()
         asked = {path for path, methods in document["paths"].items() if "security" in next(iter(methods.values()))}
-        assert document["paths"].keys() - asked == {"/health", "/metrics", "/ping", "/ready"}
+        assert document["paths"].keys() - asked == {"/health", "/metrics", "/metrics-lite", "/ping", "/ready"}
         assert document["components"]["securitySchemes"]["APIKey"]["scheme"] == "bearer"
 
 
