@@ -166,7 +166,7 @@ def _right() -> Shown:
         [SLIDER, SIDE_BY_SIDE], value=SLIDER, show_label=False, container=False, visible=False, elem_id="mode"
     )
     labels = gr.HTML(visible=False, elem_id="labels", padding=False)
-    slider = gr.ImageSlider(show_label=False, interactive=False, max_height=640, visible=False, elem_id="slider")
+    slider = gr.ImageSlider(show_label=False, interactive=False, max_height=520, visible=False, elem_id="slider")
     gallery = gr.Gallery(
         show_label=False,
         interactive=False,
