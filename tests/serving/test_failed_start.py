@@ -40,6 +40,7 @@ def test_ready_says_why_no_engine_starts(tmp_path: Path) -> None:
             "backend": "ONNX",
             "resources": {"cpus": 1},
             "endpoints": {"http": {"port": PORT}, "grpc": {"port": PORT + 1}},
+            "ui": {"enabled": False},
         }
     )
     config = serving_config("test", None, spec)
