@@ -323,6 +323,16 @@ def test_an_idempotency_key_draws_once_over_both_protocols(deployment: Deploymen
     assert len(seeds) == 1
 
 
+def test_four_figures_count_both_protocols(deployment: Deployment, stub: ImageServiceStub) -> None:
+    before = deployment.client.get("/metrics-lite").json()
+    assert before.keys() == {"requests_total", "infer_total", "sessions_total", "last_request_at"}
+    deployment.post("/v1/generate", DOG)
+    stub.Generate(pb.GenerateRequest(params=pb.Params(prompt="a dog")))
+    counted = deployment.until(lambda a: a.json()["infer_total"] >= before["infer_total"] + 2, "/metrics-lite").json()
+    assert counted["requests_total"] == before["requests_total"] + 2
+    assert counted["last_request_at"] >= (before["last_request_at"] or 0)
+
+
 def test_one_page_has_the_figures_of_all_replicas(deployment: Deployment) -> None:
     deployment.post("/v1/compare", DOG)
     deployment.until(lambda answer: len(figures(answer.text, "ray_diptych_engine_rows")) >= 2, "/metrics")
@@ -364,13 +374,3 @@ def test_a_deployment_of_no_replicas_says_so(deployment: Deployment) -> None:
     deployment.until(lambda _: not engines(), "/health")
     answer = deployment.client.post("/v1/generate", json=DOG)
     assert (answer.status_code, answer.json()["reason"]) == (503, "NoReplicas")
-
-
-def test_four_figures_count_both_protocols(deployment: Deployment, stub: ImageServiceStub) -> None:
-    before = deployment.client.get("/metrics-lite").json()
-    assert before.keys() == {"requests_total", "infer_total", "sessions_total", "last_request_at"}
-    deployment.post("/v1/generate", DOG)
-    stub.Generate(pb.GenerateRequest(params=pb.Params(prompt="a dog")))
-    counted = deployment.until(lambda a: a.json()["infer_total"] >= before["infer_total"] + 2, "/metrics-lite").json()
-    assert counted["requests_total"] == before["requests_total"] + 2
-    assert counted["last_request_at"] >= (before["last_request_at"] or 0)
