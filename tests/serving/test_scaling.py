@@ -21,7 +21,7 @@ from support.tiny_models import make_pipeline
 
 PORT = 18471
 MUCH = {"prompt": "a dog", "seed": 7, "steps": 150, "n": 8}
-QUICK = {"UPSCALE_DELAY_S": 0.5, "DOWNSCALE_DELAY_S": 1.0, "LOOK_BACK_S": 2.0}
+QUICK = {"UPSCALE_DELAY_S": 0.5, "DOWNSCALE_DELAY_S": 1.0, "LOOK_BACK_S": 11.0}
 
 
 def context(left: dict[str, float] | None, requests: float) -> AutoscalingContext:
