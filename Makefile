@@ -32,5 +32,10 @@ generate: docs proto
 	$(RUN) python -m diptych_api.generate
 bench: init
 	$(RUN) python bench/train.py
+	$(RUN) python bench/serve.py compare
+	$(RUN) python bench/serve.py trace
+	$(RUN) python bench/serve.py gateway
+	$(RUN) python bench/serve.py soak --minutes 1
+	$(RUN) python bench/serve.py cold-start
 clean:
 	rm -rf .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache demo dist

@@ -1,48 +1,53 @@
 """What Ray costs per training step: the same loop in a bare process and in a Ray worker, turn and turn about.
 
-    make bench
+    python bench/train.py
 
-Prints a table and writes bench/train.json. Only the ratio means something; both sides of a pair run within a minute of
-each other on the same cores. The rate is that of the steps alone: start-up, validation and checkpoints are left out.
+Prints a table and writes bench/results/train.json. Seconds of CPU are counted between two reports of the loop: of the
+process that trains, and of everything that Ray runs beside it, driver included. Start-up and the last checkpoint are
+left out. One thread computes, so that none burns time by waiting for another. The wall clock is told too; on a machine
+that is shared it says little.
 """
 
-import json
+import multiprocessing
 import os
-import statistics
-import subprocess
-import sys
 import tempfile
+from functools import partial
 from pathlib import Path
+from typing import Final
+from unittest import mock
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from diptych_api.finetunejob import FineTuneJob, FineTuneJobSpec
 from diptych_api.yaml_reader import read_resource
+from diptych_bench.figures import Spread, save, show
+from diptych_bench.machine import this_machine, watched
+from diptych_bench.step_cost import Cost, Stamps, train_stamped, written_cost
 from diptych_diffusion.pipeline import load, resolve_base
+from diptych_training import ray_train
 from diptych_training.building import build_loop
 from diptych_training.cache import prepare_cache
 from diptych_training.data.manifest import prepare, write
-from diptych_training.letters import Letter, Progress
+from diptych_training.letters import Progress
 from diptych_training.mailbox import open_mailbox
 from diptych_training.ray_train import fit, ray_started
 from diptych_training.run_store import RunStore
 from diptych_training.share import Share
 
-ROOT = Path(__file__).resolve().parent.parent
-STEPS, PAIRS = 60, 3
-CHANGES = {"steps": STEPS, "validation": {"everySteps": 10_000}, "checkpoint": {"everySteps": 10_000}}
+ROOT: Final = Path(__file__).resolve().parent.parent
+STEPS, FIRST, PAIRS = 120, 10, 5
+CHANGES: Final = {"steps": STEPS, "validation": {"everySteps": 10_000}, "checkpoint": {"everySteps": 10_000}}
 
 
 def shortened() -> FineTuneJobSpec:
-    """Return the spec of the example, a few steps long, without validation."""
+    """Return the spec of the example, a few steps long, one thread wide, without validation."""
     job = read_resource(ROOT / "examples" / "noto-style.yaml")
     if not isinstance(job, FineTuneJob):
         raise TypeError("the example is not a FineTuneJob")
     values = job.spec.model_dump(by_alias=True, exclude_defaults=True)
     values["training"] |= CHANGES
     values["dataset"]["split"] = {"count": 0}
+    values["resources"] = {"cpusPerWorker": 1}
     return FineTuneJobSpec.model_validate(values)
 
 
@@ -59,58 +64,59 @@ def share_in(folder: Path, name: str) -> Share:
     return Share(spec, base, folder / "manifest", folder / "cache", store, identity)
 
 
-def bare(folder: Path) -> float:
-    """Return steps per second of the loop in this process."""
-    share = share_in(folder, "bare")
-    torch.set_num_threads(share.spec.resources.cpus_per_worker)
-    told: list[Progress] = []
+def bare(folder: Path) -> Cost:
+    """Return what a step costs in this process, which does nothing else."""
+    torch.set_num_threads(1)
+    share, stamps = share_in(folder, "bare"), Stamps(os.getpid(), FIRST, STEPS)
 
     def tell(progress: Progress) -> bool:
-        told.append(progress)
+        stamps.add(progress)
         return False
 
     build_loop(share, torch.device("cpu"), tell).run()
-    return steps_per_second(told[-1], share)
+    return Cost.of(stamps.kept, os.getpid())
 
 
-def under_ray(folder: Path, pair: int) -> float:
-    """Return steps per second of the same loop in a Ray worker."""
-    share = share_in(folder, f"ray-{pair}")
-    told: list[Progress] = []
-
-    def on_letter(letter: Letter) -> None:
-        if isinstance(letter, Progress):
-            told.append(letter)
-
-    fit(share, open_mailbox(), lambda: False, on_letter)
-    return steps_per_second(told[-1], share)
+def under_ray(folder: Path, pair: int) -> Cost:
+    """Return what a step costs in a Ray worker."""
+    share, file = share_in(folder, f"ray-{pair}"), folder / f"stamps-{pair}.json"
+    train = partial(train_stamped, stamps=Stamps(os.getpid(), FIRST, STEPS), file=file)
+    with mock.patch.object(ray_train, "train_worker", train):
+        fit(share, open_mailbox(), lambda: False, lambda _letter: None)
+    return written_cost(file)
 
 
-def steps_per_second(last: Progress, share: Share) -> float:
-    """Return the rate that the loop measured itself."""
-    return (last.images_per_second or 0.0) / share.spec.training.batch_size
+def measured_pairs() -> list[tuple[Cost, Cost]]:
+    """Return pairs of bare and under Ray; each bare one runs in a process of its own."""
+    os.environ["PYTHONPATH"] = str(ROOT / "bench")  # or Ray's workers do not find what stamps
+    pairs = []
+    with tempfile.TemporaryDirectory() as scratch, ray_started(None, shortened().resources):
+        for turn in range(PAIRS):
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                alone = pool.apply(bare, (Path(scratch),))
+            pairs.append((alone, under_ray(Path(scratch), turn)))
+    return pairs
 
 
 def main() -> None:
     """Measure pairs, print and write the result."""
-    if sys.argv[1:2] == ["--bare"]:
-        print(json.dumps(bare(Path(sys.argv[2]))))
-        return
-    pairs = []
-    with tempfile.TemporaryDirectory() as scratch, ray_started(None, shortened().resources):
-        for turn in range(PAIRS):
-            command = [sys.executable, __file__, "--bare", scratch]
-            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
-            alone = json.loads(printed.splitlines()[-1])
-            pairs.append({"bare_steps_per_s": alone, "ray_steps_per_s": under_ray(Path(scratch), turn)})
-    ratios = [pair["bare_steps_per_s"] / pair["ray_steps_per_s"] for pair in pairs]
-    table = Table("pair", "bare, steps/s", "Ray worker, steps/s", "time per step, Ray / bare")
-    for number, (pair, ratio) in enumerate(zip(pairs, ratios, strict=True), 1):
-        table.add_row(str(number), f"{pair['bare_steps_per_s']:.2f}", f"{pair['ray_steps_per_s']:.2f}", f"{ratio:.3f}")
-    table.add_row("median", "", "", f"{statistics.median(ratios):.3f}")
-    Console().print(table)
-    result = {"steps": STEPS, "pairs": pairs, "median_ratio": statistics.median(ratios), "cores": os.cpu_count()}
-    (ROOT / "bench" / "train.json").write_text(json.dumps(result, indent=2) + "\n")
+    with watched() as weather:
+        pairs = measured_pairs()
+    against = {
+        "CPU": Spread.of([ray.cpu_ms / alone.cpu_ms for alone, ray in pairs]),
+        "wall, median step": Spread.of([ray.wall_ms.median / alone.wall_ms.median for alone, ray in pairs]),
+        "wall, least step": Spread.of([ray.wall_ms.least / alone.wall_ms.least for alone, ray in pairs]),
+    }
+    columns = ("pair", "bare: CPU", "Ray: worker's CPU", "Ray: others' CPU", "bare: wall", "Ray: wall")
+    rows = [
+        (number, alone.cpu_ms, ray.trainer_cpu_ms, ray.others_cpu_ms, alone.wall_ms, ray.wall_ms)
+        for number, (alone, ray) in enumerate(pairs, 1)
+    ]
+    show("milliseconds per training step", columns, rows)
+    show("per step, Ray / bare", ("clock", "median (least to most)"), list(against.items()))
+    figures = {"steps": STEPS - FIRST, "threads": 1, "ray_against_bare": against}
+    measured = [{"bare": alone, "ray": ray} for alone, ray in pairs]
+    print(save("train", this_machine(), weather, {**figures, "pairs": measured}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What the benchmarks of Diptych measure with, and what they measure against."""

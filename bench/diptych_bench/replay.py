@@ -1,0 +1,108 @@
+"""The trace through the real engine, in real time."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Condition
+from typing import Final
+
+import torch
+
+from diptych_bench.arrivals import ADAPTERS, Arrival
+from diptych_bench.policies import Policy
+from diptych_bench.simulation import Costs, Outcome
+from diptych_diffusion.drawings import Settings, advance, begin
+from diptych_diffusion.prompts import encode
+from diptych_diffusion.sampler import decode
+from diptych_serving.engine import Engine
+from diptych_serving.image_request import Event, Failed, Finished
+from diptych_serving.tasks import Floor
+
+REPEATS: Final = 7
+
+
+class PolicyEngine(Engine):
+    """The engine; who may draw together can be changed while nobody draws."""
+
+    def follow(self, floor: Floor) -> None:
+        """Take in a rule of admission."""
+        self._floor = floor
+
+
+@dataclass
+class _Ends:
+    """When each part of each request was finished."""
+
+    left: int
+    at: dict[int, float] = field(default_factory=dict)
+    failures: list[Exception] = field(default_factory=list)
+    changed: Condition = field(default_factory=Condition)
+
+    def listener(self, number: int) -> Callable[[Event], None]:
+        """Return what hears of a part of request ``number``."""
+
+        def tell(event: Event) -> None:
+            if isinstance(event, Finished | Failed):
+                with self.changed:
+                    self.at[number] = time.monotonic()
+                    self.left -= 1
+                    if isinstance(event, Failed):
+                        self.failures.append(event.error)
+                    self.changed.notify_all()
+
+        return tell
+
+    def wait(self) -> None:
+        """Return when all are finished. Raises what failed."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.left == 0)
+        if self.failures:
+            raise self.failures[0]
+
+
+def replay(engine: PolicyEngine, arrivals: Sequence[Arrival], policy: Policy) -> Outcome:
+    """Return how long each request took, from when it was to come until its last picture was there."""
+    engine.follow(policy.floor(engine.max_rows))
+    parts = [policy.parts(arrival.request) for arrival in arrivals]
+    ends = _Ends(left=sum(map(len, parts)))
+    started = time.monotonic()
+    for number, (arrival, requests) in enumerate(zip(arrivals, parts, strict=True)):
+        if (wait := started + arrival.at_s - time.monotonic()) > 0:
+            time.sleep(wait)
+        for request in requests:
+            engine.submit(request, ends.listener(number))
+    ends.wait()
+    latencies = [ends.at[number] - started - arrival.at_s for number, arrival in enumerate(arrivals)]
+    return Outcome(latencies, max(ends.at.values()) - started)
+
+
+@torch.inference_mode()
+def measured_costs(engine: Engine, pixels: int, guidance: float) -> Costs:
+    """Return what a step costs by the number of pictures in it, and what comes before and after."""
+    components, settings = engine.components, Settings(pixels, pixels, 50, guidance)
+    embeddings_KLD = encode(components, ["", "a red apple"][-settings.rows :])
+    slots = [None, *(engine.bank.loaded[name] for name in ADAPTERS)]
+
+    def step(count: int, kinds: int) -> float:
+        adapters = [(slots[number % kinds], 1.0) for number in range(count)]
+        drawings = begin(components, settings, embeddings_KLD, 0, adapters)
+        return _median(lambda: advance(components.denoiser, drawings, engine.bank))
+
+    counts = range(1, engine.max_rows // settings.rows + 1)
+    one = begin(components, settings, embeddings_KLD, 0)
+    return Costs(
+        same={count: step(count, 1) for count in counts},
+        mixed={count: step(count, len(slots)) for count in counts},
+        begin_s=_median(lambda: begin(components, settings, embeddings_KLD, 0)),
+        decode_s=_median(lambda: decode(components, one[0].latents_1Chw)),
+    )
+
+
+def _median(act: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(REPEATS):
+        before = time.perf_counter()
+        act()
+        seconds.append(time.perf_counter() - before)
+    return statistics.median(seconds)
