@@ -27,8 +27,10 @@ class Effort:
     """How much is measured, and where."""
 
     rounds: int = 9
-    steps: int = 5
+    steps: int = 4
     threads: int = 2
+    rest_s: float = 0.0
+    """Pause between rounds, so that others who use the machine are not held up for long."""
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
 
@@ -51,7 +53,8 @@ def compare(shapes: Sequence[Shape], effort: Effort) -> bool:
         rows = [(name, *figures.values()) for name, figures in result["ways"].items()]
         show(f"{result['shape']}: UNet of {result['million_parameters']} M", columns, rows)
         print(f"largest difference from two pipelines: {result['largest_difference']:.2g} of the largest latent")
-    name = "compare" if effort.device == "cpu" else f"compare-{effort.device}"
+    threads = f"-{effort.threads}-thread{'s' if effort.threads > 1 else ''}" if effort.device == "cpu" else ""
+    name = f"compare-{effort.device}{threads}"
     print(save(name, this_machine(), weather, {"effort": _plain(effort), "prompt": PROMPT, "shapes": results}))
     return all(result["is_exact"] for result in results)
 
@@ -83,6 +86,7 @@ def _in_turns(ways: Mapping[str, Draw], effort: Effort) -> dict[str, Seconds]:
     """Return the times of each way; every round starts with another one."""
     names, seconds = list(ways), {name: Seconds() for name in ways}
     for turn in range(effort.rounds):
+        time.sleep(effort.rest_s)
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             wall, cpu = time.perf_counter(), time.process_time()
@@ -110,6 +114,7 @@ def _difference(found: Tensor, expected: Tensor) -> float:
 def _plain(effort: Effort) -> dict[str, Any]:
     return {
         "rounds": effort.rounds,
+        "rest_s": effort.rest_s,
         "steps": effort.steps,
         "threads": effort.threads,
         "device": effort.device,

@@ -10,9 +10,11 @@ from typing import Any, Final
 from unittest import mock
 
 import numpy as np
+import torch
 
 from diptych_api.servingconfig import RegistryConfig
-from diptych_bench.figures import Spread, ratios
+from diptych_bench.figures import Spread, ratios, save, show
+from diptych_bench.machine import this_machine, watched
 from diptych_diffusion.builtin import builtin_folder
 from diptych_diffusion.pipeline import load
 from diptych_serving import replies
@@ -42,7 +44,16 @@ class ClockedEngine(Engine):
         return time.clock_gettime(time.pthread_getcpuclockid(self._thread.ident))
 
 
-def encoding(pairs: int) -> dict[str, Any]:
+def encoding(pairs: int) -> None:
+    """Measure, print and save."""
+    torch.set_num_threads(1)  # or the thread's clock counts its waits for others
+    with watched() as weather:
+        figures = _figures(pairs)
+    show(f"the engine's thread, pictures of {SIDE}²", ("figure", ""), list(figures.items()))
+    print(save("encoding", this_machine(), weather, figures))
+
+
+def _figures(pairs: int) -> dict[str, Any]:
     """Return the engine thread's CPU time per picture, encoded and not, drawn in turn; and which threads encoded."""
     threads = Counter[str]()
 
@@ -55,8 +66,7 @@ def encoding(pairs: int) -> dict[str, Any]:
             drawn, encoded = asyncio.run(_in_turn(engine, _service(engine), pairs))
         on_engine = threads["engine"]
     return {
-        "pictures": pairs,
-        "side": SIDE,
+        "pairs": pairs,
         "engine_thread_ms_drawn_only": Spread.of(drawn),
         "engine_thread_ms_drawn_and_encoded": Spread.of(encoded),
         "encoded_against_drawn_only": ratios(encoded, drawn),

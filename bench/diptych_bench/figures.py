@@ -13,6 +13,7 @@ from rich.table import Table
 
 from diptych_bench.machine import Machine, Weather, told
 
+WIDTH: Final = 150
 RESULTS: Final = Path(__file__).resolve().parents[1] / "results"
 
 
@@ -49,7 +50,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    Console().print(table)
+    Console(width=WIDTH).print(table)
 
 
 def save(name: str, machine: Machine, weather: Weather, figures: Mapping[str, Any]) -> Path:

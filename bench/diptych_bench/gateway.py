@@ -9,7 +9,6 @@ import grpc
 import httpx2
 
 from diptych_bench.deployments import Deployed, deployed
-from diptych_bench.encoding import encoding
 from diptych_bench.figures import percentile, save, show
 from diptych_bench.machine import this_machine, watched
 from diptych_bench.processes import cpu_seconds
@@ -28,21 +27,15 @@ class Effort:
     """How much is asked."""
 
     requests: int = 200
-    encodings: int = 20
 
 
 def gateway(effort: Effort) -> None:
     """Measure, print and save."""
-    with watched() as weather:
-        with deployed(draws=False) as deployment:
-            latencies = _latencies(deployment, effort.requests)
-        engine_thread = encoding(effort.encodings)
+    with watched() as weather, deployed(draws=False) as deployment:
+        latencies = _latencies(deployment, effort.requests)
     columns = ("asked", "p50 ms", "p99 ms", "gateway's CPU ms per request")
     show("gateway over an engine that answers at once", columns, [(k, *v.values()) for k, v in latencies.items()])
-    rows = [(name, f"{value:.4g}" if isinstance(value, float) else value) for name, value in engine_thread.items()]
-    show("encoding and the engine's thread", ("figure", ""), rows)
-    figures = {"effort": effort, "latencies": latencies, "engine_thread": engine_thread}
-    print(save("gateway", this_machine(), weather, figures))
+    print(save("gateway", this_machine(), weather, {"effort": effort, "latencies": latencies}))
 
 
 def _latencies(deployment: Deployed, count: int) -> dict[str, dict[str, float]]:

@@ -42,7 +42,7 @@ class Studio:
         """Return an unmodified pipeline."""
         unet = self.components.denoiser
         pipeline = StableDiffusionPipeline.from_pretrained(
-            self.base, torch_dtype=unet.dtype, local_files_only=True, use_safetensors=True
+            self.base, dtype=unet.dtype, local_files_only=True, use_safetensors=True
         ).to(unet.device)
         pipeline.set_progress_bar_config(disable=True)
         if tuned:

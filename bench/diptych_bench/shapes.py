@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
 
 from diptych_api.artifact import BaseRecord
 from diptych_api.training import LoRA
@@ -61,6 +63,13 @@ SHAPES: Final = (
 SD15: Final = Shape("SD 1.5's 860 M, 128²", 128, (320, 640, 1280, 1280), 768, 2)
 SD15_512: Final = Shape("SD 1.5's 860 M, 512²", 512, (320, 640, 1280, 1280), 768, 2)
 TINY: Final = SHAPES[0]
+
+
+def quieten() -> None:
+    """Keep progress bars and advice of the libraries off the screen."""
+    for logging in (diffusers_logging, transformers_logging):
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
 
 
 def make_base(folder: Path, shape: Shape) -> Path:

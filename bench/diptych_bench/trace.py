@@ -56,7 +56,8 @@ def trace(effort: Effort, shape: Shape = TINY) -> None:
         _show_waits(f"simulated, {SIMULATED} requests, {LOAD:.0%} of what {at} carries", waits)
     figures = {"shape": shape.name, "effort": effort, "step_seconds": costs}
     measured = {"bursts": bursts, "waits": streams}
-    print(save("trace", this_machine(), weather, {**figures, "real_time": measured, "simulated": simulated}))
+    name = f"trace-{effort.threads}-thread{'s' if effort.threads > 1 else ''}"
+    print(save(name, this_machine(), weather, {**figures, "real_time": measured, "simulated": simulated}))
 
 
 def _engine(scratch: Path, shape: Shape, max_rows: int) -> PolicyEngine:
