@@ -103,7 +103,8 @@ def main() -> None:
     with watched() as weather:
         pairs = measured_pairs()
     against = {
-        "CPU": Spread.of([ray.cpu_ms / alone.cpu_ms for alone, ray in pairs]),
+        "CPU of the worker": Spread.of([ray.trainer_cpu_ms / alone.cpu_ms for alone, ray in pairs]),
+        "CPU of all processes": Spread.of([ray.cpu_ms / alone.cpu_ms for alone, ray in pairs]),
         "wall, median step": Spread.of([ray.wall_ms.median / alone.wall_ms.median for alone, ray in pairs]),
         "wall, least step": Spread.of([ray.wall_ms.least / alone.wall_ms.least for alone, ray in pairs]),
     }

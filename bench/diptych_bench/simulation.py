@@ -33,6 +33,8 @@ class Outcome:
 
     latencies_s: list[float]
     end_s: float
+    cpu_s: float = 0.0
+    """Of the whole process; in simulated time none."""
 
 
 @dataclass

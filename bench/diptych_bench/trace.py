@@ -71,14 +71,21 @@ def _engine(scratch: Path, shape: Shape, max_rows: int) -> PolicyEngine:
 def _bursts(engine: PolicyEngine, shape: Shape, effort: Effort) -> dict[str, dict[str, Spread]]:
     """Return the seconds for many requests at once; every round starts with another policy."""
     arrivals = at_once(mixed_requests(effort.burst, shape.pixels))
-    seconds: dict[str, list[float]] = {policy.name: [] for policy in POLICIES}
+    outcomes: dict[str, list[Outcome]] = {policy.name: [] for policy in POLICIES}
     for turn in range(effort.rounds):
         first = turn % len(POLICIES)
         for policy in POLICIES[first:] + POLICIES[:first]:
-            seconds[policy.name].append(replay(engine, arrivals, policy).end_s)
+            outcomes[policy.name].append(replay(engine, arrivals, policy))
+    wall = {name: [outcome.end_s for outcome in found] for name, found in outcomes.items()}
+    cpu = {name: [outcome.cpu_s for outcome in found] for name, found in outcomes.items()}
     return {
-        name: {"seconds": Spread.of(taken), "capacity_against_serial": ratios(seconds[SERIAL.name], taken)}
-        for name, taken in seconds.items()
+        name: {
+            "seconds": Spread.of(wall[name]),
+            "cpu_seconds": Spread.of(cpu[name]),
+            "capacity_against_serial": ratios(wall[SERIAL.name], wall[name]),
+            "capacity_by_cpu": ratios(cpu[SERIAL.name], cpu[name]),
+        }
+        for name in outcomes
     }
 
 
@@ -116,7 +123,8 @@ def _waits(outcome: Outcome) -> dict[str, float]:
 def _show_bursts(bursts: Mapping[str, Mapping[str, Spread]], simulated: Mapping[str, Any]) -> None:
     capacity = simulated["capacity_against_serial"]
     rows = [(name, *figures.values(), capacity[name]) for name, figures in bursts.items()]
-    show("what can be carried", ("rule", "seconds for the burst", "capacity, real time", "capacity, simulated"), rows)
+    columns = ("rule", "burst, seconds", "burst, CPU seconds", "capacity, real time", "by CPU", "simulated")
+    show("what can be carried", columns, rows)
 
 
 def _show_waits(title: str, waits: Mapping[str, Mapping[str, float]]) -> None:
