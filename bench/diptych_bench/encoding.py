@@ -88,13 +88,14 @@ async def _in_turn(engine: ClockedEngine, service: Service, pairs: int) -> tuple
     """Return the engine thread's milliseconds for pictures that were drawn only, and for others encoded as well."""
     drawn: list[float] = []
     encoded: list[float] = []
-    await service.draw(read(service, BODY), Client(""))  # warms up
+    await (await service.admit(read(service, BODY), Client(""))).draw()  # warms up
     for _ in range(pairs):
         for taken in (drawn, encoded):
             before = engine.seconds()
-            pictures = await service.draw(read(service, BODY), Client(""))
+            admitted = await service.admit(read(service, BODY), Client(""))
+            pictures = await admitted.draw()
             if taken is encoded:
-                await reply(service, BODY, pictures, time.monotonic())
+                await reply(admitted, BODY, pictures)
             taken.append(MILLISECONDS * (engine.seconds() - before))
     return drawn, encoded
 

@@ -30,7 +30,7 @@ class Drawer:
     async def draw(self, request: ImageRequest) -> AsyncIterator[Event | Degraded]:
         """Yield what happens to a request, last of it Finished or Failed; first which adapters are not there.
 
-        A failure is told as a Refused, which can travel between processes.
+        A failure is told as a Refused, which can travel between processes. Progress is told to those who follow it.
         """
         try:
             entry = self.backlog.enter(request, self.limits, self.engine.max_rows, time.monotonic())
@@ -41,7 +41,8 @@ class Drawer:
             async for event in self._draw(request):
                 if isinstance(event, Progress):
                     self.backlog.progressed(entry, event.step / event.total, time.monotonic())
-                yield event
+                if request.is_followed or not isinstance(event, Progress):
+                    yield event
         except (DiptychError, Refused) as error:
             yield Failed(refusal_of(error))
         finally:

@@ -32,6 +32,8 @@ class ImageRequest:
     arms: tuple[Arm, ...] = (Arm(),)
     preview_every: int = 0
     """Steps between previews; 0 for none."""
+    is_followed: bool = True
+    """Whether somebody listens to its progress, which costs a message for each step."""
 
     @property
     def rows(self) -> int:

@@ -224,7 +224,7 @@ class Admitted:
 
     async def _drawn(self, number: int, request: ImageRequest, on_event: OnEvent | None) -> Drawn:
         degraded: Mapping[int, str] = {}
-        async for event in self.service.engines.draw(request):
+        async for event in self.service.engines.draw(replace(request, is_followed=on_event is not None)):
             match event:
                 case Degraded():
                     degraded = event.reasons
