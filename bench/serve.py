@@ -38,7 +38,7 @@ def compare(
 
 @app.command()
 def trace(
-    rounds: Rounds = 2,
+    rounds: Annotated[int, typer.Option(min=0, help="Rounds in real time; 0 for simulated time alone.")] = 2,
     burst: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 24,
     stream: Annotated[int, typer.Option(min=1, help="Requests one by one.")] = 40,
     threads: Threads = 2,
@@ -70,9 +70,13 @@ def soak(
 
 
 @app.command()
-def cold_start(runs: Annotated[int, typer.Option(min=1, help="Processes that are started for each base.")] = 5) -> None:
+def cold_start(
+    runs: Annotated[int, typer.Option(min=1, help="Processes that are started for each base.")] = 5,
+    *,
+    deployment: Annotated[bool, typer.Option(help="Start Ray Serve, too.")] = True,
+) -> None:
     """Time the way from nothing to the first picture."""
-    cold_starts.cold_start(runs)
+    cold_starts.cold_start(runs, deploys=deployment)
 
 
 if __name__ == "__main__":

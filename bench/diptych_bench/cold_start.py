@@ -23,13 +23,13 @@ STAGES: Final = ("process", "weights", "warm-up", "first picture", "second pictu
 STEPS: Final = 20
 
 
-def cold_start(runs: int) -> None:
+def cold_start(runs: int, *, deploys: bool) -> None:
     """Measure, print and save."""
     with watched() as weather, tempfile.TemporaryDirectory() as scratch:
         bases = {"tiny-emoji, 64²": builtin_folder("tiny-emoji")}
         bases |= {shape.name: make_base(Path(scratch) / str(n), shape) for n, shape in enumerate(SHAPES[:2])}
         engines = {name: _spreads([_in_new_process(folder) for _ in range(runs)]) for name, folder in bases.items()}
-        deployment = _deployment()
+        deployment = _deployment() if deploys else {}
     rows = [(name, *(stages[stage] for stage in STAGES)) for name, stages in engines.items()]
     show(f"engine alone, seconds, {STEPS} steps", ("base", *STAGES), rows)
     show("deployment with tiny-emoji, seconds", ("stage", ""), list(deployment.items()))

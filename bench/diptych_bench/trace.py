@@ -39,25 +39,32 @@ class Effort:
 
 
 def trace(effort: Effort, shape: Shape = TINY) -> None:
-    """Measure in real time, then in simulated time over the step times of the same run; print and save."""
+    """Measure in real time, unless for no rounds, and in simulated time over step times of the same run."""
     torch.set_num_threads(effort.threads)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         weather = stack.enter_context(watched())
         engine = stack.enter_context(_engine(scratch, shape, effort.max_rows))
         costs = measured_costs(engine, shape.pixels, GUIDANCE)
-        bursts = _bursts(engine, shape, effort)
-        carried = effort.burst / bursts[OURS.name]["seconds"].median
-        streams = _streams(engine, mixed_requests(effort.stream, shape.pixels), LOAD * carried)
+        real = _real_time(engine, shape, effort) if effort.rounds else None
         simulated = _simulated(costs, shape, effort)
-    _show_bursts(bursts, simulated)
-    _show_waits(f"real time, {effort.stream} requests, {LOAD:.0%} of what mixed rows carry", streams)
+    if real is not None:
+        _show_bursts(real["bursts"])
+        _show_waits(f"real time, {effort.stream} requests, {LOAD:.0%} of what mixed rows carry", real["waits"])
+    show(
+        "what can be carried, simulated", ("rule", "against serial"), list(simulated["capacity_against_serial"].items())
+    )
     for at, waits in simulated["waits"].items():
         _show_waits(f"simulated, {SIMULATED} requests, {LOAD:.0%} of what {at} carries", waits)
     figures = {"shape": shape.name, "effort": effort, "step_seconds": costs}
-    measured = {"bursts": bursts, "waits": streams}
     name = f"trace-{effort.threads}-thread{'s' if effort.threads > 1 else ''}"
-    print(save(name, this_machine(), weather, {**figures, "real_time": measured, "simulated": simulated}))
+    print(save(name, this_machine(), weather, {**figures, "real_time": real, "simulated": simulated}))
+
+
+def _real_time(engine: PolicyEngine, shape: Shape, effort: Effort) -> dict[str, Any]:
+    bursts = _bursts(engine, shape, effort)
+    carried = effort.burst / bursts[OURS.name]["seconds"].median
+    return {"bursts": bursts, "waits": _streams(engine, mixed_requests(effort.stream, shape.pixels), LOAD * carried)}
 
 
 def _engine(scratch: Path, shape: Shape, max_rows: int) -> PolicyEngine:
@@ -120,11 +127,9 @@ def _waits(outcome: Outcome) -> dict[str, float]:
     return {"mean_s": mean, "p50_s": percentile(taken, 50), "p95_s": percentile(taken, 95)}
 
 
-def _show_bursts(bursts: Mapping[str, Mapping[str, Spread]], simulated: Mapping[str, Any]) -> None:
-    capacity = simulated["capacity_against_serial"]
-    rows = [(name, *figures.values(), capacity[name]) for name, figures in bursts.items()]
-    columns = ("rule", "burst, seconds", "burst, CPU seconds", "capacity, real time", "by CPU", "simulated")
-    show("what can be carried", columns, rows)
+def _show_bursts(bursts: Mapping[str, Mapping[str, Spread]]) -> None:
+    columns = ("rule", "burst, seconds", "burst, CPU seconds", "capacity", "capacity by CPU")
+    show("what can be carried, real time", columns, [(name, *figures.values()) for name, figures in bursts.items()])
 
 
 def _show_waits(title: str, waits: Mapping[str, Mapping[str, float]]) -> None:
