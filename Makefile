@@ -35,6 +35,7 @@ bench: init
 	$(RUN) python bench/serve.py compare
 	$(RUN) python bench/serve.py trace
 	$(RUN) python bench/serve.py gateway
+	$(RUN) python bench/serve.py encoding
 	$(RUN) python bench/serve.py soak --minutes 1
 	$(RUN) python bench/serve.py cold-start
 clean:

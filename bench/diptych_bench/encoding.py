@@ -29,7 +29,7 @@ from diptych_serving.rate_limit import Client
 from diptych_serving.replica_facts import ReplicaFacts, base_facts
 from diptych_serving.service import Directory, Service
 
-SIDE: Final = 512
+SIDE: Final = 256
 BODY: Final = GenerateBody(prompt="red apple", seed=7, steps=1, guidance_scale=1, height=SIDE, width=SIDE)
 MILLISECONDS: Final = 1000
 

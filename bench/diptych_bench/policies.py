@@ -45,6 +45,8 @@ class SameAdapterReordered(SameAdapter):
     def admit(self) -> Iterator[Task]:
         """Yield whoever fits."""
         for task in list(self.waiting):
+            if self.rows >= self.max_rows:
+                return
             if self.fits(task):
                 yield self.seat(task)
 
