@@ -77,7 +77,7 @@ def _figures(pairs: int) -> dict[str, Any]:
 
 
 def _service(engine: Engine) -> Service:
-    keeper = AdapterKeeper(engine.bank, "", partial(fetch_adapter, cache_dir=Path()))
+    keeper = AdapterKeeper(engine.bank, engine.components, partial(fetch_adapter, cache_dir=Path()))
     service = Service(Directory("bench"), Drawer(engine, keeper))
     service.directory.configure(RegistryConfig(), {})
     service.directory.update([ReplicaFacts("one", base_facts("tiny-emoji", engine.components), {}, "")])

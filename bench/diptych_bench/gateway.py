@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -55,12 +56,16 @@ def _questions(client: httpx2.Client, channel: grpc.Channel) -> Mapping[str, Cal
     }
     for side in SIDES:
         for steps in STEPS:
-            how = {"prompt": "a red apple", "seed": 7, "steps": steps, "height": side, "width": side}
+            how: dict[str, Any] = {"prompt": "a red apple", "seed": 7, "steps": steps, "height": side, "width": side}
             words = f"generate, {side}², {steps} step{'s' if steps > 1 else ''}"
-            questions[f"HTTP {words}"] = lambda how=how: client.post("/v1/generate", json=how).raise_for_status()
             message = pb.GenerateRequest(params=pb.Params(**how))
-            questions[f"gRPC {words}"] = lambda message=message: stub.Generate(message, timeout=60)
+            questions[f"HTTP {words}"] = partial(_posted, client, how)
+            questions[f"gRPC {words}"] = partial(stub.Generate, message, timeout=60)
     return questions
+
+
+def _posted(client: httpx2.Client, how: dict[str, Any]) -> httpx2.Response:
+    return client.post("/v1/generate", json=how).raise_for_status()
 
 
 def _asked(deployment: Deployed, ask: Callable[[], Any], count: int) -> dict[str, float]:

@@ -96,7 +96,7 @@ def _names(unet: Any, names: list[str]) -> Iterator[None]:  # noqa: ANN401 - a U
     def tell(_layer: object, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401 - a hook
         return args, {**kwargs, "adapter_names": names}
 
-    layers = [layer for layer in unet.modules() if isinstance(layer, LoraLayer)]
+    layers: list[Any] = [layer for layer in unet.modules() if isinstance(layer, LoraLayer)]
     hooks = [layer.register_forward_pre_hook(tell, with_kwargs=True) for layer in layers]
     try:
         yield

@@ -114,7 +114,8 @@ def make_adapter(folder: Path, base: Path, seed: int) -> tuple[AdapterWeights, P
 
 def million_parameters(components: Components) -> float:
     """Return the size of the UNet."""
-    return round(sum(parameter.numel() for parameter in components.denoiser.parameters()) / 1e6, 1)
+    count = sum(int(parameter.numel()) for parameter in components.denoiser.parameters())
+    return round(count / 1e6, 1)
 
 
 def _record(components: Components) -> BaseRecord:

@@ -19,7 +19,7 @@ from diptych_bench.processes import resident_bytes
 from diptych_serving.v1 import images_pb2 as pb
 from diptych_serving.v1.images_pb2_grpc import ImageServiceStub
 
-BODY: Final = {"prompt": "a red apple", "steps": 2, "guidance_scale": 1}
+BODY: Final[dict[str, Any]] = {"prompt": "a red apple", "steps": 2, "guidance_scale": 1}
 LONGEST_S: Final = 120
 LOOK_EVERY_S: Final = 1.0
 MEGABYTE: Final = 1e6

@@ -24,7 +24,7 @@ REQUEST = ImageRequest("a dog", 5, Settings(64, 64, steps=3, guidance_scale=1))
 @pytest.fixture(scope="module")
 def drawer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drawer]:
     with Engine(load(make_pipeline(tmp_path_factory.mktemp("base")))) as engine:
-        yield Drawer(engine, AdapterKeeper(engine.bank, engine.components.digest, Path))
+        yield Drawer(engine, AdapterKeeper(engine.bank, engine.components, Path))
 
 
 def told(drawer: Drawer, request: ImageRequest) -> list[type]:
