@@ -3,6 +3,7 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0# or `uv run` ships the working directo
 export UV_COMPILE_BYTECODE := 1# once at installation, not in every process that starts
 UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
+PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 .PHONY: init lint type test unit page demo docs proto generate bench clean
 
 .cache/uv/bin/uv:
@@ -14,8 +15,9 @@ lint: init
 type: init
 	$(RUN) mypy
 unit: init
-	OMP_NUM_THREADS=1 $(RUN) pytest -m "not ray and not fuzz and not browser" -n auto --maxprocesses 8 --dist worksteal
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (slow or ray or fuzz or browser)" $(PARALLEL)
 test: unit
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "slow and not (ray or fuzz or browser)" $(PARALLEL)
 	$(RUN) pytest -m "ray or fuzz"
 page: init
 	@command -v chromium >/dev/null || if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq chromium; \

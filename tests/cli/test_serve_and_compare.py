@@ -14,6 +14,8 @@ from support.adapters import saved_adapter
 from support.http_server import listening
 from support.recorded_run import diptych
 
+pytestmark = pytest.mark.slow
+
 DEPLOYMENT = """\
 apiVersion: diptych.dev/v1alpha1
 kind: DiffusionDeployment

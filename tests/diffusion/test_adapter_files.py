@@ -21,6 +21,8 @@ from diptych_diffusion.lora import adapter_state, attach, inject, set_enabled, t
 from diptych_diffusion.lora_layers import adaptable
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 BASE = BaseRecord(source="huggingFace:somebody/model", revision="0" * 40, digest="sha256:" + "ab" * 32)
 EVERYWHERE = [
     *("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out"),

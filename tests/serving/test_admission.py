@@ -16,6 +16,8 @@ from support.limiters import followed, limiter
 from support.services import served
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 THREADS = 100
 ANNA = Client("10.0.0.1")
 DOG = {"prompt": "a dog", "seed": 7}

@@ -29,6 +29,8 @@ from diptych_serving.refusals import Code, refusal_of
 from support.engines import draw, until_finished
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 BASE = BaseRecord(source="huggingFace:somebody/model", revision="0" * 40, digest="sha256:" + "ab" * 32)
 HOW = Settings(64, 64, steps=3, guidance_scale=2.0)
 REQUEST = ImageRequest("a dog", 5, HOW)

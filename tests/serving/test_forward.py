@@ -12,6 +12,8 @@ from support.adapters import saved_adapter
 from support.http_server import listening
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 HOST = "127.0.0.1"
 
 

@@ -22,6 +22,8 @@ from support.adapters import saved_adapter
 from support.services import Served, picture_of, served
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 DEFAULTS = {"steps": 3, "guidanceScale": 2}
 DOG = {"prompt": "a dog", "seed": 7}
 

@@ -13,6 +13,8 @@ from support.sse import Told, events_in
 from support.tiny_models import make_pipeline
 from support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 DOG = {"prompt": "a dog", "seed": 7}
 LONG = {"compare": {**DOG, "steps": 900}}
 

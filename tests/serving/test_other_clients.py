@@ -16,6 +16,8 @@ from support.http_server import listening
 from support.services import picture_of
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"seed": 7, "num_inference_steps": 4, "guidance_scale": 2}
 
 

@@ -15,6 +15,8 @@ from support.adapters import saved_adapter
 from support.services import Served, served
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 DOG = {"prompt": "a dog", "seed": 7}
 PICTURE = 64 * 64 * 3
 

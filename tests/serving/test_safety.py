@@ -24,6 +24,8 @@ from support.engines import until_finished
 from support.services import Served, picture_of, served
 from support.tiny_models import add_checker, make_pipeline
 
+pytestmark = pytest.mark.slow
+
 DOG = {"prompt": "a dog", "seed": 7}
 BOTH = {**DOG, "arms": [{}, {"adapter": "style"}]}
 DEFAULTS = {"steps": 2, "guidanceScale": 2}

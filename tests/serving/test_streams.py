@@ -17,6 +17,8 @@ from support.services import Served, picture_of, served
 from support.sse import Told, events_in
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 DOG = {"prompt": "a dog", "seed": 7}
 
 

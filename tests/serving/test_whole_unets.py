@@ -24,6 +24,8 @@ from support.engines import draw
 from support.services import Served, picture_of, served
 from support.trained_models import trained_artifact
 
+pytestmark = pytest.mark.slow
+
 DOG = {"prompt": "a dog", "seed": 7}
 DEFAULTS = {"steps": 3, "guidanceScale": 2}
 HOW = Settings(64, 64, steps=3, guidance_scale=2.0)

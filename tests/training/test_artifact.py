@@ -31,6 +31,8 @@ from diptych_training.run_store import RunStore
 from diptych_training.supported import refused
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = LoRA(rank=2, alpha=6)
 
 

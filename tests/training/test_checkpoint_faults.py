@@ -17,6 +17,8 @@ from support.bucket import Bucket
 from support.checkpoint_states import folder, newest_step, same, state
 from support.kill_points import finished, fork, kill_points
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def disk(tmp_path: Path) -> RunStore:

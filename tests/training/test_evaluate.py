@@ -32,6 +32,8 @@ from diptych_training.supported import refused
 from support.tiny_jobs import write_pictures
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Evaluation(inference_steps=2, guidance_scale=2, max_prompts=3, seed=50)
 IMAGE = Image(size=64)
 ASSESS = Path(__file__).parents[2] / "examples" / "tiny-emoji" / "assess.py"

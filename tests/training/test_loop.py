@@ -15,6 +15,8 @@ from diptych_training.saving import Keeper, restore
 from diptych_training.share import Share
 from support.tiny_jobs import tiny_share
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -11,6 +11,8 @@ from diptych_training.run_store import RunStore
 from support.bucket import Bucket
 from support.kill_points import finished, fork, kill_points
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def local(tmp_path: Path) -> RunStore:
