@@ -17,8 +17,8 @@ type: init
 unit: init
 	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (slow or ray or fuzz or browser)" $(PARALLEL)
 test: unit
-	OMP_NUM_THREADS=1 $(RUN) pytest -m "slow and not (ray or fuzz or browser)" $(PARALLEL)
-	$(RUN) pytest -m "ray or fuzz"
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "slow or fuzz" $(PARALLEL)
+	$(RUN) pytest -m ray
 page: init
 	@command -v chromium >/dev/null || if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq chromium; \
 	else echo "The page is tried in Chromium. Install it first: sudo apt-get install chromium"; exit 1; fi

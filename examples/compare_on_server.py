@@ -61,16 +61,17 @@ def main(folder: Path) -> None:
     compare_grid(rows, ("real", "base", "tuned"), rows_each=ROWS // 2, note=note).save(folder / "compare.png")
     print(f"✓ compared {len(rows)} held-out prompts over HTTP, then over gRPC, in {seconds:.1f} s: the same pictures")
     print(f"✓ {folder / 'compare.png'}")
-    print(f"next: diptych serve {DEPLOYMENT} --runs {folder / 'runs'}")
+    print(f"next: diptych serve {DEPLOYMENT} --runs {folder / 'runs'}      (with a page on /ui)")
     print('      diptych compare "red apple"')
 
 
 @contextmanager
 def serving(runs: Path, http: int, rpc: int) -> Iterator[None]:
     """Run `diptych serve` for the time of the body."""
-    ports = ["--set", f"endpoints.http.port={http}", "--set", f"endpoints.grpc.port={rpc}"]
+    settings = [f"endpoints.http.port={http}", f"endpoints.grpc.port={rpc}", "ui.enabled=false"]
     diptych = Path(sys.executable).with_name("diptych")
-    command = [diptych, "serve", DEPLOYMENT, "--runs", runs, *ports]
+    changes = [part for setting in settings for part in ("--set", setting)]
+    command = [diptych, "serve", DEPLOYMENT, "--runs", runs, *changes]
     with ExitStack() as stack:
         server = stack.enter_context(subprocess.Popen(command))  # noqa: S603 - our own words
         stack.callback(server.send_signal, signal.SIGINT)

@@ -18,9 +18,12 @@ import numpy as np
 import pytest
 from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from ray.serve import Application
+from ray.serve.generated.serve_pb2 import HealthzRequest
+from ray.serve.generated.serve_pb2_grpc import RayServeAPIServiceStub
 
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec, ReplicaResources
 from diptych_api.errors import RunFailed, SpecInvalid
@@ -98,7 +101,7 @@ def deployment(style: tuple[Path, Path]) -> Iterator[Deployment]:
             "base": {"uri": str(base)},
             "replicas": 2,
             "resources": {"cpus": 1},
-            "endpoints": {"http": {"port": PORT}, "grpc": {"port": PORT + 1}},
+            "endpoints": {"http": {"port": PORT}, "grpc": {"port": PORT + 1, "reflection": True}},
             "ui": {"enabled": False},
             **followed,
         }
@@ -291,6 +294,15 @@ def test_a_stream_that_fails_ends_with_the_same_error(stub: ImageServiceStub) ->
 def status_of(error: Any) -> Status:
     trailers = dict(error.trailing_metadata())
     return Status.FromString(trailers["grpc-status-details-bin"])
+
+
+def test_grpc_tells_its_health_and_its_methods(deployment: Deployment) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{deployment.config.endpoints.grpc.port}") as channel:
+        assert RayServeAPIServiceStub(channel).Healthz(HealthzRequest(), timeout=30).message == "success"
+        known = ProtoReflectionDescriptorDatabase(channel)
+        assert "diptych.v1.ImageService" in known.get_services()
+        file = known.FindFileContainingSymbol("diptych.v1.ImageService")
+    assert {method.name for method in file.service[0].method} >= {"Generate", "CompareStream", "ListModels"}
 
 
 def test_a_job_goes_on_alone_tells_its_steps_and_can_be_cancelled(deployment: Deployment) -> None:
