@@ -35,7 +35,7 @@ from diptych_training.run_store import RunStore
 from diptych_training.share import Share
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-STEPS, FIRST, PAIRS = 70, 10, 5
+STEPS, FIRST, PAIRS = 70, 10, 3
 CHANGES: Final = {"steps": STEPS, "validation": {"everySteps": 10_000}, "checkpoint": {"everySteps": 10_000}}
 
 
