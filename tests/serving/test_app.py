@@ -22,7 +22,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from ray.serve import Application
-from ray.serve.generated.serve_pb2 import HealthzRequest
+from ray.serve.generated.serve_pb2 import HealthzRequest  # type: ignore[attr-defined]  # made when it is imported
 from ray.serve.generated.serve_pb2_grpc import RayServeAPIServiceStub
 
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec, ReplicaResources
