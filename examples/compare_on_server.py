@@ -33,7 +33,7 @@ from diptych_training.grids import GridRow, compare_grid
 DEPLOYMENT: Final = "examples/noto-deployment.yaml"
 ADAPTER: Final = "noto"
 ROWS: Final = 8
-START_S: Final = 300.0
+START_S: Final = 600.0
 PAUSE_S: Final = 0.5
 ROUNDING: Final = 1
 """Of 255: a picture's batch mates change its last bits."""

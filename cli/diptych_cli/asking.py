@@ -27,8 +27,10 @@ def ask(request: DrawRequest, server: str) -> None:
     for image in answer["images"]:
         path = output_path(request, image["seed"])
         write_bytes(path, base64.b64decode(image["image"]))
-        files.append({"file": str(path), "seed": image["seed"]})
-        notes = "".join(f" · {text}" for text in (image["degraded"], image["flaw"]) if text)
+        told = {name: image.get(name) for name in ("seed", "adapter", "degraded", "flaw", "flagged")}
+        files.append({"file": str(path), **told})
+        flagged = "flagged by the safety checker" if image.get("flagged") else None
+        notes = "".join(f" · {text}" for text in (image["degraded"], image["flaw"], flagged) if text)
         if not request.as_json:
             typer.echo(f"✓ {path} · seed {image['seed']}{notes}")
     if request.as_json:

@@ -55,8 +55,8 @@ def serve(request: ServeRequest) -> None:
         note = functools.cache(_note)
         http, older = spec.endpoints.http.port, _older_ports(spec.endpoints)
         with (
-            served(config, followed, host=request.host, address=request.address, tell=note) as url,
             forwarded(older, request.host, http),
+            served(config, followed, host=request.host, address=request.address, tell=note) as url,
         ):
             signals.install()
             if spec.replicas == 0:

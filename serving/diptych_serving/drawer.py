@@ -1,5 +1,6 @@
 """An engine and its adapters as gateways see them: one request in, its events out. Knows no Ray."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -50,7 +51,8 @@ class Drawer:
 
     async def _draw(self, request: ImageRequest) -> AsyncIterator[Event | Degraded]:
         wanted = {arm.adapter for arm in request.arms if arm.adapter is not None}
-        facts = {name: await self.keeper.settled(name, LONGEST_LOAD_S) for name in wanted}
+        settled = await asyncio.gather(*(self.keeper.settled(name, LONGEST_LOAD_S) for name in wanted))
+        facts = dict(zip(wanted, settled, strict=True))
         fitting, degraded = fit_to(request, facts)
         yield degraded
         async for event in events_of(self.engine, fitting, self.limits.queue_timeout_seconds):

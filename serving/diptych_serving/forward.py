@@ -4,12 +4,14 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import AsyncExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Final
 
 from diptych_api.errors import RunFailed
 
 CHUNK: Final = 1 << 16
+LOOPBACK: Final = "127.0.0.1"
+NOBODY: Final = "127.0.0.2"
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -34,22 +36,26 @@ async def _forward(
     ports: Iterable[int], host: str, target: int, opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]
 ) -> None:
     stop = asyncio.Event()
-    async with AsyncExitStack() as stack:
+    with ExitStack() as stack:
         for port in ports:
             try:
-                await stack.enter_async_context(await asyncio.start_server(_handler(target), host, port))
+                server = await asyncio.start_server(_handler(host, target), host, port)
             except OSError as error:
                 hint = "Choose another in spec.endpoints.compatible."
                 opened.set_exception(RunFailed(f"Port {port} cannot be opened: {error.strerror}.", hint=hint))
                 return
+            stack.callback(server.close)
         opened.set_result((asyncio.get_running_loop(), stop))
         await stop.wait()
 
 
-def _handler(target: int) -> Handler:
+def _handler(host: str, target: int) -> Handler:
+    """Return what connects to the API, from an address of its own: nobody's X-Forwarded-For is believed from there."""
+    there_host, source = (LOOPBACK, (NOBODY, 0)) if host in ("0.0.0.0", LOOPBACK) else (host, None)  # noqa: S104 - asked for
+
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with closing(writer), suppress(OSError):
-            there = await asyncio.open_connection("127.0.0.1", target)
+            there = await asyncio.open_connection(there_host, target, local_addr=source)
             with closing(there[1]):
                 await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
 

@@ -112,6 +112,7 @@ async def _unary(back: Back, request: Request, context: Context) -> pb.PicturesR
 async def _stream(back: Back, request: Request, context: Context) -> AsyncIterator[pb.Event]:
     try:
         client, body = _admitted(back.service, request, context)
+        _check_no_key(request)
         requests = with_previews(read(back.service, body), request.params.preview_every)
         admitted = await back.service.admit(requests, client)
         async for item in told(admitted):
@@ -122,6 +123,11 @@ async def _stream(back: Back, request: Request, context: Context) -> AsyncIterat
     except Exception as error:  # noqa: BLE001 -- as above
         _refuse(context, error)
         yield pb.Event()
+
+
+def _check_no_key(request: Request) -> None:
+    if request.HasField("idempotency_key"):
+        raise invalid("idempotency_key", "a stream takes none.", "Use Generate or Compare, or leave it out.")
 
 
 def _pictures(outcome: AnyReply) -> pb.PicturesReply:

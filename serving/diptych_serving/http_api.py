@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Request, Security
+from fastapi import APIRouter, Depends, FastAPI, Request, Security
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPBearer
@@ -24,12 +24,13 @@ from diptych_serving.bodies import (
 from diptych_serving.body_limit import BodyLimit
 from diptych_serving.deployment_facts import DeploymentReply, describe
 from diptych_serving.jobs import Jobs, outcome
+from diptych_serving.jobs_api import Key
 from diptych_serving.models import list_models
 from diptych_serving.rate_limit import Client
 from diptych_serving.service import Service
 from diptych_serving.streams import with_previews
 from diptych_serving.tally import Tally
-from diptych_serving.updates import updates
+from diptych_serving.updates import sse, updates
 
 DESCRIPTION = "Pictures from a base and its adapters, side by side: same prompt, same noise, one forward pass."
 StreamedBody = GenerateStreamBody | CompareStreamBody | GridStreamBody
@@ -68,12 +69,6 @@ class Figures:
 
 
 _Draw = Callable[[StreamedBody], Awaitable[AnyReply | Response]]
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key", min_length=1, max_length=255, description="Whoever repeats it gets the same reply."
-    ),
-]
 
 
 def build_http(
@@ -133,7 +128,7 @@ def _drawer(get_service: GetService, get_jobs: GetJobs) -> Callable[..., _Draw]:
             job = await jobs.start(body, client, body.preview_every if body.stream else 0, idempotency_key)
             if not body.stream:
                 return await outcome(jobs, job.id, client)
-            return EventSourceResponse(update.sse() async for update in jobs.watch(job.id, client))
+            return EventSourceResponse(sse(jobs.watch(job.id, client)))
 
         return draw
 
@@ -146,7 +141,7 @@ async def _drawn(service: Service, client: Client, body: StreamedBody) -> AnyRep
     admitted = await service.admit(requests, client)
     if not body.stream:
         return await any_reply(admitted, body, await admitted.draw())
-    return EventSourceResponse(update.sse() async for update in updates(admitted, body))
+    return EventSourceResponse(sse(updates(admitted, body)))
 
 
 def _telling(get_service: GetService, figures: Figures) -> APIRouter:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from diptych_serving.answers import AnyBody, AnyReply, read
-from diptych_serving.bodies import JobReply, JobState
+from diptych_serving.bodies import CompareBody, GenerateBody, GridBody, JobReply, JobState
 from diptych_serving.http_errors import problem
 from diptych_serving.rate_limit import Client
 from diptych_serving.refusals import Code, Refused
@@ -136,8 +136,8 @@ class JobBook:
         try:
             admitted = await self.service.admit(requests, client)
         except BaseException as error:
-            del self._jobs[job.name]
-            job.tell(failure(error))
+            is_cancelled = isinstance(error, asyncio.CancelledError)
+            job.tell(Update("cancelled", "{}") if is_cancelled else failure(error))
             raise
         job.task = asyncio.create_task(self._run(job, admitted, body))
         return job.reply()
@@ -179,6 +179,7 @@ class JobBook:
     async def _run(self, job: Job, admitted: Admitted, body: AnyBody) -> None:
         async for update in updates(admitted, body):
             job.tell(update)
+        self._forget()
 
     def _of(self, name: str, client: Client) -> Job:
         job = self._jobs.get(name)
@@ -223,4 +224,5 @@ async def outcome(jobs: Jobs, name: str, client: Client) -> AnyReply:
 
 def _digest(body: AnyBody) -> str:
     text = body.model_dump_json(exclude={"stream", "preview_every"})
-    return hashlib.sha256(f"{type(body).__name__} {text}".encode()).hexdigest()
+    kind = next(kind.__name__ for kind in (GenerateBody, CompareBody, GridBody) if isinstance(body, kind))
+    return hashlib.sha256(f"{kind} {text}".encode()).hexdigest()

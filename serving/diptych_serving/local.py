@@ -135,7 +135,7 @@ def wait_until_ready(url: str, tell: Callable[[str], None]) -> dict[str, Any]:
     deadline, notes = time.monotonic() + READY_TIMEOUT_S, list[str]()
     while time.monotonic() < deadline:
         try:
-            answer = httpx2.get(f"{url}/ready", timeout=10)
+            answer = httpx2.get(f"{url}/ready", timeout=10, trust_env=False)
         except httpx2.TransportError:
             time.sleep(0.5)
             continue

@@ -20,7 +20,6 @@ LABEL: Final = 28
 GAP: Final = 8
 TITLE: Final = 160
 INK: Final = "#1f2328"
-MEDIA_TYPES: Final[Mapping[ImageFormat, str]] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 
 def encode_picture(picture: Picture, form: ImageFormat = "png", record: Mapping[str, Any] | None = None) -> bytes:

@@ -65,7 +65,7 @@ async def all_metrics() -> bytes:
     """Return the figures of all replicas on all nodes, in Prometheus' text format."""
     nodes = [node for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
     places = [f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics" for node in nodes]
-    async with httpx2.AsyncClient(timeout=NODE_TIMEOUT_S) as client:
+    async with httpx2.AsyncClient(timeout=NODE_TIMEOUT_S, trust_env=False) as client:
         pages = await asyncio.gather(*(_page(client, place) for place in places))
     return generate_latest(_Families(merged(pages)))
 

@@ -66,12 +66,17 @@ class CachedEngines:
         must_be_checked = base is not None and base.has_checker and (config is None or config.safety.enabled)
         return not must_be_checked or all(image.checked for image in images)
 
+    def _sides(self, request: ImageRequest) -> tuple[object, ...]:
+        """Return adapter, place and strength of each arm: the same weights draw otherwise under another alpha."""
+        config = self._directory.config
+        places = {} if config is None else {adapter.name: adapter.uri for adapter in config.adapters}
+        return tuple((arm.adapter, places.get(arm.adapter or ""), arm.strength) for arm in request.arms)
+
     def _key(self, request: ImageRequest, digests: Digests) -> Key | None:
         base = self._directory.last_base
         if base is None:
             return None
-        strengths = tuple(arm.strength for arm in request.arms)
-        asked = (request.prompt, request.negative_prompt, request.seed, request.settings, strengths, digests)
+        asked = (request.prompt, request.negative_prompt, request.seed, request.settings, self._sides(request), digests)
         return (*asked, base.digest, base.dtype, base.device, version("diptych"))
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -12,7 +12,7 @@ from diptych_api.limits import Limits
 from diptych_api.servingconfig import RegistryConfig
 from diptych_serving.degrade import Degraded
 from diptych_serving.identity import client_of
-from diptych_serving.image_request import Event, Failed, Finished, Image, ImageRequest, Timing
+from diptych_serving.image_request import Event, Failed, Finished, Image, ImageRequest, Progress, Timing
 from diptych_serving.intake import Intake, work_units
 from diptych_serving.keys import Keys, Scope, read_keys
 from diptych_serving.rate_limit import Client, Refusal
@@ -24,6 +24,10 @@ COLD_RETRY_S: Final = 5.0
 IDLE_RETRY_S: Final = 60.0
 NO_ENGINES: Final = "The deployment has no engine replicas: spec.replicas is 0."
 LIMITER_TIMEOUT_S: Final = 30.0
+COUNT_TIMEOUT_S: Final = 5.0
+CANCELLED: Final = Code.CANCELLED.reason
+QUEUE_FULL: Final = "QueueFull"
+QUEUE_RETRY_S: Final = 1.0
 AT_ONCE: Final = 8
 """Pictures of one client that are drawn at a time, so that a large grid leaves room for others."""
 _log = logging.getLogger(__name__)
@@ -163,10 +167,37 @@ class Service:
         if self.limiter is None:
             return
         try:
-            async with asyncio.timeout(LIMITER_TIMEOUT_S):
+            async with asyncio.timeout(COUNT_TIMEOUT_S):
                 await asyncio.shield(self.limiter.finished(client, seconds, succeeded=succeeded))
         except Exception:  # noqa: BLE001 -- as it says
             _log.exception("The limiter did not hear of a request.")
+
+
+class Meter:
+    """How much of a request was drawn: pictures that are finished, and those that were begun and given up."""
+
+    def __init__(self) -> None:
+        self._timings: dict[int, Timing] = {}
+        self._begun: dict[int, float] = {}
+
+    def hear(self, number: int, event: Event | Degraded) -> None:
+        """Take in what happened to a picture."""
+        if isinstance(event, Finished):
+            self._timings[number] = event.timing
+        elif isinstance(event, Progress):
+            self._begun.setdefault(number, time.monotonic())
+
+    @property
+    def finished(self) -> Iterable[Timing]:
+        """Return the timings of the pictures that are there."""
+        return self._timings.values()
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds of drawing until now; what nobody followed counts when it is finished."""
+        now = time.monotonic()
+        given_up = sum(now - begun for number, begun in self._begun.items() if number not in self._timings)
+        return given_up + sum(timing.drawing_s for timing in self._timings.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,32 +213,31 @@ class Admitted:
 
     async def draw(self, on_event: OnEvent | None = None) -> list[Drawn]:
         """Return the pictures of all requests, drawn together. Raises Refused; a failure of one ends all."""
-        timings, ended = list[Timing](), Code.CANCELLED.reason
+        meter, ended = Meter(), CANCELLED
         try:
-            drawn = await self._all(on_event)
-            timings, ended = [one.timing for one in drawn], DRAWN
+            drawn = await self._all(meter, on_event)
+            ended = DRAWN
         except Refused as refused:
             ended = refused.reason
             raise
         finally:
-            seconds = sum(timing.drawing_s for timing in timings)
-            await self.service.count(self.client, seconds, succeeded=ended == DRAWN)
-            self._record(timings, ended)
+            await self.service.count(self.client, meter.seconds, succeeded=ended in (DRAWN, CANCELLED))
+            self._record(meter.finished, ended)
         return drawn
 
-    def _record(self, timings: Sequence[Timing], ended: str) -> None:
+    def _record(self, timings: Iterable[Timing], ended: str) -> None:
         seconds = time.monotonic() - self.started
         record = record_of(self.name, self.client, self.requests, timings, ended, seconds)
         for observer in self.service.observers:
             observer(record)
 
-    async def _all(self, on_event: OnEvent | None) -> list[Drawn]:
+    async def _all(self, meter: Meter, on_event: OnEvent | None) -> list[Drawn]:
         limit_s = self.service.directory.limits.request_timeout_seconds
         free = asyncio.Semaphore(AT_ONCE)
         try:
             async with asyncio.timeout(limit_s), asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._draw_one(free, number, request, on_event))
+                    group.create_task(self._draw_one(free, number, request, meter, on_event))
                     for number, request in enumerate(self.requests)
                 ]
         except BaseExceptionGroup as group_error:
@@ -217,14 +247,22 @@ class Admitted:
         return [task.result() for task in tasks]
 
     async def _draw_one(
-        self, free: asyncio.Semaphore, number: int, request: ImageRequest, on_event: OnEvent | None
+        self, free: asyncio.Semaphore, number: int, request: ImageRequest, meter: Meter, on_event: OnEvent | None
     ) -> Drawn:
+        """Return one picture. When the first one was let in, the others wait for room in the queue."""
         async with free:
-            return await self._drawn(number, request, on_event)
+            while True:
+                try:
+                    return await self._drawn(number, request, meter, on_event)
+                except Refused as refused:
+                    if number == 0 or refused.reason != QUEUE_FULL:
+                        raise
+                    await asyncio.sleep(refused.retry_after_s or QUEUE_RETRY_S)
 
-    async def _drawn(self, number: int, request: ImageRequest, on_event: OnEvent | None) -> Drawn:
+    async def _drawn(self, number: int, request: ImageRequest, meter: Meter, on_event: OnEvent | None) -> Drawn:
         degraded: Mapping[int, str] = {}
         async for event in self.service.engines.draw(replace(request, is_followed=on_event is not None)):
+            meter.hear(number, event)
             match event:
                 case Degraded():
                     degraded = event.reasons

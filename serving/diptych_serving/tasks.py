@@ -102,7 +102,8 @@ class Floor:
         for tasks in sizes.values():
             drawings = [drawing for task in tasks for drawing in task.drawings]
             for piece in self._pieces(sorted(drawings, key=_unet)):
-                yield tasks, piece
+                here = {id(drawing) for drawing in piece}
+                yield [task for task in tasks if any(id(drawing) in here for drawing in task.drawings)], piece
 
     def _pieces(self, drawings: list[Drawing]) -> Iterator[list[Drawing]]:
         piece: list[Drawing] = []

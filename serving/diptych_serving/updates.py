@@ -56,6 +56,15 @@ async def updates(admitted: Admitted, body: AnyBody) -> AsyncIterator[Update]:
         yield failure(error)
 
 
+async def sse(told: AsyncIterator[Update]) -> AsyncIterator[bytes]:
+    """Yield updates as server-sent events; what breaks on the way is the last one."""
+    try:
+        async for update in told:
+            yield update.sse()
+    except Exception as error:  # noqa: BLE001 -- the answer has begun; the rest of it tells
+        yield failure(error).sse()
+
+
 def failure(error: BaseException) -> Update:
     """Return the last update of what failed."""
     refused = refusal_of(error)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["training.steps=2", "training.warmupSteps=0", "evaluation.maxPrompts=3", "evaluation.inferenceSteps=2"]
 

@@ -435,3 +435,25 @@ def test_comparisons_can_be_turned_off(service: Served, path: str, body: dict[st
     answer = service.client.post(path, json=body)
     assert (answer.status_code, answer.json()["reason"]) == (404, "CompareDisabled")
     assert service.client.post("/v1/generate", json=DOG).status_code == 200
+
+
+def test_pictures_that_are_given_up_on_the_way_are_counted(service: Served) -> None:
+    counted = list[tuple[float, bool]]()
+
+    class Counting:
+        async def admit(self, client: Client, work: float) -> Refusal | None:
+            return None
+
+        async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
+            counted.append((seconds, succeeded))
+
+    service.service.limiter = Counting()
+    service.configure(limits={"requestTimeoutSeconds": 1}, defaults=DEFAULTS)
+    with service.client.stream("POST", "/v1/generate", json={**DOG, "steps": 150, "n": 8, "stream": True}) as answer:
+        assert "TimedOut" in answer.read().decode()
+    assert counted[0][0] > 0
+
+
+def test_all_pictures_of_a_request_are_drawn_where_only_the_first_has_room(service: Served) -> None:
+    service.configure(limits={"maxQueue": 0}, defaults=DEFAULTS)
+    assert len(post(service, "/v1/generate", {**DOG, "n": 8})["images"]) == 8

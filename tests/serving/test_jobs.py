@@ -1,5 +1,7 @@
 """Jobs and idempotency keys over the HTTP API."""
 
+import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,3 +164,22 @@ def test_a_refused_request_may_be_repeated_under_its_key(service: Served) -> Non
     assert service.client.post("/v1/compare", json=DOG, headers=headers).status_code == 413
     service.configure(limits={})
     assert service.client.post("/v1/compare", json=DOG, headers=headers).status_code == 200
+
+
+def test_a_job_can_be_started_again_under_its_key(service: Served) -> None:
+    answers = [
+        service.client.post("/v1/jobs", json={"generate": DOG}, headers={"Idempotency-Key": "mine"}).json()["id"]
+        for _ in range(2)
+    ]
+    assert answers[0] == answers[1]
+
+
+def test_a_key_for_comparisons_alone_may_follow_its_job(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = hashlib.sha256(b"secret").hexdigest()
+    monkeypatch.setenv("KEYS", json.dumps([{"name": "anna", "sha256": digest, "scopes": ["compare"]}]))
+    auth = {"apiKeys": {"name": "keys", "key": "KEYS"}}
+    service.configure(auth=auth, defaults={"steps": 2, "guidanceScale": 2})
+    service.client.headers["Authorization"] = "Bearer secret"
+    place = start(service, {"compare": DOG})
+    until(lambda: look(service, place).get("state") == "Succeeded")
+    assert service.client.delete(place).status_code == 200

@@ -62,7 +62,9 @@ class Api:
 
     async def offer(self, visitor: Visitor) -> Offer:
         """Return what there is to choose from. Raises Problem, as while the base is loaded or for want of a key."""
-        asking = httpx2.AsyncClient(base_url=self.url, timeout=FACTS_TIMEOUT_S, headers=visitor.headers())
+        asking = httpx2.AsyncClient(
+            base_url=self.url, timeout=FACTS_TIMEOUT_S, headers=visitor.headers(), trust_env=False
+        )
         async with asking as client:
             deployment = await _get(client, "/v1/deployment")
             models = await _get(client, "/v1/models")
@@ -74,7 +76,7 @@ class Api:
         """Yield what happens to a comparison; whoever stops listening ends it. Raises Problem."""
         try:
             async with (
-                httpx2.AsyncClient(base_url=self.url, timeout=DRAWING) as client,
+                httpx2.AsyncClient(base_url=self.url, timeout=DRAWING, trust_env=False) as client,
                 client.sse(
                     "/v1/compare", method="POST", json=dict(body), headers=visitor.headers(), max_event_size=None
                 ) as source,

@@ -149,7 +149,9 @@ class Handlers:
 def visitor_of(request: gr.Request, key: str) -> Visitor:
     """Return who clicked."""
     address = request.client.host if request.client else ""
-    return Visitor(address, request.headers.get("x-forwarded-for", ""), request.session_hash or "", key.strip())
+    return Visitor(
+        address, ",".join(request.headers.getlist("x-forwarded-for")), request.session_hash or "", key.strip()
+    )
 
 
 def _asked(arm: Mapping[str, Any]) -> str:

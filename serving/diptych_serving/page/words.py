@@ -77,6 +77,7 @@ def done_html(reply: Mapping[str, Any]) -> str:
 
 def _warnings(images: Sequence[Mapping[str, Any]]) -> list[str]:
     texts = [(side_of(image), text) for image in images for text in (image["degraded"], image["flaw"]) if text]
+    texts += [(side_of(image), "The safety checker flagged it.") for image in images if image.get("flagged")]
     return [f'<div class="problem"><strong>{escape(side)}</strong><p>{escape(text)}</p></div>' for side, text in texts]
 
 
