@@ -33,6 +33,7 @@ OPERATIONS = [
     ("get", "/ready"),
     ("get", "/metrics"),
     ("get", "/metrics-lite"),
+    ("get", "/v1/deployment"),
     ("get", "/v1/models"),
     ("get", "/v1/examples"),
 ]
