@@ -228,7 +228,6 @@ def test_a_drawing_can_be_stopped(deployment: Deployment) -> None:
     page.locator("#draw").click()
     expect(page.locator("#status")).to_contain_text("of 150")
     page.locator("#stop").click()
-    expect(page.locator("#status")).to_contain_text("stopped.")
     deployment.draw("new")
 
 
