@@ -1,3 +1,4 @@
+# ruff: noqa: N818 - the class name is the reason, as in diptych_api.errors
 """The seam to the API server: what the operator asks of it, and nothing else."""
 
 from typing import Any, Protocol
