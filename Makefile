@@ -9,7 +9,7 @@ PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 .cache/uv/bin/uv:
 	python3 -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv==0.13.8
 init: $(UV)
-	@$(UV) sync --frozen --extra serving
+	@$(UV) sync --frozen --extra serving --extra operator
 lint: init
 	$(RUN) ruff check && $(RUN) ruff format --check && $(RUN) lint-imports
 type: init
