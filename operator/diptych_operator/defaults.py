@@ -10,9 +10,10 @@ class Defaults:
     image: str
     image_pull_policy: str = "IfNotPresent"
     ray_version: str = "2.60.0"
-    head_cpus: int = 1
+    head_cpus: str = "1"
     head_memory: str = "4Gi"
     gpu_resource: str = "nvidia.com/gpu"
     gpu_node_label: str = "nvidia.com/gpu.product"
     kuberay_namespace: str = "kuberay-system"
     gateway_api: bool = False
+    network_policies: bool = True

@@ -23,6 +23,8 @@ class JobSeen:
     """Newest report of a run of this very job, by uid of its owner; None before the first."""
     pods: tuple[Pod, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+    refused: str = ""
+    """What the API server said when it last refused a child (quota, admission, rights); empty when it took all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class DeploymentSeen:
     """By name: those that `fromJob` names and that exist."""
     models: dict[str, DiffusionModel] = field(default_factory=dict)
     """By name: those that `fromModel` names and that exist."""
+    refused: str = ""
+    """What the API server said when it last refused a child (quota, admission, rights); empty when it took all."""
 
 
 @dataclass(frozen=True, slots=True)

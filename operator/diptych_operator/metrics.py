@@ -1,0 +1,75 @@
+"""What Prometheus reads of the operator."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from diptych_operator.kinds import Ref
+
+FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """The operator's figures, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        here: dict[str, Any] = {"registry": self.registry}
+        quick: dict[str, Any] = {"buckets": FAST, **here}
+        self._reconciles = Histogram(
+            "diptych_reconcile_seconds", "Duration of a reconcile.", ("kind", "outcome"), **quick
+        )
+        self._errors = Counter("diptych_reconcile_errors", "Reconciles that failed.", ("kind", "reason"), **here)
+        self.queue_depth = Gauge("diptych_queue_depth", "Resources that wait for a worker.", **here)
+        self.queue_wait = Histogram("diptych_queue_wait_seconds", "Wait for a worker.", **quick)
+        self._objects = Gauge("diptych_objects", "Resources by phase.", ("kind", "phase"), **here)
+        self._gpu_seconds = Counter("diptych_gpu_seconds", "GPU seconds that jobs used.", ("namespace",), **here)
+        requests = ("verb", "resource", "code")
+        self._requests = Counter(
+            "diptych_api_requests", "Requests to the API server; code 0: no answer.", requests, **here
+        )
+        self._request_seconds = Histogram("diptych_api_request_seconds", "Duration of a request.", ("verb",), **quick)
+        self._repairs = Counter("diptych_drift_repaired", "Children brought back to what they were.", ("kind",), **here)
+        self.leader = Gauge("diptych_leader", "1 while this replica holds the Lease.", **here)
+        self.watch_age = Gauge("diptych_watch_age_seconds", "Seconds since a watch was heard.", ("kind",), **here)
+        self._phases: dict[Ref, str] = {}
+
+    def page(self) -> bytes:
+        """Return all figures in Prometheus' text form."""
+        return generate_latest(self.registry)
+
+    def reconciled(self, kind: str, outcome: str, seconds: float) -> None:
+        """Count a reconcile; `done` is the good outcome."""
+        self._reconciles.labels(kind, outcome).observe(seconds)
+        if outcome not in ("done", "conflict"):
+            self._errors.labels(kind, outcome).inc()
+
+    def requested(self, verb: str, resource: str, code: int, seconds: float) -> None:
+        """Count a request to the API server."""
+        self._requests.labels(verb, resource, code).inc()
+        self._request_seconds.labels(verb).observe(seconds)
+
+    def repaired(self, kind: str) -> None:
+        """Count a child that was brought back."""
+        self._repairs.labels(kind).inc()
+
+    def status(self, ref: Ref, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Count a resource in its phase, and the GPU seconds that its status gained."""
+        phase, known = str(after.get("phase", "")), self._phases.get(ref)
+        if phase != known:
+            self._leave(ref, known)
+            self._objects.labels(ref.kind.kind, phase).inc()
+            self._phases[ref] = phase
+        gained = after.get("gpuSeconds", 0) - before.get("gpuSeconds", 0)
+        if gained > 0:
+            self._gpu_seconds.labels(ref.namespace).inc(gained)
+
+    def forget(self, ref: Ref) -> None:
+        """Stop counting a resource that is gone."""
+        self._leave(ref, self._phases.pop(ref, None))
+
+    def _leave(self, ref: Ref, phase: str | None) -> None:
+        if phase is not None:
+            self._objects.labels(ref.kind.kind, phase).dec()

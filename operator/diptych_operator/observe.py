@@ -1,0 +1,137 @@
+"""From the store to what one plan needs: the resource, its children and what is around it, read as our models."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from diptych_api import names
+from diptych_api.diffusiondeployment import DiffusionDeployment
+from diptych_api.diffusionmodel import DiffusionModel
+from diptych_api.finetunejob import FineTuneJob
+from diptych_api.finetunereport import FineTuneReport
+from diptych_api.resource import Resource
+from diptych_api.wire import from_wire
+from diptych_operator import kinds
+from diptych_operator.child import Child, Pod, Trouble
+from diptych_operator.kinds import Kind, Manifest, Ref
+from diptych_operator.observed import DeploymentSeen, JobSeen, ModelSeen
+from diptych_operator.store import Store
+
+Seen = JobSeen | DeploymentSeen | ModelSeen
+ResourceT = TypeVar("ResourceT", bound=Resource)
+ACCOUNTS: Final = (
+    (kinds.SERVICE_ACCOUNT, names.REPORTER_ACCOUNT),
+    (kinds.SERVICE_ACCOUNT, names.POD_ACCOUNT),
+    (kinds.ROLE, names.REPORTER_ACCOUNT),
+    (kinds.ROLE_BINDING, names.REPORTER_ACCOUNT),
+)
+
+
+def observe(store: Store, ref: Ref, refused: str = "") -> Seen | None:
+    """Return what is seen of a resource; None when it is not there or on its way out.
+
+    `refused` is what the API server said to the last try of a child.
+
+    Raises:
+        pydantic.ValidationError: when what is stored is no resource of this version.
+
+    """
+    found = store.get(ref)
+    if found is None or "deletionTimestamp" in found["metadata"]:
+        return None
+    return OBSERVERS[ref.kind](_View(store, ref, refused), found)
+
+
+class _View:
+    """The store, seen from one resource."""
+
+    def __init__(self, store: Store, ref: Ref, refused: str) -> None:
+        self.store, self.ref, self.refused = store, ref, refused
+
+    def child(self, kind: Kind, name: str) -> Child | None:
+        found = self.store.get(Ref(kind, self.ref.namespace, name))
+        return None if found is None else Child.of(found)
+
+    def accounts(self) -> tuple[Child, ...]:
+        found = (self.child(kind, name) for kind, name in ACCOUNTS)
+        return tuple(child for child in found if child is not None)
+
+    def pods(self) -> tuple[Pod, ...]:
+        return tuple(Pod.of(pod) for pod in self.store.pods_of(self.ref))
+
+    def troubles(self, *abouts: str) -> tuple[Trouble, ...]:
+        return tuple(t for name in abouts if name for t in self.store.troubles_of(self.ref.namespace, name))
+
+    def others(self, model: type[ResourceT], kind: Kind, wanted: set[str]) -> dict[str, ResourceT]:
+        found = ((name, self.store.get(Ref(kind, self.ref.namespace, name))) for name in sorted(wanted))
+        return {name: from_wire(model, value) for name, value in found if value is not None}
+
+
+def _job(view: _View, found: Manifest) -> JobSeen:
+    job = from_wire(FineTuneJob, found)
+    name, pods = job.metadata.name, view.pods()
+    ray_job = view.child(kinds.RAY_JOB, names.ray_job_name(name))
+    cluster = str(ray_job.status.get("rayClusterName", "")) if ray_job else ""
+    return JobSeen(
+        job=job,
+        ray_job=ray_job,
+        policy=view.child(kinds.NETWORK_POLICY, names.job_policy_name(name)),
+        accounts=view.accounts(),
+        report=_report(view, job),
+        pods=pods,
+        troubles=view.troubles(cluster, *(pod.name for pod in pods)),
+        refused=view.refused,
+    )
+
+
+def _report(view: _View, job: FineTuneJob) -> FineTuneReport | None:
+    """Return the report of this very job: one of a deleted job of the same name may still be there."""
+    found = view.store.get(Ref(kinds.FINE_TUNE_REPORT, view.ref.namespace, names.report_name(job.metadata.name)))
+    owners = (found or {}).get("metadata", {}).get("ownerReferences") or ()
+    if found is None or not any(owner.get("uid") == job.metadata.uid for owner in owners):
+        return None
+    return from_wire(FineTuneReport, found)
+
+
+def _deployment(view: _View, found: Manifest) -> DeploymentSeen:
+    deployment = from_wire(DiffusionDeployment, found)
+    name, pods, adapters = deployment.metadata.name, view.pods(), deployment.spec.adapters
+    ray_service = view.child(kinds.RAY_SERVICE, names.ray_service_name(name))
+    return DeploymentSeen(
+        deployment=deployment,
+        ray_service=ray_service,
+        policy=view.child(kinds.NETWORK_POLICY, names.deployment_policy_name(name)),
+        service=view.child(kinds.SERVICE, names.service_name(name)),
+        budget=view.child(kinds.DISRUPTION_BUDGET, names.disruption_budget_name(name)),
+        ingress=view.child(kinds.INGRESS, names.service_name(name)),
+        route=view.child(kinds.HTTP_ROUTE, names.service_name(name)),
+        accounts=view.accounts(),
+        pods=pods,
+        troubles=view.troubles(*_clusters(ray_service), *(pod.name for pod in pods)),
+        jobs=view.others(FineTuneJob, kinds.FINE_TUNE_JOB, {a.from_job.name for a in adapters if a.from_job}),
+        models=view.others(
+            DiffusionModel, kinds.DIFFUSION_MODEL, {a.from_model.name for a in adapters if a.from_model}
+        ),
+        refused=view.refused,
+    )
+
+
+def _clusters(ray_service: Child | None) -> list[str]:
+    status: dict[str, Any] = dict(ray_service.status) if ray_service else {}
+    parts = (status.get("activeServiceStatus") or {}, status.get("pendingServiceStatus") or {})
+    return [str(part.get("rayClusterName", "")) for part in parts]
+
+
+def _model(view: _View, found: Manifest) -> ModelSeen:
+    users = (ref for ref in view.store.users_of(view.ref) if ref.kind == kinds.FINE_TUNE_JOB)
+    jobs = (view.store.get(ref) for ref in users)
+    return ModelSeen(
+        model=from_wire(DiffusionModel, found),
+        jobs=tuple(from_wire(FineTuneJob, job) for job in jobs if job is not None),
+    )
+
+
+OBSERVERS: Final[dict[Kind, Callable[[_View, Manifest], Seen]]] = {
+    kinds.FINE_TUNE_JOB: _job,
+    kinds.DIFFUSION_DEPLOYMENT: _deployment,
+    kinds.DIFFUSION_MODEL: _model,
+}

@@ -1,0 +1,200 @@
+"""The operator's program: connect, lead, watch, reconcile; and stop when told to or when the Lease is lost."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from diptych_operator.cluster import Unreachable
+from diptych_operator.defaults import Defaults
+from diptych_operator.kinds import FINE_TUNE_JOB, LEASE, Ref
+from diptych_operator.kube import Kube, connect, wait_for_answer
+from diptych_operator.lease import Lease
+from diptych_operator.links import PLANNED
+from diptych_operator.metrics import Metrics
+from diptych_operator.planning import plan
+from diptych_operator.prerequisites import missing
+from diptych_operator.queue import Queue
+from diptych_operator.reconcile import NotLeading, Reconciler
+from diptych_operator.settings import Settings
+from diptych_operator.store import Store
+from diptych_operator.syncing import Syncing
+from diptych_operator.watching import Ears, watch, watches
+from diptych_operator.web import answering
+
+LOOK_AGAIN_S: Final = 15.0
+SILENT_S: Final = 180.0
+"""A watch that is quiet for longer is dead: kopf starts a quiet one anew after 70 seconds."""
+_log = structlog.get_logger()
+
+
+def now() -> datetime:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class Operator:
+    """One process of the operator."""
+
+    def __init__(self, settings: Settings, kube: Kube, metrics: Metrics) -> None:
+        self.settings, self.kube, self.metrics = settings, kube, metrics
+        self.trouble = "starting"
+        """Why it does not work yet; empty while it does."""
+        ref = Ref(LEASE, settings.lease_namespace, settings.lease_name)
+        self.lease = Lease(kube, ref, settings.identity, settings.lease_seconds)
+        self.queue: Queue[Ref] = Queue(metrics.queue_wait.observe)
+        self.store = Store(self.queue.add)
+        self.watched = watches(gateway_api=settings.gateway_api)
+        self.syncing = Syncing(kube, self.store, self.watched, settings.resync_seconds)
+        self.ears = Ears(self.store, self.syncing.suspect)
+        self.reconciler = Reconciler(
+            cluster=kube,
+            store=self.store,
+            planner=plan,
+            defaults=defaults_of(settings),
+            clock=now,
+            may_write=self.lease.is_held,
+            metrics=metrics,
+        )
+        metrics.queue_depth.set_function(lambda: len(self.queue))
+        metrics.leader.set_function(self.lease.is_held)
+
+    def silence(self) -> str:
+        """Return what is wrong with the process itself; empty while it works or waits for its turn."""
+        return ""
+
+    def unready(self) -> str:
+        """Return why nothing is reconciled; empty while everything is, or while another replica does it."""
+        return self.trouble
+
+    async def run(self, stop: asyncio.Event) -> bool:
+        """Work until `stop` is set; return whether it was. False: the Lease or a watch was lost, start again."""
+        await self._until_possible()
+        self.trouble = ""
+        _log.info("waiting for the lease", lease=str(self.lease.ref), identity=self.lease.identity)
+        if not await _unless(stop, self.lease.acquire()):
+            return True
+        _log.info("leading", identity=self.lease.identity)
+        ended = asyncio.Event()
+        parts = [self.lease.keep(), self._watch(ended), self._work(), self._stopped(stop)]
+        tasks = [asyncio.ensure_future(part) for part in parts]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    _log.error("a part of the operator failed", error=repr(error))
+        finally:
+            ended.set()
+            await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.lease.release()
+        return stop.is_set()
+
+    async def _stopped(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        namespaces = self.settings.watch_namespaces
+        await watch(self.ears, self.watched, self.kube.configuration, namespaces, stop)
+
+    async def _work(self) -> None:
+        """Reconcile everything once the store is full. Never returns."""
+        self.trouble = "reading what is there"
+        began = time.monotonic()
+        await self.syncing.fill()
+        self.trouble = ""
+        for kind in PLANNED:
+            for ref in self.store.refs(kind):
+                self.queue.add(ref)
+        _log.info("synced", seconds=round(time.monotonic() - began, 3), resources=len(self.queue))
+        workers = [self._worker() for _ in range(self.settings.concurrency)]
+        await asyncio.gather(self.syncing.keep(), *workers)
+
+    async def _worker(self) -> None:
+        while True:
+            ref = await self.queue.get()
+            try:
+                delay_s = await self.reconciler.reconcile(ref)
+            except NotLeading:
+                _log.error("the lease was lost before a write", identity=self.lease.identity)
+                raise
+            finally:
+                self.queue.done(ref)
+            if delay_s is not None:
+                self.queue.add_after(ref, delay_s)
+
+    async def _until_possible(self) -> None:
+        """Wait for the API server and KubeRay, telling what is missing."""
+
+        def tell(trouble: str) -> None:
+            if trouble != self.trouble:
+                _log.warning("cannot work yet", reason=trouble)
+            self.trouble = trouble
+
+        await wait_for_answer(self.kube, FINE_TUNE_JOB, tell)
+        while True:
+            try:
+                lacking = await missing(self.kube)
+            except Unreachable as error:
+                lacking = error.message
+            if not lacking:
+                return
+            tell(lacking)
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+
+async def _unless(stop: asyncio.Event, work: Awaitable[None]) -> bool:
+    """Do some work unless `stop` is set first; return whether it was done."""
+    task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+        return task.done()
+    finally:
+        for waiting in (task, stopped):
+            waiting.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await waiting
+
+
+def defaults_of(settings: Settings) -> Defaults:
+    """Return what the settings decide for children."""
+    return Defaults(**{name: getattr(settings, name) for name in Defaults.__slots__})
+
+
+async def run(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    kubeconfig: Path | None = None,
+    started: Callable[[int], None] = lambda _: None,
+) -> bool:
+    """Run the operator until `stop` is set; return whether it was. `started` hears the port of /metrics.
+
+    Raises:
+        DiptychError: when there is no way to an API server, or the operator lacks rights that it cannot do without.
+
+    """
+    metrics = Metrics()
+    configuration = await connect(kubeconfig)
+    kube = Kube(
+        configuration,
+        namespaces=tuple(settings.watch_namespaces),
+        timeout_s=settings.request_timeout_s,
+        on_request=metrics.requested,
+    )
+    operator = Operator(settings, kube, metrics)
+    try:
+        async with answering(settings.port, metrics, alive=operator.silence, ready=operator.unready) as port:
+            started(port)
+            return await operator.run(stop)
+    finally:
+        await kube.close()

@@ -1,0 +1,157 @@
+"""Observe, plan, act, write the status: one resource at a time, from the state of the world and never from an event."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+import structlog
+from pydantic import ValidationError
+
+from diptych_operator.changes import merge_patch
+from diptych_operator.cluster import Cluster, Conflict, Refused, Unreachable
+from diptych_operator.defaults import Defaults
+from diptych_operator.events import event
+from diptych_operator.kinds import Manifest, Ref
+from diptych_operator.metrics import Metrics
+from diptych_operator.observe import Seen, observe
+from diptych_operator.plan import Action, Apply, Plan
+from diptych_operator.status_values import status_values, unreadable_status
+from diptych_operator.store import Store
+
+FIRST_RETRY_S: Final = 0.5
+LONGEST_RETRY_S: Final = 60.0
+REFUSED_RETRY_S: Final = 30.0
+_log = structlog.get_logger()
+
+
+class Planner(Protocol):
+    """Makes a plan of what is seen."""
+
+    def __call__(self, seen: Seen, defaults: Defaults, now: datetime) -> Plan | None:
+        """Return the plan; None when the resource is somebody else's."""
+
+
+class NotLeading(Exception):  # noqa: N818 - it says what is the case
+    """Another replica may write now."""
+
+
+@dataclass
+class Reconciler:
+    """Brings resources to what their specs say. It keeps nothing that a restart would miss."""
+
+    cluster: Cluster
+    store: Store
+    planner: Planner
+    defaults: Defaults
+    clock: Callable[[], datetime]
+    may_write: Callable[[], bool]
+    metrics: Metrics
+    _failures: dict[Ref, int] = field(default_factory=dict)
+    _refusals: dict[Ref, str] = field(default_factory=dict)
+
+    async def reconcile(self, ref: Ref) -> float | None:
+        """Plan one resource and carry the plan out; return the seconds after which to look again.
+
+        Raises:
+            NotLeading: when this process may not write any more.
+
+        """
+        began = time.monotonic()
+        log = _log.bind(kind=ref.kind.kind, namespace=ref.namespace, name=ref.name)
+        outcome = "done"
+        try:
+            delay_s = await self._reconcile(ref)
+        except Conflict:
+            outcome, delay_s = "conflict", 0.0
+            await self._read_again(ref)
+        except Unreachable as error:
+            outcome, delay_s = "unreachable", self._backoff(ref)
+            log.warning("api server unreachable", error=error.message, retry_s=delay_s)
+        except Refused as error:
+            outcome, delay_s = "refused", self._refused(ref, error)
+            log.warning("refused by the api server", error=error.message, retry_s=delay_s)
+        except NotLeading:
+            raise
+        except Exception:
+            outcome, delay_s = "bug", self._backoff(ref)
+            log.exception("reconcile failed", retry_s=delay_s)
+        else:
+            self._failures.pop(ref, None)
+        self.metrics.reconciled(ref.kind.kind, outcome, time.monotonic() - began)
+        return delay_s
+
+    async def _reconcile(self, ref: Ref) -> float | None:
+        found = self.store.get(ref)
+        if found is None or "deletionTimestamp" in found["metadata"]:
+            self._forget(ref)
+            return None
+        refused = self._refusals.get(ref, "")
+        try:
+            seen = observe(self.store, ref, refused)
+        except ValidationError as error:
+            await self._write_status(ref, found, unreadable_status(found, error, self.clock()))
+            return None
+        plan = None if seen is None else self.planner(seen, self.defaults, self.clock())
+        if plan is None:
+            return None
+        for action in plan.actions:
+            await self._act(action)
+        if plan.actions:
+            self._refusals.pop(ref, None)
+        await self._tell(ref, found, plan)
+        await self._write_status(ref, found, status_values(plan.status))
+        return plan.requeue_s
+
+    async def _act(self, action: Action) -> None:
+        self._check_leading()
+        if isinstance(action, Apply):
+            self.store.put(await self.cluster.apply(action.manifest))
+            if action.repairs:
+                self.metrics.repaired(action.manifest["kind"])
+        else:
+            await self.cluster.delete(action)
+            self.store.deleting(action.ref, action.uid)
+
+    async def _tell(self, ref: Ref, found: Manifest, plan: Plan) -> None:
+        for note in plan.notes:
+            self._check_leading()
+            await self.cluster.tell(event(note, ref, found["metadata"]["uid"], self.clock()))
+            _log.info("told", kind=ref.kind.kind, namespace=ref.namespace, name=ref.name, reason=note.reason)
+
+    async def _write_status(self, ref: Ref, found: Manifest, wanted: dict[str, Any]) -> None:
+        changes = merge_patch(found.get("status") or {}, wanted)
+        if changes:
+            self._check_leading()
+            self.store.put(await self.cluster.write_status(ref, found["metadata"]["resourceVersion"], changes))
+        self.metrics.status(ref, found.get("status") or {}, wanted)
+
+    def _check_leading(self) -> None:
+        if not self.may_write():
+            raise NotLeading
+
+    async def _read_again(self, ref: Ref) -> None:
+        """Take the newest version in: the watch may be behind."""
+        try:
+            newest = await self.cluster.get(ref)
+        except (Unreachable, Refused):
+            return
+        if newest is not None:
+            self.store.put(newest)
+        elif (known := self.store.get(ref)) is not None:
+            self.store.remove(ref, known["metadata"]["uid"])
+
+    def _backoff(self, ref: Ref) -> float:
+        self._failures[ref] = failures = self._failures.get(ref, 0) + 1
+        return float(min(FIRST_RETRY_S * 2 ** min(failures - 1, 10), LONGEST_RETRY_S))
+
+    def _refused(self, ref: Ref, error: Refused) -> float:
+        """Remember why, for the next plan to tell; it comes at once when the reason is new."""
+        known, self._refusals[ref] = self._refusals.get(ref), error.message
+        return REFUSED_RETRY_S if known == error.message else 0.0
+
+    def _forget(self, ref: Ref) -> None:
+        self._failures.pop(ref, None)
+        self._refusals.pop(ref, None)
+        self.metrics.forget(ref)

@@ -1,0 +1,135 @@
+"""Watches, by kopf: every event goes into the store, and nothing else happens in a handler."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import kopf
+from kubernetes.aio.client import Configuration
+
+from diptych_api.names import MANAGED_BY, OWNER_UID, PRODUCT
+from diptych_operator import kinds
+from diptych_operator.kinds import Kind, Ref
+from diptych_operator.store import Store
+
+RECONNECT_S: Final = 0.2
+PAGE: Final = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A kind that is watched, and which objects of it the server is to tell of."""
+
+    kind: Kind
+    labels: str = ""
+    fields: str = ""
+
+
+def watches(*, gateway_api: bool) -> tuple[Watch, ...]:
+    """Return what the operator watches. Of kinds that others have too, only what is ours."""
+    ours = (kinds.FINE_TUNE_JOB, kinds.FINE_TUNE_REPORT, kinds.DIFFUSION_DEPLOYMENT, kinds.DIFFUSION_MODEL)
+    children = (kinds.RAY_JOB, kinds.RAY_SERVICE, kinds.NETWORK_POLICY, kinds.SERVICE, kinds.DISRUPTION_BUDGET)
+    routes = (kinds.INGRESS, kinds.HTTP_ROUTE) if gateway_api else (kinds.INGRESS,)
+    shared = (kinds.SERVICE_ACCOUNT, kinds.ROLE, kinds.ROLE_BINDING)
+    return (
+        *(Watch(kind) for kind in ours),
+        *(Watch(kind, labels=OWNER_UID) for kind in (*children, *routes, kinds.POD)),
+        *(Watch(kind, labels=f"{MANAGED_BY}={PRODUCT}") for kind in shared),
+        Watch(kinds.EVENT, fields="type=Warning"),
+    )
+
+
+class Ears:
+    """Hears events, fills the store, and notices that kopf listed a kind anew: then something may have vanished."""
+
+    def __init__(self, store: Store, relisted: Callable[[Kind], None]) -> None:
+        self._store = store
+        self._relisted = relisted
+        self.heard: dict[Kind, float] = {}
+        """When a kind was heard of last, by the monotonic clock."""
+
+    def hear(self, kind: Kind, event: Any) -> None:  # noqa: ANN401 - kopf's raw event
+        """Take an event in."""
+        self.heard[kind] = time.monotonic()
+        found = {**event["object"], "apiVersion": kind.api_version, "kind": kind.kind}
+        metadata = found["metadata"]
+        ref = Ref(kind, metadata.get("namespace", ""), metadata["name"])
+        if event["type"] == "DELETED":
+            self._store.remove(ref, metadata["uid"])
+            return
+        if event["type"] is None and kind != kinds.EVENT and self._store.get(ref) is not None:
+            self._relisted(kind)
+        self._store.put(found)
+
+
+def registry_for(ears: Ears, watched: Sequence[Watch], configuration: Configuration) -> kopf.OperatorRegistry:
+    """Return kopf's registry: a login, and one handler for each kind."""
+    registry = kopf.OperatorRegistry()
+
+    async def login(**_: Any) -> kopf.ConnectionInfo:  # noqa: ANN401 - kopf's arguments
+        return await connection(configuration)
+
+    kopf.on.login(registry=registry, id="login")(login)
+    for watch in watched:
+        _hear(registry, ears, watch.kind)
+    return registry
+
+
+def _hear(registry: kopf.OperatorRegistry, ears: Ears, kind: Kind) -> None:
+    async def heard(event: Any, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
+        ears.hear(kind, event)
+
+    kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=f"hear-{kind.plural}")(heard)
+
+
+def settings_for(watched: Sequence[Watch], *, cluster_wide: bool) -> kopf.OperatorSettings:
+    """Return kopf's settings: selectors for the server, and nothing written to any object."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = not cluster_wide
+    settings.watching.chunk_size = PAGE
+    settings.watching.reconnect_backoff = RECONNECT_S
+    settings.watching.server_timeout = 600
+    settings.watching.connect_timeout = 10
+    settings.networking.request_timeout = 60
+    settings.persistence.finalizer = "diptych.dev/never"
+    for watch in watched:
+        place = (watch.kind.group, watch.kind.version, watch.kind.plural)
+        if watch.labels:
+            settings.watching.label_selectors[place] = watch.labels
+        if watch.fields:
+            settings.watching.field_selectors[place] = watch.fields
+    return settings
+
+
+async def watch(
+    ears: Ears, watched: Sequence[Watch], configuration: Configuration, namespaces: Sequence[str], stop: asyncio.Event
+) -> None:
+    """Run kopf until `stop` is set. It returns or raises earlier when a watch breaks for good."""
+    await kopf.operator(
+        registry=registry_for(ears, watched, configuration),
+        settings=settings_for(watched, cluster_wide=not namespaces),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=tuple(namespaces),
+        stop_flag=stop,
+    )
+
+
+async def connection(configuration: Configuration) -> kopf.ConnectionInfo:
+    """Return how kopf reaches the same API server; the token is read anew each time."""
+    headers = await configuration.auth_settings()
+    scheme, _, token = str(headers.get("BearerToken", {}).get("value", "")).partition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        ca_data=configuration.ca_cert_data,
+        insecure=not configuration.verify_ssl,
+        scheme=scheme.capitalize() or None,
+        token=token or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+    )
