@@ -4,7 +4,7 @@ export UV_COMPILE_BYTECODE := 1# once at installation, not in every process that
 UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
-.PHONY: init lint type test unit page demo docs proto generate bench clean
+.PHONY: init lint type test unit integration cluster page demo docs proto generate bench clean
 
 .cache/uv/bin/uv:
 	python3 -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv==0.13.8
@@ -15,10 +15,15 @@ lint: init
 type: init
 	$(RUN) mypy
 unit: init
-	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (slow or ray or fuzz or browser)" $(PARALLEL)
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (slow or ray or fuzz or browser or integration)" $(PARALLEL)
 test: unit
-	OMP_NUM_THREADS=1 $(RUN) pytest -m "slow or fuzz" $(PARALLEL)
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "(slow or fuzz) and not integration" $(PARALLEL)
 	$(RUN) pytest -m ray
+integration: init
+	PYTHONPATH=tests $(RUN) python -m cluster.tools
+	$(RUN) pytest -m integration
+cluster: init
+	@PYTHONPATH=tests $(RUN) python -m cluster
 page: init
 	@command -v chromium >/dev/null || if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq chromium; \
 	else echo "The page is tried in Chromium. Install it first: sudo apt-get install chromium"; exit 1; fi
@@ -32,6 +37,7 @@ proto: init
 	$(RUN) python -m grpc_tools.protoc -I serving --python_out=serving --pyi_out=serving --grpc_python_out=serving serving/diptych_serving/v1/images.proto
 generate: docs proto
 	$(RUN) python -m diptych_api.generate
+	$(RUN) python -m diptych_operator.chart
 bench: init
 	$(RUN) python bench/train.py
 	$(RUN) python bench/serve.py compare

@@ -1,0 +1,74 @@
+"""What tests ask for to get a cluster. One control plane serves all tests of a pytest process."""
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from cluster.control_plane import ControlPlane
+from cluster.kuberay import KubeRay
+from cluster.player import Player
+from cluster.ray_pods import RayPods
+from cluster.rest import reference
+from support.waiting import until
+
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+NUMBERS = itertools.count(1)
+KUBERAY_NAMESPACES = [f"kuberay-{number}" for number in range(1, 17)]
+LEFT = iter(KUBERAY_NAMESPACES)
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """Yield the control plane of this run. Its folder, with logs, stays in pytest's."""
+    with ControlPlane.start(tmp_path_factory.mktemp("control-plane")) as plane:
+        yield plane
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """Yield a fresh namespace that holds pods to the restricted standard."""
+    name = f"test-{os.getpid()}-{next(NUMBERS)}"
+    create_namespace(control_plane, name)
+    yield name
+    if control_plane.api.is_ready():
+        control_plane.api.delete(reference("v1", "Namespace", name))
+
+
+@pytest.fixture(scope="session")
+def kuberay(control_plane: ControlPlane) -> Iterator[KubeRay]:
+    """Yield the real KubeRay, which watches the namespaces of ``kuberay_namespace``."""
+    operator = KubeRay(control_plane, KUBERAY_NAMESPACES)
+    operator.start()
+    yield operator
+    operator.stop()
+
+
+@pytest.fixture
+def kuberay_namespace(control_plane: ControlPlane, kuberay: KubeRay) -> Iterator[str]:
+    """Yield a fresh namespace in which KubeRay works."""
+    name = next(LEFT)
+    create_namespace(control_plane, name)
+    yield name
+    control_plane.api.delete(reference("v1", "Namespace", name))
+
+
+@pytest.fixture(scope="session")
+def player(control_plane: ControlPlane) -> Player:
+    """Return who plays KubeRay in all other namespaces."""
+    return Player(control_plane.client("status-player"))
+
+
+@pytest.fixture(scope="session")
+def ray_pods(control_plane: ControlPlane) -> RayPods:
+    """Return who makes the pods of the RayJobs and RayServices that the player plays."""
+    return RayPods(control_plane.client("pod-player"))
+
+
+def create_namespace(plane: ControlPlane, name: str) -> None:
+    """Make a namespace and wait until pods can be made in it."""
+    space = reference("v1", "Namespace", name)
+    space["metadata"]["labels"] = RESTRICTED
+    plane.api.create(space)
+    until(lambda: plane.api.is_there(reference("v1", "ServiceAccount", "default", name)))

@@ -1,0 +1,153 @@
+"""The statuses that KubeRay 1.6.2 writes into a RayService, in its order.
+
+Read from rayservice_controller.go. Written as in ``rayjob_states``; ``after`` names reasons of the condition Ready.
+The words ``$applications APPLICATION DEPLOYMENT`` become the applications and deployments of serveConfigV2 in these
+states. Ready speaks of endpoints alone: it stays True while an update in place goes wrong.
+"""
+
+from typing import Any
+
+from cluster.rayjob_states import HEAD_READY, PROVISIONED, READY, State, cluster, condition
+
+Values = dict[str, Any]
+NEW = ("",)
+STARTING = ("Initializing",)
+SERVING = ("NonZeroServeEndpoints",)
+DOWN = ("ZeroServeEndpoints",)
+NOTHING: Values = {"rayClusterStatus": "$no-cluster"}
+WAITING = "RayService is initializing"
+
+
+def conditions(*aspects: Values) -> list[Values]:
+    """Return conditions with the generation that they were observed at. Others keep what they say."""
+    return [aspect | {"observedGeneration": "$generation"} for aspect in aspects]
+
+
+INITIALIZING = condition("Ready", "False", "Initializing", WAITING)
+READY_NOW = condition("Ready", "True", "NonZeroServeEndpoints", "Number of serve endpoints is greater than 0")
+NOT_READY = condition("Ready", "False", "ZeroServeEndpoints", "Number of serve endpoints dropped to 0")
+NO_UPGRADE = condition(
+    "UpgradeInProgress", "False", "NoPendingCluster", "Active Ray cluster exists and no pending Ray cluster"
+)
+UPGRADE = condition(
+    "UpgradeInProgress", "True", "BothActivePendingClustersExist", "Both active and pending Ray clusters exist"
+)
+FIRST = condition("UpgradeInProgress", "False", "Initializing", WAITING)
+SEEN: Values = {"observedGeneration": "$generation", "lastUpdateTime": "$now"}
+
+
+def active(applications: str, **values: Any) -> Values:
+    """Return a change of the serving cluster's applications."""
+    return SEEN | {"activeServiceStatus": {"applicationStatuses": applications, "rayClusterStatus": READY}} | values
+
+
+RAYSERVICE_STATES: dict[str, State] = {
+    "Initializing": State(
+        NEW,
+        SEEN
+        | {
+            "activeServiceStatus": NOTHING,
+            "pendingServiceStatus": {"rayClusterName": "$new-cluster"} | NOTHING,
+            "conditions": conditions(INITIALIZING, FIRST),
+        },
+    ),
+    "Deploying": State(
+        STARTING,
+        SEEN
+        | {
+            "pendingServiceStatus": {
+                "applicationStatuses": "$applications DEPLOYING UPDATING",
+                "rayClusterStatus": cluster(HEAD_READY, PROVISIONED, state="ready"),
+            }
+        },
+    ),
+    "DeployFailedAtStart": State(
+        STARTING, SEEN | {"pendingServiceStatus": {"applicationStatuses": "$applications DEPLOY_FAILED UNHEALTHY"}}
+    ),
+    "Promoted": State(
+        STARTING,
+        SEEN
+        | {
+            "activeServiceStatus": {
+                "applicationStatuses": "$applications RUNNING HEALTHY",
+                "rayClusterName": "$cluster",
+                "rayClusterStatus": READY,
+            },
+            "pendingServiceStatus": "$emptied",
+            "conditions": conditions(INITIALIZING, NO_UPGRADE),
+        },
+    ),
+    "Running": State(
+        (*STARTING, *SERVING, *DOWN),
+        active(
+            "$applications RUNNING HEALTHY",
+            numServeEndpoints="$endpoints",
+            serviceStatus="Running",
+            conditions=conditions(READY_NOW, NO_UPGRADE),
+        ),
+    ),
+    "Updating": State(SERVING, active("$applications DEPLOYING UPDATING")),
+    "UpdateFailed": State(SERVING, active("$applications DEPLOY_FAILED UNHEALTHY")),
+    "Unhealthy": State(SERVING, active("$applications UNHEALTHY UNHEALTHY")),
+    "NoEndpoints": State(
+        SERVING,
+        active(
+            "$applications UNHEALTHY UNHEALTHY",
+            numServeEndpoints=None,
+            serviceStatus=None,
+            conditions=conditions(NOT_READY, NO_UPGRADE),
+        ),
+    ),
+    "UpgradeStarted": State(
+        SERVING,
+        SEEN
+        | {
+            "activeServiceStatus": {"applicationStatuses": None},
+            "pendingServiceStatus": {"rayClusterName": "$new-cluster"} | NOTHING,
+            "conditions": conditions(READY_NOW, UPGRADE),
+        },
+    ),
+    "UpgradeDeploying": State(
+        SERVING, SEEN | {"pendingServiceStatus": {"applicationStatuses": "$applications DEPLOYING UPDATING"}}
+    ),
+    "UpgradeDone": State(
+        SERVING,
+        SEEN
+        | {
+            "activeServiceStatus": {
+                "applicationStatuses": "$applications RUNNING HEALTHY",
+                "rayClusterName": "$pending",
+                "rayClusterStatus": READY,
+            },
+            "pendingServiceStatus": "$emptied",
+            "conditions": conditions(READY_NOW, NO_UPGRADE),
+        },
+    ),
+    "InitializingTimeout": State(
+        STARTING,
+        {
+            "lastUpdateTime": "$now",
+            "activeServiceStatus": {"rayClusterName": None},
+            "pendingServiceStatus": {"rayClusterName": None},
+            "conditions": conditions(
+                condition(
+                    "Ready",
+                    "False",
+                    "InitializingTimeout",
+                    "RayService failed to become ready within the configured timeout of 30m0s. "
+                    "Time spent initializing: 30m1s",
+                )
+            ),
+        },
+    ),
+    "ValidationFailed": State(
+        (*NEW, *STARTING, *SERVING, *DOWN),
+        {
+            "lastUpdateTime": "$now",
+            "conditions": conditions(
+                condition("Ready", "False", "ValidationFailed", "The RayService spec is invalid: spec.serveConfigV2")
+            ),
+        },
+    ),
+}
+TO_SERVING = ("Initializing", "Deploying", "Promoted", "Running")

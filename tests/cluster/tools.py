@@ -1,0 +1,133 @@
+"""The programs of a cluster, built once from their Go modules and kept in a cache folder."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from diptych_api.errors import RunFailed, UnsupportedHere
+
+MODULES = Path(__file__).parent / "tools"
+KUBERNETES = "1.36.3"
+KUBERAY_MODULE = "github.com/ray-project/kuberay/ray-operator"
+STRIPPED = "-s -w"
+STAMPED = f"{STRIPPED} " + " ".join(
+    f"-X k8s.io/component-base/version.{name}={value}"
+    for name, value in (("gitVersion", f"v{KUBERNETES}"), ("gitMajor", "1"), ("gitMinor", "36"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program: the folder of its go.mod, its package, and what the linker is told."""
+
+    group: str
+    package: str
+    linker: str = STRIPPED
+
+
+TOOLS = {
+    "etcd": Tool("etcd", "go.etcd.io/etcd/server/v3"),
+    "kube-apiserver": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver", STAMPED),
+    "kube-controller-manager": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager", STAMPED),
+    "kubectl": Tool("kubernetes", "k8s.io/kubernetes/cmd/kubectl", STAMPED),
+    "ray-operator": Tool("kuberay", KUBERAY_MODULE),
+    "helm": Tool("helm", "helm.sh/helm/v4/cmd/helm"),
+    "kubeconform": Tool("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
+}
+
+
+def find(name: str) -> Path:
+    """Return the program, built now if the cache lacks it. Takes kubectl from PATH when there is one."""
+    if name == "kubectl" and (installed := shutil.which(name)):
+        return Path(installed)
+    return _kept(name, TOOLS[name].group, lambda folder: _build(name, folder)) / name
+
+
+def kuberay_definitions() -> list[Path]:
+    """Return the files of KubeRay's four CRDs, which come inside its module."""
+    return sorted(_kept("kuberay-crds", "kuberay", _copy_definitions).glob("*.yaml"))
+
+
+def cache_folder() -> Path:
+    """Return where built programs are kept: outside the repository, so that clones share them."""
+    if chosen := os.environ.get("DIPTYCH_CLUSTER_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diptych" / "cluster"
+
+
+def _kept(name: str, group: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder of the cache that is complete, made now by one process if it is not there."""
+    checksums = (MODULES / group / "go.sum").read_bytes()
+    folder = cache_folder() / f"{name}-{hashlib.sha256(checksums).hexdigest()[:12]}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder.parent / f"{name}.lock"):
+        if not folder.is_dir():
+            unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+            unfinished.mkdir()
+            try:
+                make(unfinished)
+                unfinished.rename(folder)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+def _build(name: str, folder: Path) -> None:
+    tool, started = TOOLS[name], time.monotonic()
+    sys.stderr.write(f"building {name} …\n")
+    _go("build", "-trimpath", "-ldflags", tool.linker, "-o", str(folder / name), tool.package, group=tool.group)
+    sys.stderr.write(f"built {name} in {time.monotonic() - started:.0f} s\n")
+
+
+def _copy_definitions(folder: Path) -> None:
+    module = json.loads(_go("mod", "download", "-json", KUBERAY_MODULE, group="kuberay"))
+    for file in (Path(module["Dir"]) / "config" / "crd" / "bases").glob("*.yaml"):
+        (folder / file.name).write_bytes(file.read_bytes())
+
+
+def _go(*arguments: str, group: str) -> str:
+    """Run Go in a group's folder. What go.mod and go.sum say is taken as it stands."""
+    if not (program := shutil.which("go")):
+        raise UnsupportedHere(
+            "the programs of a cluster are built with Go, which is not on PATH",
+            hint="Install Go 1.26 or newer (https://go.dev/dl/), then run this again.",
+        )
+    settings = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
+    done = subprocess.run(
+        [program, *arguments],
+        cwd=MODULES / group,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RunFailed(
+            f"`go {' '.join(arguments)}` in {MODULES / group} failed: {done.stderr.strip()[-2000:]}",
+            hint="Building needs the network once; what was downloaded is kept by Go.",
+        )
+    return done.stdout
+
+
+if __name__ == "__main__":
+    for each in TOOLS:
+        find(each)
+    kuberay_definitions()
