@@ -23,9 +23,10 @@ def pages() -> dict[str, str]:
 def _index() -> str:
     lines = [HEAD, "# Reference\n", f"Resources of `{API_VERSION}`, with the same YAML on every place.\n"]
     rows = [(f"[{d.kind}]({d.kind.lower()}.md)", f"`{d.short}`", _sentence(d)) for d in DEFINITIONS]
-    lines += _table(("Kind", "Short name", "What it is"), rows)
+    lines += table(("Kind", "Short name", "What it is"), rows)
     lines.append(
-        "\n[Presets](presets.md) are recipes for `spec.preset`. [The command line](cli.md) has its own page.\n"
+        "\n[Presets](presets.md) are recipes for `spec.preset`. "
+        "[The command line](cli.md) and [the Helm chart](chart.md) have pages of their own.\n"
     )
     return "\n".join(lines)
 
@@ -48,16 +49,21 @@ def _page(definition: Definition) -> str:
 
 def _section(part: str, schema: Schema) -> list[str]:
     lines = [f"## {part}\n", f"{schema['description']}\n"]
-    lines += _table(("Field", "Type", "Default", "Bounds", "Meaning"), _rows(part, schema))
+    lines += field_table(part, schema)
     if rules := list(_rules(part, schema)):
         lines += ["\n### Rules\n", *(f"- `{path}`: {message}." for path, message in rules)]
     return [*lines, ""]
 
 
+def field_table(path: str, schema: Schema) -> list[str]:
+    """Return the lines of a table of the fields below a schema; an empty path stands for the root."""
+    return table(("Field", "Type", "Default", "Bounds", "Meaning"), _rows(path, schema))
+
+
 def _rows(path: str, schema: Schema) -> Iterator[Row]:
     required = schema.get("required", ())
     for name, child in schema.get("properties", {}).items():
-        here = f"{path}.{name}"
+        here = f"{path}.{name}".removeprefix(".")
         inner, suffix = _inside(child)
         description, default = _default(child)
         default = "*required*" if name in required else default
@@ -126,7 +132,7 @@ def _presets_page() -> str:
     flat = {name: dict(_flatten("spec", values)) for name, values in PRESETS.items()}
     fields = list(dict.fromkeys(field for values in flat.values() for field in values))
     rows = [(f"`{field}`", *(values.get(field, "") for values in flat.values())) for field in fields]
-    return "\n".join([*lines, *_table(("Field", *flat), rows), ""])
+    return "\n".join([*lines, *table(("Field", *flat), rows), ""])
 
 
 def _flatten(path: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -154,6 +160,7 @@ def _code(names: list[str]) -> str:
     return f"{', '.join(quoted[:-1])} and {quoted[-1]}" if len(quoted) > 1 else quoted[0]
 
 
-def _table(head: Row, rows: Iterable[Row]) -> list[str]:
+def table(head: Row, rows: Iterable[Row]) -> list[str]:
+    """Return the lines of a table in Markdown."""
     body = [" | ".join(cell.replace("\n", " ") for cell in row) for row in rows]
     return [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *(f"| {row} |" for row in body)]

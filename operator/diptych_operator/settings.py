@@ -16,7 +16,9 @@ from diptych_api.problems import explain
 
 PREFIX: Final = "DIPTYCH_"
 NEARLY: Final = 0.85
-HINT: Final = "Set the variable to an allowed value, or unset it for the default. Helm values set it in a cluster."
+HINT: Final = (
+    "Set the variable to an allowed value, or unset it for the default. Lists have commas. Helm values set it too."
+)
 Namespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
 ObjectName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
@@ -27,6 +29,13 @@ LabelName = Annotated[
 ImageName = Annotated[str, StringConstraints(pattern=r"^\S+$", min_length=1, max_length=512)]
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 RayVersion = Annotated[str, StringConstraints(pattern=r"^2\.[0-9]+\.[0-9]+$", max_length=16)]
+Namespaces = Annotated[list[Namespace], Field(max_length=256)]
+Concurrency = Annotated[int, Field(ge=1, le=256)]
+ResyncSeconds = Annotated[int, Field(ge=10, le=86_400)]
+RequestSeconds = Annotated[float, Field(ge=1, le=60)]
+LeaseSeconds = Annotated[int, Field(ge=5, le=300)]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["json", "console"]
 
 
 def variable(field: str) -> str:
@@ -63,25 +72,23 @@ class Settings(Model):
         default="kuberay-system", description="Namespace of KubeRay, which NetworkPolicies let reach the Ray heads."
     )
     gateway_api: bool = Field(default=False, description="Make HTTPRoutes; needs the CRDs of the Gateway API.")
-    watch_namespaces: Annotated[list[Namespace], Field(max_length=256)] = Field(
-        default=[], description="Namespaces that are watched, with commas between them; all when empty."
+    watch_namespaces: Namespaces = Field(default=[], description="Namespaces that are watched; all when empty.")
+    concurrency: Concurrency = Field(default=16, description="Objects that are reconciled at the same time.")
+    resync_seconds: ResyncSeconds = Field(
+        default=300, description="Seconds after which every object is looked at again."
     )
-    concurrency: int = Field(default=16, ge=1, le=256, description="Objects that are reconciled at the same time.")
-    resync_seconds: int = Field(
-        default=300, ge=10, le=86_400, description="Seconds after which every object is looked at again."
-    )
-    request_timeout_s: float = Field(
-        default=10, ge=1, le=60, description="Seconds that a request to the API server may take."
+    request_timeout_s: RequestSeconds = Field(
+        default=10, description="Seconds that a request to the API server may take; below the Lease's."
     )
     lease_namespace: Namespace = Field(default="default", description="Namespace of the Lease.")
     lease_name: ObjectName = Field(default="diptych-operator", description="Lease that the writing replica holds.")
-    lease_seconds: int = Field(default=15, ge=5, le=300, description="Seconds after which an unrenewed Lease is free.")
+    lease_seconds: LeaseSeconds = Field(default=15, description="Seconds after which an unrenewed Lease is free.")
     identity: Annotated[str, StringConstraints(min_length=1, max_length=253)] = Field(
         default_factory=_own_identity, description="Name of this replica in the Lease: its pod."
     )
     port: int = Field(default=8080, ge=1, le=65_535, description="Port of /healthz, /readyz and /metrics.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
-    log_format: Literal["json", "console"] = Field(default="json", description="Form of a line of the log.")
+    log_level: LogLevel = Field(default="info", description="Least level logged.")
+    log_format: LogFormat = Field(default="json", description="Form of a line of the log.")
 
 
 VARIABLES: Final = {variable(name): name for name in Settings.model_fields}

@@ -1,0 +1,75 @@
+{{- /*
+Every right of the operator stands here once. The tests compare it with what the audit log saw in use: nothing that is
+granted goes unused, nothing that is used is refused. Applying an object asks for `patch`, and for `create` when it is
+new.
+*/ -}}
+
+{{- /* In every namespace that is watched. */ -}}
+{{- define "diptych.rules.namespaced" -}}
+# The resources themselves: the operator writes their status and nothing else.
+- apiGroups: [diptych.dev]
+  resources: [finetunejobs, diffusiondeployments, diffusionmodels]
+  verbs: [get, list, watch]
+- apiGroups: [diptych.dev]
+  resources: [finetunejobs/status, diffusiondeployments/status, diffusionmodels/status]
+  verbs: [patch]
+# Read by the operator. Written by the pods of a job, whose rights the operator may only hand on when it has them.
+- apiGroups: [diptych.dev]
+  resources: [finetunereports]
+  verbs: [get, list, watch, create, patch]
+# The Ray clusters that train and serve.
+- apiGroups: [ray.io]
+  resources: [rayjobs, rayservices]
+  verbs: [get, list, watch, create, patch, delete]
+# What surrounds them.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies, ingresses]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+{{- if .Values.gatewayAPI.enabled }}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
+# The accounts of the pods, and the role by which a job reports.
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  verbs: [get, list, watch, create, patch]
+# Why a pod does not start, or died.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch, list]
+{{- end -}}
+
+{{- /* In the whole cluster, when every namespace is watched. */ -}}
+{{- define "diptych.rules.cluster" -}}
+# Namespaces come and go, and KubeRay's definitions must be new enough.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [list, watch]
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  verbs: [get, list, watch]
+{{- end -}}
+
+{{- /* In the operator's own namespace. */ -}}
+{{- define "diptych.rules.lease" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ .Values.lease.name | quote }}]
+  verbs: [get, update, patch]
+{{- end -}}
