@@ -1,8 +1,8 @@
 """One writer: a Lease of coordination.k8s.io, as client-go's leader election takes it.
 
-Whether another holder is gone is judged by this process' own clock: how long its record did not change. Whether we
-still hold it is judged by a monotonic deadline from before the last renewal, so that a hung request or a stopped process
-finds itself without it. A Lease cannot fence a write in flight: statuses carry a resourceVersion and deletes a uid.
+Whether another holder is gone is judged by our own clock: how long its record did not change. Whether we still hold it
+is judged by a monotonic deadline from before the last renewal, so that a hung request or a stopped process finds itself
+without it. A Lease cannot fence a write in flight: statuses carry a resourceVersion and deletes a uid.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Observe, plan, act, write the status: one resource at a time, from the state of the world and never from an event."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -70,7 +70,7 @@ class Reconciler:
             outcome, delay_s = "unreachable", self._backoff(ref)
             log.warning("api server unreachable", error=error.message, retry_s=delay_s)
         except Refused as error:
-            outcome, delay_s = "refused", self._refused(ref, error)
+            outcome, delay_s = "refused", self._backoff(ref)
             log.warning("refused by the api server", error=error.message, retry_s=delay_s)
         except NotLeading:
             raise
@@ -96,13 +96,25 @@ class Reconciler:
         plan = None if seen is None else self.planner(seen, self.defaults, self.clock())
         if plan is None:
             return None
-        for action in plan.actions:
-            await self._act(action)
-        if plan.actions:
+        refusal = await self._carry_out(plan.actions)
+        if refusal and refusal != refused:  # the next plan tells why
+            self._refusals[ref] = refusal
+            return 0.0
+        if plan.actions and not refusal:
             self._refusals.pop(ref, None)
         await self._tell(ref, found, plan)
         await self._write_status(ref, found, status_values(plan.status))
-        return plan.requeue_s
+        return REFUSED_RETRY_S if refusal else plan.requeue_s
+
+    async def _carry_out(self, actions: Sequence[Action]) -> str:
+        """Act in order; return what the API server said when it refused one, and stop there."""
+        try:
+            for action in actions:
+                await self._act(action)
+        except Refused as error:
+            _log.warning("refused by the api server", error=error.message)
+            return error.message
+        return ""
 
     async def _act(self, action: Action) -> None:
         self._check_leading()
@@ -145,11 +157,6 @@ class Reconciler:
     def _backoff(self, ref: Ref) -> float:
         self._failures[ref] = failures = self._failures.get(ref, 0) + 1
         return float(min(FIRST_RETRY_S * 2 ** min(failures - 1, 10), LONGEST_RETRY_S))
-
-    def _refused(self, ref: Ref, error: Refused) -> float:
-        """Remember why, for the next plan to tell; it comes at once when the reason is new."""
-        known, self._refusals[ref] = self._refusals.get(ref), error.message
-        return REFUSED_RETRY_S if known == error.message else 0.0
 
     def _forget(self, ref: Ref) -> None:
         self._failures.pop(ref, None)
