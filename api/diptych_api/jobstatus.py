@@ -55,6 +55,18 @@ class Attempt(Record):
     gpu_seconds: float = Field(default=0, ge=0, description="GPU seconds it used.")
 
 
+class RunningAttempt(Record):
+    """The attempt that has not ended yet."""
+
+    number: int = Field(ge=1, le=1000, description="Attempt, counted from 1.")
+    from_step: int = Field(default=0, ge=0, le=10_000_000, description="Optimiser step it started at.")
+    start_time: Time = Field(description="When its RayJob was made.")
+    provisioned_time: Time | None = Field(
+        default=None, description="When all its pods were ready; GPUs count from then."
+    )
+    gpu_seconds_before: float = Field(default=0, ge=0, description="GPU seconds used until its pods were ready.")
+
+
 class JobColumns(Record):
     """Short texts for the columns of `kubectl get`."""
 
@@ -74,11 +86,18 @@ class FineTuneJobStatus(Status):
     artifact: ArtifactRef | None = Field(default=None, description="The finished and checked artifact.")
     evaluation: list[MetricValue] = Field(default=[], max_length=64, description="Figures of base and tuned.")
     attempts: list[Attempt] = Field(default=[], max_length=10, description="Last finished attempts, oldest first.")
+    current: RunningAttempt | None = Field(default=None, description="The attempt that has not ended yet.")
+    failures: int = Field(
+        default=0, ge=0, le=1000, description="Failed attempts that count against retry.backoffLimit."
+    )
     run: Location | None = Field(default=None, description="Folder of the run in the run store.")
     ray_job_name: str | None = Field(default=None, max_length=63, description="The RayJob of the job.")
     ray_cluster_name: str | None = Field(default=None, max_length=63, description="The RayCluster of the attempt.")
     gpus: int = Field(default=0, ge=0, le=16_384, description="GPUs of all workers together.")
     gpu_seconds: float = Field(default=0, ge=0, description="GPU seconds used by all attempts.")
+    active_seconds: float = Field(
+        default=0, ge=0, description="Seconds that finished attempts took together; counts for activeDeadlineSeconds."
+    )
     start_time: Time | None = Field(default=None, description="When the first attempt began.")
     completion_time: Time | None = Field(default=None, description="When the job came to its end.")
     last_failure: JobFailure | None = Field(default=None, description="Why the last attempt failed.")
