@@ -40,6 +40,16 @@ class ModelVersion(Record):
     promoted_by: str = Field(default="", max_length=256, description="The job's gates, or the person.")
 
 
+class Consideration(Record):
+    """A run that was looked at once, and what came of it."""
+
+    run: Text = Field(description="Name of the run.")
+    job: Text = Field(description="Name of the FineTuneJob.")
+    completed_at: Time = Field(description="When the job was done.")
+    outcome: Literal["Promoted", "Candidate", "Rejected"] = Field(description="What came of it.")
+    message: str = Field(default="", max_length=512, description="Why.")
+
+
 class ModelColumns(Record):
     """Short texts for the columns of `kubectl get`."""
 
@@ -53,7 +63,15 @@ class DiffusionModelStatus(Status):
     current: ModelVersion | None = Field(default=None, description="Version that deployments follow.")
     previous: ModelVersion | None = Field(default=None, description="Version before it, to roll back to.")
     candidate: ModelVersion | None = Field(default=None, description="Version that waits for a person's word.")
-    history: list[ModelVersion] = Field(default=[], max_length=50, description="Versions, newest first.")
+    history: list[ModelVersion] = Field(
+        default=[], max_length=50, description="Versions that were promoted, newest first."
+    )
+    considered: list[Consideration] = Field(
+        default=[], max_length=50, description="Runs that were looked at, newest first; none is looked at twice."
+    )
+    considered_before: Time | None = Field(
+        default=None, description="Runs that were done by then count as looked at, though they are listed no more."
+    )
     columns: ModelColumns = Field(default=ModelColumns(), description="Texts for `kubectl get`.")
 
 
