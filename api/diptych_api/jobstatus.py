@@ -60,11 +60,12 @@ class RunningAttempt(Record):
 
     number: int = Field(ge=1, le=1000, description="Attempt, counted from 1.")
     from_step: int = Field(default=0, ge=0, le=10_000_000, description="Optimiser step it started at.")
-    start_time: Time = Field(description="When its RayJob was made.")
+    start_time: Time = Field(description="When it began; with a queue, when it was last let in.")
     provisioned_time: Time | None = Field(
         default=None, description="When all its pods were ready; GPUs count from then."
     )
-    gpu_seconds_before: float = Field(default=0, ge=0, description="GPU seconds used until its pods were ready.")
+    gpu_seconds: float = Field(default=0, ge=0, description="GPU seconds it used before it was last held back.")
+    gpu_seconds_before: float = Field(default=0, ge=0, description="GPU seconds of the attempts before it.")
 
 
 class JobColumns(Record):
