@@ -46,6 +46,8 @@ class Lease:
     seconds: int
     clock: Callable[[], float] = time.monotonic
     _deadline: float = 0.0
+    _ours: Manifest | None = None
+    """The record as we last wrote it."""
     _seen: tuple[str, float] = field(default=("", 0.0))
     """The other holder's record, and when it was first seen so."""
 
@@ -61,12 +63,12 @@ class Lease:
     async def keep(self) -> None:
         """Renew it, again and again; return when it is lost."""
         while self.is_held():
-            await asyncio.sleep(self.seconds / (2 * RENEWALS))
+            await asyncio.sleep(self.seconds / RENEWALS)
             await self._try()
 
     async def release(self) -> None:
         """Let the next one have it at once."""
-        held, self._deadline = self.is_held(), 0.0
+        held, self._deadline, self._ours = self.is_held(), 0.0, None
         if not held:
             return
         with suppress(Conflict, Unreachable, Refused):
@@ -80,6 +82,7 @@ class Lease:
             async with asyncio.timeout(self.seconds / 2):
                 ours = await self._write()
         except (Conflict, Unreachable, TimeoutError) as error:
+            self._ours = None
             _log.info("lease not renewed", error=str(error), identity=self.identity)
             return False
         if ours:
@@ -87,15 +90,15 @@ class Lease:
         return ours
 
     async def _write(self) -> bool:
-        found = await self.leases.get(self.ref)
+        found = self._ours or await self.leases.get(self.ref)
         if found is None:
-            await self.leases.create(self._record(None))
+            self._ours = await self.leases.create(self._record(None))
             return True
         spec = found.get("spec") or {}
         holder = spec.get("holderIdentity") or ""
         if holder not in ("", self.identity) and not self._is_over(spec):
             return False
-        await self.leases.replace(self._record(found))
+        self._ours = await self.leases.replace(self._record(found))
         return True
 
     def _is_over(self, spec: dict[str, Any]) -> bool:

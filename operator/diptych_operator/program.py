@@ -28,8 +28,8 @@ from diptych_operator.watching import Ears, watch, watches
 from diptych_operator.web import answering
 
 LOOK_AGAIN_S: Final = 15.0
-SILENT_S: Final = 180.0
-"""A watch that is quiet for longer is dead: kopf starts a quiet one anew after 70 seconds."""
+SILENT_S: Final = 120.0
+"""The watch of our Lease is dead when it is quiet for longer: kopf starts a quiet watch anew after 70 seconds."""
 _log = structlog.get_logger()
 
 
@@ -49,7 +49,9 @@ class Operator:
         self.lease = Lease(kube, ref, settings.identity, settings.lease_seconds)
         self.queue: Queue[Ref] = Queue(metrics.queue_wait.observe)
         self.store = Store(self.queue.add)
-        self.watched = watches(gateway_api=settings.gateway_api)
+        watched_namespaces = settings.watch_namespaces or [settings.lease_namespace]
+        heartbeat = settings.lease_name if settings.lease_namespace in watched_namespaces else ""
+        self.watched = watches(gateway_api=settings.gateway_api, heartbeat=heartbeat)
         self.syncing = Syncing(kube, self.store, self.watched, settings.resync_seconds)
         self.ears = Ears(self.store, self.syncing.suspect)
         self.reconciler = Reconciler(
@@ -63,10 +65,17 @@ class Operator:
         )
         metrics.queue_depth.set_function(lambda: len(self.queue))
         metrics.leader.set_function(self.lease.is_held)
+        metrics.watch_age.labels(LEASE.kind).set_function(self._quiet_s)
 
     def silence(self) -> str:
         """Return what is wrong with the process itself; empty while it works or waits for its turn."""
-        return ""
+        quiet_s = self._quiet_s()
+        return f"the watches are silent for {quiet_s:.0f} s" if quiet_s > SILENT_S else ""
+
+    def _quiet_s(self) -> float:
+        """Return how long the watch of our Lease was not heard; 0 before it is watched."""
+        heard = self.ears.heard.get(LEASE)
+        return time.monotonic() - heard if heard is not None else 0.0
 
     def unready(self) -> str:
         """Return why nothing is reconciled; empty while everything is, or while another replica does it."""

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from diptych_operator.cluster import Refused, Unreachable
-from diptych_operator.kinds import EVENT, Kind, Ref
+from diptych_operator.kinds import EVENT, LEASE, Kind, Ref
 from diptych_operator.kube import Kube
 from diptych_operator.store import Store
 from diptych_operator.version import Version
@@ -25,7 +25,7 @@ class Syncing:
 
     def __init__(self, kube: Kube, store: Store, watched: Sequence[Watch], every_s: float) -> None:
         self._kube, self._store, self._every_s = kube, store, every_s
-        self._watched = {watch.kind: watch for watch in watched if watch.kind != EVENT}
+        self._watched = {watch.kind: watch for watch in watched if watch.kind not in (EVENT, LEASE)}
         self._suspected: set[Kind] = set()
         self._suspicion = asyncio.Event()
 

@@ -27,8 +27,11 @@ class Watch:
     fields: str = ""
 
 
-def watches(*, gateway_api: bool) -> tuple[Watch, ...]:
-    """Return what the operator watches. Of kinds that others have too, only what is ours."""
+def watches(*, gateway_api: bool, heartbeat: str = "") -> tuple[Watch, ...]:
+    """Return what the operator watches. Of kinds that others have too, only what is ours.
+
+    `heartbeat` names its Lease, which changes every few seconds: a watch that is quiet cannot be told from a dead one.
+    """
     ours = (kinds.FINE_TUNE_JOB, kinds.FINE_TUNE_REPORT, kinds.DIFFUSION_DEPLOYMENT, kinds.DIFFUSION_MODEL)
     children = (kinds.RAY_JOB, kinds.RAY_SERVICE, kinds.NETWORK_POLICY, kinds.SERVICE, kinds.DISRUPTION_BUDGET)
     routes = (kinds.INGRESS, kinds.HTTP_ROUTE) if gateway_api else (kinds.INGRESS,)
@@ -38,6 +41,7 @@ def watches(*, gateway_api: bool) -> tuple[Watch, ...]:
         *(Watch(kind, labels=OWNER_UID) for kind in (*children, *routes, kinds.POD)),
         *(Watch(kind, labels=f"{MANAGED_BY}={PRODUCT}") for kind in shared),
         Watch(kinds.EVENT, fields="type=Warning"),
+        *((Watch(kinds.LEASE, fields=f"metadata.name={heartbeat}"),) if heartbeat else ()),
     )
 
 
@@ -53,6 +57,8 @@ class Ears:
     def hear(self, kind: Kind, event: Any) -> None:  # noqa: ANN401 - kopf's raw event
         """Take an event in."""
         self.heard[kind] = time.monotonic()
+        if kind == kinds.LEASE:
+            return
         found = {**event["object"], "apiVersion": kind.api_version, "kind": kind.kind}
         metadata = found["metadata"]
         ref = Ref(kind, metadata.get("namespace", ""), metadata["name"])
