@@ -1,0 +1,99 @@
+"""Every switch of the chart makes objects that several versions of Kubernetes take, with narrow rights."""
+
+import importlib.util
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cluster.tools import find
+from diptych_api.fieldpaths import bare, wire_fields
+from diptych_api.fields import Model
+from diptych_operator.chart.values import Values
+from support.helm import CHART, helm, value_sets
+
+pytestmark = pytest.mark.integration
+
+KUBERNETES = ["1.30", "1.33", "1.36", "1.37"]
+# An account by name, so that the switch that makes none can be turned.
+NAMED = {"serviceAccount": {"name": "diptych"}}
+
+
+def switches(model: type[Model] = Values, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of every value that is true or false."""
+    for name, info in wire_fields(model).items():
+        kind = bare(info.annotation)
+        if kind is bool:
+            yield (*path, name)
+        elif isinstance(kind, type) and issubclass(kind, Model):
+            yield from switches(kind, (*path, name))
+
+
+def turned(path: tuple[str, ...]) -> dict[str, Any]:
+    """Return values with one switch turned."""
+    value: Any = Values().model_dump(by_alias=True)
+    for step in path:
+        value = value[step]
+    inner: Any = not value
+    for step in reversed(path):
+        inner = {step: inner}
+    first = path[0]
+    return NAMED | {first: NAMED.get(first, {}) | inner[first]}
+
+
+@pytest.fixture(scope="module")
+def renders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a render of each set of values, and of each switch turned alone."""
+    folder = tmp_path_factory.mktemp("renders")
+    cases = value_sets() | {"-".join(path): turned(path) for path in switches()}
+    assert len(cases) >= 20
+    for name, values in cases.items():
+        text = helm("template", "diptych", CHART, values=values)
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def schemas(version: str, folder: Path) -> str:
+    """Return where kubeconform finds the schemas of a Kubernetes, strict ones; their references become relative."""
+    package = importlib.util.find_spec("kubernetes_validate")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    source = Path(package.submodule_search_locations[0]) / "kubernetes-json-schema" / f"v{version}.0-local-strict"
+    for path in source.glob("*.json"):
+        text = path.read_text(encoding="utf-8").replace("/api/_definitions.json", "_definitions.json")
+        (folder / path.name).write_text(text, encoding="utf-8")
+    return f"{folder}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+
+
+def kubeconform(location: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Return what kubeconform says of some files."""
+    command: list[str | Path] = [find("kubeconform"), "-strict", "-summary", "-schema-location", location, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_every_render_is_valid_for_kubernetes(version: str, renders: Path, tmp_path: Path) -> None:
+    # Their schemas are in no package; test_generated.py looks at alerts by Prometheus' grammar.
+    done = kubeconform(schemas(version, tmp_path), "-skip", "PodMonitor,PrometheusRule", renders)
+    assert done.returncode == 0, done.stdout
+    assert "Invalid: 0, Errors: 0" in done.stdout
+
+
+def test_kubeconform_refuses_what_it_should(tmp_path: Path) -> None:
+    wrong = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"prots": []}}
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(wrong), encoding="utf-8")
+    (tmp_path / "schemas").mkdir()
+    done = kubeconform(schemas("1.36", tmp_path / "schemas"), tmp_path / "wrong.yaml")
+    assert done.returncode == 1
+    assert "prots" in done.stdout
+
+
+def test_no_rule_of_the_operator_is_wide(renders: Path) -> None:
+    for path in renders.glob("*.yaml"):
+        for role in yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader):
+            if role and role["kind"] in ("Role", "ClusterRole"):
+                words = {word for rule in role["rules"] for part in rule.values() for word in part}
+                assert not words & {"*", "secrets", "pods/exec", "escalate", "bind", "impersonate"}
