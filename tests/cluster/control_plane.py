@@ -14,7 +14,8 @@ from cluster.certificates import Authority
 from cluster.controllers import Controllers
 from cluster.etcd import Etcd
 from cluster.kubeconfig import write_kubeconfig
-from cluster.rest import Rest, conditions, reference
+from cluster.objects import conditions, reference
+from cluster.rest import Rest
 from cluster.tools import find, kuberay_definitions
 from support.waiting import until
 

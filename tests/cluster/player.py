@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
+from cluster.objects import Values, reference
 from cluster.rayjob_states import NO_CLUSTER, RAYJOB_STATES, State
 from cluster.rayservice_states import RAYSERVICE_STATES
-from cluster.rest import Refused, Rest, Values, reference
+from cluster.rest import Refused, Rest
 
 RAY_VERSION = "ray.io/v1"
 STATES: dict[str, dict[str, State]] = {"RayJob": RAYJOB_STATES, "RayService": RAYSERVICE_STATES}
@@ -30,11 +31,13 @@ class Player:
             found = self.api.read(target)
             status = next_status(found, state)
             try:
-                path = f"{self.api.path(found)}/status"
-                return self.api.request("PUT", path, found | {"status": status})
+                kept = self.api.request("PUT", f"{self.api.path(found)}/status", found | {"status": status})
             except Refused as refused:
                 if refused.reason != "Conflict":  # somebody wrote in between: read again
                     raise
+            else:
+                assert kept["status"] == status, f"the CRD dropped a part of {status}"
+                return kept
 
     def play_all(self, kind: str, namespace: str, name: str, states: Iterable[str]) -> Values:
         """Write one state after the other and return the object."""

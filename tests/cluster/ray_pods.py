@@ -5,8 +5,9 @@ import random
 import string
 from datetime import UTC, datetime
 
+from cluster.objects import Values, reference
 from cluster.pod_states import POD_STATES
-from cluster.rest import Rest, Values, reference
+from cluster.rest import Rest
 
 LABELS = {
     "ray.io/is-ray-node": "yes",

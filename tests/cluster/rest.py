@@ -2,15 +2,14 @@
 
 import json
 import ssl
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import httpx2
 
 from cluster.certificates import Pair
+from cluster.objects import Values, reference
 
-Values = dict[str, Any]
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON = "application/json"
@@ -118,17 +117,6 @@ class Rest:
                 if "/" not in found["name"]:
                     self.plurals[version, found["kind"]] = found["name"], found["namespaced"]
         return self.plurals[version, kind]
-
-
-def reference(api_version: str, kind: str, name: str, namespace: str | None = None) -> Values:
-    """Return an object that is nothing but its identity."""
-    meta = {"name": name, "namespace": namespace}
-    return {"apiVersion": api_version, "kind": kind, "metadata": {k: v for k, v in meta.items() if v is not None}}
-
-
-def conditions(target: Mapping[str, Any]) -> dict[str, str]:
-    """Return the conditions of an object, status by type."""
-    return {each["type"]: each["status"] for each in target.get("status", {}).get("conditions", [])}
 
 
 def _root(version: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from diptych_api.errors import RunFailed, UnsupportedHere
 
-MODULES = Path(__file__).parent / "tools"
+MODULES = Path(__file__).parent / "modules"
 KUBERNETES = "1.36.3"
 KUBERAY_MODULE = "github.com/ray-project/kuberay/ray-operator"
 STRIPPED = "-s -w"

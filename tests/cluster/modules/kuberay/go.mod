@@ -1,4 +1,4 @@
-// Versions of the programs that tests/cluster builds. After a change run `go mod tidy` here.
+// Versions of programs that tests/cluster builds. After a change run `go mod tidy` here.
 module diptych.dev/tests/cluster/kuberay
 
 go 1.26.0
