@@ -11,11 +11,14 @@ from kubernetes.aio.client import Configuration
 
 from diptych_api.names import MANAGED_BY, OWNER_UID, PRODUCT
 from diptych_operator import kinds
+from diptych_operator.forgetting import Forgetful, NoEssence, NoProgress
 from diptych_operator.kinds import Kind, Ref
 from diptych_operator.store import Store
 
 RECONNECT_S: Final = 0.2
 PAGE: Final = 250
+IDLE_S: Final = 0.1
+"""How long kopf keeps a task and a queue for an object of which nothing more is heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Ears:
         if event["type"] == "DELETED":
             self._store.remove(ref, metadata["uid"])
             return
-        if event["type"] is None and kind != kinds.EVENT and self._store.get(ref) is not None:
+        if event["type"] is None and kind != kinds.EVENT and self._store.version(ref) is not None:
             self._relisted(kind)
         self._store.put(found)
 
@@ -101,7 +104,10 @@ def settings_for(watched: Sequence[Watch], *, cluster_wide: bool) -> kopf.Operat
     settings.watching.server_timeout = 600
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 60
+    settings.queueing.idle_timeout = IDLE_S
     settings.persistence.finalizer = "diptych.dev/never"
+    settings.persistence.diffbase_storage = NoEssence()
+    settings.persistence.progress_storage = NoProgress()
     for watch in watched:
         place = (watch.kind.group, watch.kind.version, watch.kind.plural)
         if watch.labels:
@@ -117,6 +123,7 @@ async def watch(
     """Run kopf until `stop` is set. It returns or raises earlier when a watch breaks for good."""
     await kopf.operator(
         registry=registry_for(ears, watched, configuration),
+        memories=Forgetful(),
         settings=settings_for(watched, cluster_wide=not namespaces),
         standalone=True,
         clusterwide=not namespaces,
