@@ -3,9 +3,10 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
@@ -27,7 +28,7 @@ PAGE: Final = 500
 """Objects of one answer to a list."""
 OK, CREATED, UNAUTHORIZED, NOT_FOUND, CONFLICT, GONE, TOO_MANY, BROKEN = 200, 201, 401, 404, 409, 410, 429, 500
 USER_AGENT: Final = "diptych-operator"
-Objects = list[Manifest]
+ReadT = TypeVar("ReadT")
 
 
 class OnRequest(Protocol):
@@ -93,15 +94,29 @@ class Kube:
         self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = ""
     ) -> list[Manifest]:
         """Return all objects of a kind, page by page."""
-        found: list[Manifest] = []
+        head = {"apiVersion": kind.api_version, "kind": kind.kind}
+        selectors, found = {"labelSelector": labels, "fieldSelector": fields}, list[Manifest]()
         for place in [namespace] if namespace else self._namespaces or [None]:
-            found += await self._list_in(kind, place, {"labelSelector": labels, "fieldSelector": fields})
+            found += await self._list_in(kind, place, selectors, lambda item: {**head, **item})
+        return found
+
+    async def versions(self, kind: Kind, *, labels: str = "", fields: str = "") -> dict[Ref, Version]:
+        """Return uid and version of all objects of a kind: a list without their contents."""
+        selectors, found = {"labelSelector": labels, "fieldSelector": fields}, dict[Ref, Version]()
+        for place in self._namespaces or [None]:
+            found.update(await self._list_in(kind, place, selectors, partial(_version, kind), NAMES))
         return found
 
     async def _list_in(
-        self, kind: Kind, namespace: str | None, selectors: dict[str, str], accept: str = JSON
-    ) -> Objects:
-        found: Objects = []
+        self,
+        kind: Kind,
+        namespace: str | None,
+        selectors: dict[str, str],
+        read: Callable[[Manifest], ReadT],
+        accept: str = JSON,
+    ) -> Sequence[ReadT]:
+        """Return what `read` takes of each object. The rest of a page is dropped before the next one comes."""
+        found: list[ReadT] = []
         query: dict[str, Any] = {"limit": PAGE, **{name: text for name, text in selectors.items() if text}}
         while True:
             code, body = await self._call("list", kind, kind.path(namespace), query=query, accept=accept)
@@ -110,20 +125,10 @@ class Kube:
                 found.clear()
                 continue
             page = _checked(code, body, f"list {kind.plural}")
-            found += [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page.get("items") or ()]
+            found += map(read, page.get("items") or ())
             if not (rest := page.get("metadata", {}).get("continue")):
                 return found
             query["continue"] = rest
-
-    async def versions(self, kind: Kind, *, labels: str = "", fields: str = "") -> dict[Ref, Version]:
-        """Return uid and version of all objects of a kind: a list without their contents."""
-        found: dict[Ref, Version] = {}
-        for place in self._namespaces or [None]:
-            for item in await self._list_in(kind, place, {"labelSelector": labels, "fieldSelector": fields}, NAMES):
-                metadata = item["metadata"]
-                ref = Ref(kind, metadata.get("namespace", ""), metadata["name"])
-                found[ref] = Version(metadata["uid"], int(metadata["resourceVersion"]))
-        return found
 
     async def schemas(self, group: str, version: str) -> dict[str, Any] | None:
         """Return the OpenAPI schemas of an API group by name; None when the group is not there."""
@@ -216,6 +221,12 @@ METHODS: Final = {
     "delete": "DELETE",
 }
 PASSING: Final = frozenset({UNAUTHORIZED, 408, TOO_MANY})
+
+
+def _version(kind: Kind, item: Manifest) -> tuple[Ref, Version]:
+    metadata = item["metadata"]
+    ref = Ref(kind, metadata.get("namespace", ""), metadata["name"])
+    return ref, Version(metadata["uid"], int(metadata["resourceVersion"]))
 
 
 def _checked(code: int, body: bytes, what: str) -> Manifest:
