@@ -16,6 +16,7 @@ from diptych_api.schema import structural
 from diptych_operator.chart.files import generated_files, write
 from diptych_operator.chart.reference import values_of_settings
 from diptych_operator.chart.values import Values
+from diptych_operator.metrics import Metrics
 from diptych_operator.settings import VARIABLES
 
 ROOT = Path(__file__).parents[2]
@@ -24,20 +25,9 @@ GENERATED = generated_files()
 ALERTS = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
 RULES = [rule for group in ALERTS for rule in group["rules"]]
 RUNBOOKS = ROOT / "docs" / "runbooks"
-# The operator's metrics and the labels that queries may use. A scrape adds `pod`.
+# Labels by metric, as the operator has them; a histogram adds `le`, a scrape adds `pod`.
 METRICS = {
-    "diptych_reconcile_seconds_bucket": {"kind", "outcome", "le"},
-    "diptych_reconcile_seconds_count": {"kind", "outcome"},
-    "diptych_queue_depth": set(),
-    "diptych_queue_wait_seconds_bucket": {"le"},
-    "diptych_objects": {"kind", "phase"},
-    "diptych_gpu_seconds_total": {"namespace"},
-    "diptych_api_requests_total": {"verb", "resource", "code"},
-    "diptych_api_request_seconds_bucket": {"verb", "le"},
-    "diptych_drift_repaired_total": {"kind"},
-    "diptych_leader": set(),
-    "diptych_watch_age_seconds": {"kind", "pod"},
-    "diptych_reconcile_errors_total": {"kind", "reason"},
+    name: {*collector._labelnames, "le", "pod"} for name, collector in Metrics().registry._names_to_collectors.items()
 }
 PHASES = {"FineTuneJob": set(get_args(JobPhase)), "DiffusionDeployment": set(get_args(DeploymentPhase))}
 

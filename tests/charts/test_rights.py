@@ -42,6 +42,10 @@ MAY_NOT = (
 )
 
 
+def lease(name: str) -> dict[str, Any]:
+    return reference("coordination.k8s.io/v1", "Lease", name, HOME) | {"spec": {"holderIdentity": "one"}}
+
+
 def reporter_role(resource: str) -> dict[str, Any]:
     role = reference("rbac.authorization.k8s.io/v1", "Role", names.REPORTER_ACCOUNT, WATCHED)
     rule = {"apiGroups": ["diptych.dev"], "resources": [resource], "verbs": ["get", "create", "patch"]}
@@ -102,15 +106,25 @@ def test_the_operator_may_hand_on_the_right_to_report_and_no_other(installed: tu
     assert "is attempting to grant RBAC permissions not currently held" in refused.value.message
 
 
-def test_the_operator_holds_its_own_lease_and_no_other(installed: tuple[ControlPlane, str]) -> None:
+def test_the_operator_keeps_its_own_lease_and_no_other(installed: tuple[ControlPlane, str]) -> None:
     plane, _ = installed
-    lease = reference("coordination.k8s.io/v1", "Lease", "diptych-operator", HOME) | {"spec": {"holderIdentity": "one"}}
-    other = reference("coordination.k8s.io/v1", "Lease", "kube-scheduler", HOME) | {"spec": {"holderIdentity": "one"}}
-    token = plane.token_for(HOME, "diptych-operator")
-    with Rest(plane.url, plane.authority.certificate, token) as operator:
-        assert operator.apply(lease)["spec"]["holderIdentity"] == "one"
+    with Rest(plane.url, plane.authority.certificate, plane.token_for(HOME, "diptych-operator")) as operator:
+        assert operator.create(lease("diptych-operator"))["spec"]["holderIdentity"] == "one"
+        assert operator.read(lease("diptych-operator"))
         with pytest.raises(Refused) as refused:
-            operator.apply(other)
+            operator.read(lease("kube-scheduler"))
+    assert refused.value.reason == "Forbidden"
+    plane.api.delete(lease("diptych-operator"))
+
+
+def test_the_operator_watches_its_own_lease_as_a_heartbeat(installed: tuple[ControlPlane, str]) -> None:
+    plane, mode = installed
+    path = "/apis/coordination.k8s.io/v1/leases"
+    with Rest(plane.url, plane.authority.certificate, plane.token_for(HOME, "diptych-operator")) as operator:
+        if mode == "cluster":
+            assert operator.request("GET", path, fieldSelector="metadata.name=diptych-operator")["kind"] == "LeaseList"
+        with pytest.raises(Refused) as refused:
+            operator.request("GET", path)
     assert refused.value.reason == "Forbidden"
 
 

@@ -49,18 +49,27 @@ new.
   verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch, list]
+  verbs: [create, list, watch]
+{{- if has .Release.Namespace .Values.watchNamespaces }}
+{{ include "diptych.rules.heartbeat" . }}
+{{- end }}
 {{- end -}}
 
 {{- /* In the whole cluster, when every namespace is watched. */ -}}
 {{- define "diptych.rules.cluster" -}}
-# Namespaces come and go, and KubeRay's definitions must be new enough.
-- apiGroups: [""]
-  resources: [namespaces]
-  verbs: [list, watch]
+# A kind that is defined while the operator runs is watched from then on.
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
+{{ include "diptych.rules.heartbeat" . }}
+{{- end -}}
+
+{{- /* The operator's Lease changes every few seconds: by its watch a quiet cluster is told from a dead connection. */ -}}
+{{- define "diptych.rules.heartbeat" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ .Values.lease.name | quote }}]
+  verbs: [list, watch]
 {{- end -}}
 
 {{- /* In the operator's own namespace. */ -}}
@@ -71,5 +80,5 @@ new.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [{{ .Values.lease.name | quote }}]
-  verbs: [get, update, patch]
+  verbs: [get, update]
 {{- end -}}
