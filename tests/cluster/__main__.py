@@ -1,5 +1,6 @@
 """A control plane with KubeRay and Diptych's CRDs for people: ``make cluster``."""
 
+import contextlib
 import signal
 import sys
 import tempfile
@@ -8,22 +9,31 @@ from pathlib import Path
 from cluster.control_plane import ControlPlane
 from cluster.kuberay import KubeRay
 
+EVERYWHERE = [""]
+
 
 def main() -> None:
     """Start a control plane, say how to reach it, and stay until Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="diptych-cluster-"))
-    sys.stderr.write("starting a control plane; the first time it is built, which takes ten minutes\n")
-    with ControlPlane.start(folder) as plane:
-        kuberay = KubeRay(plane, [""])
-        kuberay.start()
-        sys.stdout.write(f"export KUBECONFIG={plane.admin_kubeconfig}\n")
-        sys.stdout.flush()
-        sys.stderr.write(f"KubeRay and Diptych's CRDs are there; there are no nodes. Logs: {folder / 'logs'}\n")
-        sys.stderr.write("Ctrl-C ends it\n")
-        signal.sigwait([signal.SIGINT, signal.SIGTERM])
-        kuberay.stop()
+    tell(f"starting etcd, kube-apiserver, its controllers and KubeRay; their logs: {folder / 'logs'}")
+    with contextlib.suppress(KeyboardInterrupt), ControlPlane.start(folder) as plane:
+        kuberay = KubeRay(plane, EVERYWHERE)
+        try:
+            kuberay.start()
+            sys.stdout.write(f"export KUBECONFIG={plane.admin_kubeconfig}\n")
+            sys.stdout.flush()
+            tell("Paste this line into another terminal. There are no nodes: pods stay Pending. Ctrl-C ends it all.")
+            while True:
+                signal.pause()
+        finally:
+            kuberay.stop()
+
+
+def tell(text: str) -> None:
+    """Say something to the person, beside what a shell may read."""
+    sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_BLOCK, [])
     main()
