@@ -6,7 +6,7 @@ Objects are kept as packed JSON, a tenth of what they take as Python values.
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from diptych_operator.child import Trouble
@@ -40,8 +40,11 @@ class Store:
         self._pods: dict[Ref, set[Ref]] = {}
         self._users: dict[Ref, set[Ref]] = {}
         self._troubles: OrderedDict[tuple[str, str], dict[str, Trouble]] = OrderedDict()
-        self._gone: OrderedDict[str, None] = OrderedDict()
-        """uids that were deleted lately: a late event does not bring them back."""
+        self._gone: OrderedDict[str, int] = OrderedDict()
+        """uids that were deleted lately, and their last versions: an older event does not bring them back.
+
+        A newer one does: whose label is taken away is gone for a watch, and comes back with its label.
+        """
         self._wake = wake
 
     def get(self, ref: Ref) -> Manifest | None:
@@ -74,27 +77,27 @@ class Store:
         metadata = found["metadata"]
         ref, uid, version = ref_of(found), metadata["uid"], int(metadata["resourceVersion"])
         known = self._objects.setdefault(ref.kind, {})
-        if uid in self._gone or (ref in known and known[ref][1] >= version):
+        if self._gone.get(uid, -1) >= version or (ref in known and known[ref][1] >= version):
             return
         kept = trimmed(found)
-        self._unlink(ref)
+        before = self._unlink(ref)
         known[ref] = (uid, version, _packed(kept))
         links = links_of(kept)
         self._link(ref, links)
-        self._wake_for(ref, links)
+        self._wake_for(ref, (*before.wakes, *links.wakes))
         if ref.kind in SHARED and kept["drifted"]:
             self._wake_namespace(ref.namespace)
 
-    def remove(self, ref: Ref, uid: str) -> None:
-        """Drop an object that is gone, unless another of its name took its place."""
+    def remove(self, ref: Ref, uid: str, version: int = 0) -> None:
+        """Drop an object that is gone, unless another of its name took its place. `version` is its last."""
         kept = self._objects.get(ref.kind, {}).get(ref)
-        self._gone[uid] = None
+        self._gone[uid] = max(version, kept[1] if kept is not None and kept[0] == uid else 0)
         while len(self._gone) > MOST_TROUBLES:
             self._gone.popitem(last=False)
         if kept is not None and kept[0] == uid:
             links = self._unlink(ref)
             del self._objects[ref.kind][ref]
-            self._wake_for(ref, links)
+            self._wake_for(ref, links.wakes)
             if ref.kind in SHARED:
                 self._wake_namespace(ref.namespace)
 
@@ -115,9 +118,9 @@ class Store:
         """Return uid and version of everything of a kind."""
         return {ref: Version(kept[0], kept[1]) for ref, kept in self._objects.get(kind, {}).items()}
 
-    def _wake_for(self, ref: Ref, links: Links) -> None:
+    def _wake_for(self, ref: Ref, wakes: Iterable[Ref]) -> None:
         followers = (user for user in self._users.get(ref, ()) if user.kind == DIFFUSION_DEPLOYMENT)
-        for key in {*links.wakes, *followers}:
+        for key in {*wakes, *followers}:
             self._wake(key)
 
     def _wake_namespace(self, namespace: str) -> None:

@@ -66,7 +66,7 @@ class Ears:
         metadata = found["metadata"]
         ref = Ref(kind, metadata.get("namespace", ""), metadata["name"])
         if event["type"] == "DELETED":
-            self._store.remove(ref, metadata["uid"])
+            self._store.remove(ref, metadata["uid"], int(metadata["resourceVersion"]))
             return
         if event["type"] is None and kind != kinds.EVENT and self._store.version(ref) is not None:
             self._relisted(kind)

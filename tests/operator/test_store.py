@@ -87,9 +87,20 @@ def test_an_older_version_does_not_replace_a_newer_one(world: World) -> None:
 
 def test_a_late_event_does_not_bring_a_deleted_object_back(world: World) -> None:
     world.put(kinds.FINE_TUNE_JOB, "noto", spec={})
-    world.store.remove(JOB, "uid-noto")
-    world.put(kinds.FINE_TUNE_JOB, "noto", spec={})
+    world.store.remove(JOB, "uid-noto", version=3)
+    world.put(kinds.FINE_TUNE_JOB, "noto", version=2, spec={})
     assert spec_of(world, JOB) is None
+
+
+def test_a_child_whose_label_was_taken_away_comes_back_with_its_label(world: World) -> None:
+    world.put(kinds.RAY_JOB, "noto", metadata=of_job())
+    world.store.remove(Ref(kinds.RAY_JOB, "art", "noto"), "uid-noto", version=2)
+    assert world.put(kinds.RAY_JOB, "noto", version=3, metadata=of_job()) == {JOB}
+
+
+def test_a_child_that_is_labelled_for_another_wakes_the_job_that_it_had(world: World) -> None:
+    world.put(kinds.RAY_JOB, "noto", metadata=of_job())
+    assert JOB in world.put(kinds.RAY_JOB, "noto", metadata=of_job("stolen"))
 
 
 def test_the_deletion_of_an_earlier_object_of_the_same_name_is_not_that_of_the_new_one(world: World) -> None:
