@@ -10,7 +10,7 @@ Manifest = dict[str, Any]
 """An object as plain values, as it travels."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Kind:
     """A kind of object. The core group is the empty one."""
 

@@ -62,6 +62,13 @@ def test_a_deployment_is_woken_by_its_jobs_and_models_and_no_longer_when_it_name
     assert world.put(kinds.FINE_TUNE_JOB, "noto", spec={}) == {JOB}
 
 
+def test_users_of_different_kinds_have_an_order(world: World) -> None:
+    world.put(kinds.FINE_TUNE_JOB, "noto", spec={"promotion": {"model": "best"}})
+    adapters = [{"name": "b", "fromModel": {"name": "best"}}]
+    world.put(kinds.DIFFUSION_DEPLOYMENT, "gallery", spec={"adapters": adapters})
+    assert world.store.users_of(MODEL) == [DEPLOYMENT, JOB]
+
+
 def test_a_model_does_not_wake_the_jobs_that_want_to_become_it(world: World) -> None:
     world.put(kinds.FINE_TUNE_JOB, "noto", spec={"promotion": {"model": "best"}})
     assert world.put(kinds.DIFFUSION_MODEL, "best", spec={}) == {MODEL}
