@@ -53,7 +53,7 @@ class Operator:
         heartbeat = settings.lease_name if settings.lease_namespace in watched_namespaces else ""
         self.watched = watches(gateway_api=settings.gateway_api, heartbeat=heartbeat)
         self.syncing = Syncing(kube, self.store, self.watched, settings.resync_seconds)
-        self.ears = Ears(self.store, self.syncing.suspect)
+        self.ears = Ears(self.store, self.syncing.suspect, kube.get)
         self.reconciler = Reconciler(
             cluster=kube,
             store=self.store,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,12 +11,15 @@ from kubernetes.aio.client import Configuration
 
 from diptych_api.names import MANAGED_BY, OWNER_UID, PRODUCT
 from diptych_operator import kinds
+from diptych_operator.cluster import Refused, Unreachable
 from diptych_operator.forgetting import Forgetful, NoEssence, NoProgress
-from diptych_operator.kinds import Kind, Ref
+from diptych_operator.kinds import Kind, Manifest, Ref
 from diptych_operator.store import Store
 
 RECONNECT_S: Final = 0.2
 PAGE: Final = 250
+COSTLY: Final = frozenset({kinds.RAY_JOB, kinds.RAY_SERVICE})
+"""Children whose loss ends an attempt or stops a service: a watch tells the loss of a label as their deletion."""
 IDLE_S: Final = 0.1
 """How long kopf keeps a task and a queue for an object of which nothing more is heard."""
 
@@ -51,13 +54,16 @@ def watches(*, gateway_api: bool, heartbeat: str = "") -> tuple[Watch, ...]:
 class Ears:
     """Hears events, fills the store, and notices that kopf listed a kind anew: then something may have vanished."""
 
-    def __init__(self, store: Store, relisted: Callable[[Kind], None]) -> None:
+    def __init__(
+        self, store: Store, relisted: Callable[[Kind], None], read: Callable[[Ref], Awaitable[Manifest | None]]
+    ) -> None:
         self._store = store
         self._relisted = relisted
+        self._read = read
         self.heard: dict[Kind, float] = {}
         """When a kind was heard of last, by the monotonic clock."""
 
-    def hear(self, kind: Kind, event: Any) -> None:  # noqa: ANN401 - kopf's raw event
+    async def hear(self, kind: Kind, event: Any) -> None:  # noqa: ANN401 - kopf's raw event
         """Take an event in."""
         self.heard[kind] = time.monotonic()
         if kind == kinds.LEASE:
@@ -66,11 +72,24 @@ class Ears:
         metadata = found["metadata"]
         ref = Ref(kind, metadata.get("namespace", ""), metadata["name"])
         if event["type"] == "DELETED":
-            self._store.remove(ref, metadata["uid"], int(metadata["resourceVersion"]))
+            if kind not in COSTLY or "deletionTimestamp" in metadata or not await self._is_there(ref, metadata["uid"]):
+                self._store.remove(ref, metadata["uid"], int(metadata["resourceVersion"]))
             return
         if event["type"] is None and kind != kinds.EVENT and self._store.version(ref) is not None:
             self._relisted(kind)
         self._store.put(found)
+
+    async def _is_there(self, ref: Ref, uid: str) -> bool:
+        """Whether an object only lost the label that it is watched by; then it is read. In doubt it is there."""
+        try:
+            found = await self._read(ref)
+        except (Unreachable, Refused):
+            self._relisted(ref.kind)  # and looked for again
+            return True
+        if found is None or found["metadata"]["uid"] != uid:
+            return False
+        self._store.put(found)
+        return True
 
 
 def registry_for(ears: Ears, watched: Sequence[Watch], configuration: Configuration) -> kopf.OperatorRegistry:
@@ -88,7 +107,7 @@ def registry_for(ears: Ears, watched: Sequence[Watch], configuration: Configurat
 
 def _hear(registry: kopf.OperatorRegistry, ears: Ears, kind: Kind) -> None:
     async def heard(event: Any, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
-        ears.hear(kind, event)
+        await ears.hear(kind, event)
 
     kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=f"hear-{kind.plural}")(heard)
 
