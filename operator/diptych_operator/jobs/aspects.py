@@ -70,7 +70,7 @@ def provisioned(turn: Turn, ray: RayState) -> Aspect:
         return gone("WaitingForKubeRay", NOT_TAKEN_UP)
     if ray.deployment in {"Initializing", "Retrying"}:
         return _starting(turn, ray)
-    return Aspect("Provisioned", holds=True, reason="ClusterReady", message=f"RayCluster {ray.cluster or ''} is ready.")
+    return Aspect("Provisioned", holds=True, reason="ClusterReady", message="All pods are ready.")
 
 
 def gone(reason: str, message: str = "") -> Aspect:

@@ -15,6 +15,7 @@ from diptych_api.names import (
     ray_job_name,
 )
 from diptych_api.presets import resolve
+from diptych_api.runstore import run_name
 from diptych_api.wire import to_wire
 from diptych_operator.defaults import Defaults
 from diptych_operator.kinds import RAY_JOB, Manifest
@@ -30,7 +31,11 @@ JOB_FOLDER: Final = "/etc/diptych"
 JOB_FILE: Final = "job.json"
 ENTRYPOINT: Final = f"python -m diptych_training --job {JOB_FOLDER}/{JOB_FILE}"
 """Constant: KubeRay puts it into a shell line."""
-PRE_STOP: Final = ("python", "-m", "diptych_training.prestop")
+PRE_STOP: Final = ("python", "-m", "diptych_training", "--stop")
+"""Asks those who train in a pod to save and stop, and waits until they did."""
+STATION: Final = "/tmp/diptych"  # noqa: S108 - a folder of the pod's own
+LOG: Final = "/proc/1/fd/1"
+"""The container's own output, so that `kubectl logs` shows what the program says."""
 TOKEN_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
 TOKEN_SECONDS: Final = 3607
 LARGEST_JOB: Final = 150_000
@@ -125,6 +130,8 @@ def _head(job: FineTuneJob, attempt: int, defaults: Defaults) -> PodShape:
     variables = {
         "DIPTYCH_ATTEMPT": str(attempt),
         "DIPTYCH_REPORT": "kubernetes",
+        "DIPTYCH_RUN": run_name(job.metadata.name, job.spec),
+        "DIPTYCH_LOG": LOG,
         "RAY_JOB_STOP_WAIT_TIME_S": str(grace_s),
     }
     return PodShape(
@@ -156,7 +163,8 @@ def _worker(job: FineTuneJob) -> PodShape:
 
 def _variables(job: FineTuneJob) -> tuple[Manifest, ...]:
     folders = json.dumps(mount_folders(job.spec), separators=(",", ":"))
-    return (plain("DIPTYCH_MOUNTS", folders), *secret_variables(job.spec))
+    ours = {"DIPTYCH_MOUNTS": folders, "DIPTYCH_STATION": STATION}
+    return (*(plain(name, value) for name, value in ours.items()), *secret_variables(job.spec))
 
 
 def _job_file() -> Mount:
