@@ -35,7 +35,7 @@ class Run:
     given: FineTuneJobSpec
     """The spec with its preset resolved, paths as written."""
     spec: FineTuneJobSpec
-    """The same with absolute paths."""
+    """The same with places as this process finds them."""
     store: RunStore
     reporter: Reporter
     stop: threading.Event
@@ -59,19 +59,6 @@ class Run:
         self.reporter.on_progress(done, total)
         if self.stop.is_set():
             raise Interrupted("Stopped before training began.", hint=GO_ON)
-
-
-def absolute(spec: FineTuneJobSpec, base_dir: Path) -> FineTuneJobSpec:
-    """Return the spec with relative local paths resolved against ``base_dir``."""
-
-    def resolved(uri: str | None) -> str | None:
-        return uri if uri is None or "://" in uri else str((base_dir / uri).resolve())
-
-    source = spec.dataset.source.model_copy(update={"uri": resolved(spec.dataset.source.uri)})
-    dataset = spec.dataset.model_copy(update={"source": source})
-    base = spec.base.model_copy(update={"uri": resolved(spec.base.uri)})
-    evaluation = spec.evaluation.model_copy(update={"rivals": resolved(spec.evaluation.rivals)})
-    return spec.model_copy(update={"dataset": dataset, "base": base, "evaluation": evaluation})
 
 
 def prepare_pictures(run: Run) -> Manifest:
@@ -142,7 +129,8 @@ def train(run: Run, share: Share) -> int | None:
             run.reporter.update(message=f"{error.message} Going on from the last checkpoint ({attempt} of {limit}).")
             continue
         if not complete:
-            raise Interrupted(f"Stopped and saved at step {run.reporter.report.step}.", hint=GO_ON)
+            step = run.reporter.report.step
+            raise Interrupted(f"Stopped and saved at step {step}." if step else "Stopped before a step.", hint=GO_ON)
         break
     return resumed_from
 

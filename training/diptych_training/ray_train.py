@@ -16,7 +16,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from diptych_api.cluster import Resources
-from diptych_api.errors import DiptychError, RetryLater, UnsupportedHere, WorkerLost
+from diptych_api.errors import DiptychError, Interrupted, RetryLater, UnsupportedHere, WorkerLost
 from diptych_training.letters import Letter
 from diptych_training.mailbox import Mailbox, take
 from diptych_training.share import Share
@@ -64,6 +64,8 @@ def _start(**options: Any) -> None:  # noqa: ANN401 -- of ray.init
     for attempt in range(1, STARTS + 1):
         try:
             ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
+        except SystemExit as error:  # how Ray answers SIGTERM while it starts
+            raise Interrupted("Stopped while Ray started.", hint="Run the same command again to go on.") from error
         except Exception as error:
             ray.shutdown()
             if attempt == STARTS:

@@ -12,7 +12,8 @@ from diptych_api.presets import resolve
 from diptych_api.report import Report
 from diptych_api.runstore import LOCAL_NAMESPACE, MANIFEST, STATUS_FILE, run_name
 from diptych_diffusion.pipeline import load, resolve_base
-from diptych_training.phases import Run, absolute, cache_pictures, finish_artifact, prepare_pictures, record, train
+from diptych_training.phases import Run, cache_pictures, finish_artifact, prepare_pictures, record, train
+from diptych_training.places import Mounts, localized
 from diptych_training.ray_train import ray_started
 from diptych_training.reporter import Reporter
 from diptych_training.run_store import RunStore
@@ -28,6 +29,10 @@ class RunOptions:
     """Folder that relative paths of the job start from."""
     address: str | None = None
     """A Ray cluster; None starts Ray on this machine."""
+    mounts: Mounts | None = None
+    """In a pod: where volumes are, by claim. Its operator honours what one machine cannot."""
+    run_name: str | None = None
+    """Folder of the run; None makes it of the job's name and spec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,10 @@ def run(
     """
     given = resolve(job.spec)
     check_supported(given)
-    spec = absolute(given, options.base_dir)
+    spec = localized(given, options.base_dir, options.mounts)
     namespace = job.metadata.namespace or LOCAL_NAMESPACE
-    store = RunStore.open(spec.output, namespace, run_name(job.metadata.name, job.spec), options.base_dir)
+    name = options.run_name or run_name(job.metadata.name, job.spec)
+    store = RunStore.open(spec.output, namespace, name, options.base_dir)
     with store.lock():
         earlier = store.read_json(STATUS_FILE, Report)
         reporter = Reporter(on_report, store)
@@ -81,7 +87,7 @@ def _failures_told(reporter: Reporter) -> Iterator[None]:
 
 
 def _run(run: Run, options: RunOptions) -> int | None:
-    for sentence in ignored(run.given):
+    for sentence in ignored(run.given, in_pod=options.mounts is not None):
         run.reporter.update(message=sentence)
     manifest = prepare_pictures(run)
     base = resolve_base(run.spec.base, run.shared("bases"))

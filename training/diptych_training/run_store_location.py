@@ -32,7 +32,7 @@ def locate(
             hint="Here, leave it out and set what the store's own tools read, such as AWS_ACCESS_KEY_ID.",
         )
     if output.uri is None:
-        return LocalFileSystem(), str(_mounted(output.pvc, mounts or {}))
+        return LocalFileSystem(), str(mounted(output.pvc, mounts or {}, "spec.output"))
     scheme, separator, rest = output.uri.partition("://")
     if not separator or scheme == "file":
         return LocalFileSystem(), str(_absolute(rest if separator else output.uri, base_dir))
@@ -54,15 +54,21 @@ def _absolute(path: str, base_dir: Path) -> Path:
     return (base_dir.absolute() / Path(path).expanduser()).resolve()
 
 
-def _mounted(claim: Claim | None, mounts: Mapping[str, Path]) -> Path:
+def mounted(claim: Claim | None, mounts: Mapping[str, Path], field: str) -> Path:
+    """Return the folder of a claim; ``field`` stands in messages.
+
+    Raises:
+        UnsupportedHere: when the volume is not mounted here, or the folder is outside of it.
+
+    """
     if claim is None or claim.claim_name not in mounts:
         name = claim.claim_name if claim else ""
         raise UnsupportedHere(
-            f"spec.output.pvc: the volume {name!r} is not mounted on this machine.",
-            hint="Here, set spec.output.uri to a local path.",
+            f"{field}.pvc: the volume {name!r} is not mounted on this machine.",
+            hint=f"Here, set {field}.uri to a local path.",
         )
     volume = mounts[claim.claim_name].resolve()
     folder = (volume / claim.path).resolve()
     if not folder.is_relative_to(volume):
-        raise UnsupportedHere(f"spec.output.pvc.path: {claim.path!r} leaves the volume.")
+        raise UnsupportedHere(f"{field}.pvc.path: {claim.path!r} leaves the volume.")
     return folder

@@ -21,7 +21,7 @@ IGNORED_LOCALLY = (
 IGNORED_RESOURCES = ("min_workers", "pods")
 FORMATS = ("PEFT", "Diffusers", "Kohya")
 METRICS = ("ValidationLoss", "StyleDistance")
-LATER = ("promotion", "publish", "tracking")
+LATER = ("publish", "tracking")
 
 
 def refused(spec: FineTuneJobSpec) -> Iterator[str]:
@@ -61,19 +61,21 @@ def _refused_evaluation(settings: Evaluation) -> Iterator[str]:
             yield f"spec.evaluation.metrics: {name} is not supported yet; ValidationLoss and StyleDistance are."
 
 
-def ignored(spec: FineTuneJobSpec) -> list[str]:
-    """Return one sentence for each setting that changes nothing here."""
-    given = spec.model_fields_set
-    told = [f"spec.{_camel(name)} has no effect on one machine." for name in IGNORED_LOCALLY if name in given]
+def ignored(spec: FineTuneJobSpec, *, in_pod: bool = False) -> list[str]:
+    """Return one sentence for each setting that changes nothing here. Those of a pod are the operator's to honour."""
+    told = [] if in_pod else [f"spec.{name} has no effect on one machine." for name in _of_a_cluster(spec)]
     told += [f"spec.{name} has no effect yet." for name in LATER if getattr(spec, name) is not None]
-    told += [
-        f"spec.resources.{_camel(name)} has no effect on one machine."
-        for name in IGNORED_RESOURCES
-        if name in spec.resources.model_fields_set
-    ]
     if spec.training.samples.every_steps is not None:
         told.append("spec.training.samples has no effect yet.")
     return told
+
+
+def _of_a_cluster(spec: FineTuneJobSpec) -> Iterator[str]:
+    yield from (_camel(name) for name in IGNORED_LOCALLY if name in spec.model_fields_set)
+    if spec.promotion is not None:
+        yield "promotion"
+    given = spec.resources.model_fields_set
+    yield from (f"resources.{_camel(name)}" for name in IGNORED_RESOURCES if name in given)
 
 
 def check_supported(spec: FineTuneJobSpec) -> None:

@@ -12,9 +12,11 @@ from diptych_api.errors import DiptychError
 from diptych_training.building import build_loop
 from diptych_training.checkpoint import CheckpointState, CheckpointWriter, load, newest
 from diptych_training.letters import Tell
+from diptych_training.loop import Loop
 from diptych_training.mailbox import Mailbox, Sender
 from diptych_training.saving import Keeper, restore
 from diptych_training.share import Share
+from diptych_training.station import heeding
 
 
 def train_share(share: Share, mailbox: ActorHandle[Mailbox]) -> bool:
@@ -35,7 +37,12 @@ def _train(share: Share, sender: Sender) -> bool:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    loop = build_loop(share, get_device(), sender if rank == 0 else _deaf, rank=rank, world=world)
+    with heeding(sender if rank == 0 else _deaf, os.environ) as tell:
+        return _train_loop(share, build_loop(share, get_device(), tell, rank=rank, world=world))
+
+
+def _train_loop(share: Share, loop: Loop) -> bool:
+    rank, world = loop.rank, loop.world
     state = _newest_state(share, rank, world)
     if state is not None:
         restore(loop, state, share.identity)

@@ -1,0 +1,79 @@
+"""A small HTTP server that stands for the API server where a pod applies its report."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One PATCH as it came."""
+
+    path: str
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+@dataclass
+class PatchServer:
+    """What came so far. ``refusals`` are the status codes of the next answers, while there are any."""
+
+    url: str = ""
+    patches: list[Patch] = field(default_factory=list)
+    refused: list[Patch] = field(default_factory=list)
+    refusals: list[int] = field(default_factory=list)
+
+    def specs(self) -> list[dict[str, Any]]:
+        """Return the specs that were accepted, in order."""
+        return [patch.body["spec"] for patch in self.patches]
+
+    def take(self, patch: Patch) -> int:
+        """Keep a request; return the status code of the answer."""
+        code = self.refusals.pop(0) if self.refusals else 200
+        (self.patches if code == 200 else self.refused).append(patch)
+        return code
+
+
+@contextmanager
+def listening() -> Iterator[PatchServer]:
+    """Serve on a free port while the body runs."""
+    taken = PatchServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PATCH(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            parts = urlsplit(self.path)
+            code = taken.take(Patch(parts.path, parse_qs(parts.query), dict(self.headers), body))
+            answer = json.dumps({"kind": "Status", "message": f"refused with {code}"}).encode()
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        taken.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield taken
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def write_account(folder: Path, token: str = "first") -> Path:  # noqa: S107 - of a server that is none
+    """Write a service account's folder without a certificate."""
+    folder.mkdir(exist_ok=True)
+    (folder / "token").write_text(f"{token}\n")
+    (folder / "namespace").write_text("team")
+    return folder

@@ -1,0 +1,62 @@
+"""In a pod, volumes are folders and secrets are of the environment; on one machine both are refused where met."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diptych_api.errors import UnsupportedHere
+from diptych_api.finetunejob import FineTuneJobSpec
+from diptych_training.places import localized
+from diptych_training.run_store import RunStore
+from diptych_training.supported import ignored
+
+CLAIM = {"pvc": {"claimName": "models", "path": "some/folder"}}
+SECRET = {"name": "store", "key": "AWS_ACCESS_KEY_ID"}
+
+
+def spec(**changes: Any) -> FineTuneJobSpec:
+    fields = {"base": {"builtin": "tiny-emoji"}, "dataset": {"source": {"uri": "pictures"}}}
+    return FineTuneJobSpec.model_validate(fields | changes)
+
+
+def test_claims_become_folders_of_their_mounts(tmp_path: Path) -> None:
+    given = spec(base=CLAIM, dataset={"source": CLAIM}, output=CLAIM)
+    found = localized(given, tmp_path, {"models": tmp_path / "mnt"})
+    there = str(tmp_path / "mnt" / "some" / "folder")
+    assert (found.base.uri, found.dataset.source.uri, found.output.uri) == (there, there, there)
+    assert RunStore.open(found.output, "team", "run", tmp_path).local() == Path(there) / "team" / "run"
+    assert given.base.pvc is not None, "the spec as written goes into run.json"
+
+
+@pytest.mark.parametrize("field", ["base", "dataset.source", "output"])
+def test_a_claim_that_is_not_mounted_is_named_with_its_field(field: str, tmp_path: Path) -> None:
+    given = {"base": spec(base=CLAIM), "output": spec(output=CLAIM), "dataset.source": spec(dataset={"source": CLAIM})}
+    with pytest.raises(UnsupportedHere, match=rf"spec\.{field}\.pvc: the volume 'models' is not mounted"):
+        localized(given[field], tmp_path, {})
+
+
+def test_a_folder_outside_of_its_volume_is_refused(tmp_path: Path) -> None:
+    outside = {"pvc": {"claimName": "models", "path": "../etc"}}
+    with pytest.raises(UnsupportedHere, match="leaves the volume"):
+        localized(spec(output=outside), tmp_path, {"models": tmp_path / "mnt"})
+
+
+def test_credentials_are_of_the_environment_in_a_pod_alone(tmp_path: Path) -> None:
+    given = spec(output={"uri": "runs", "credentials": SECRET}, dataset={"source": {"uri": "p", "credentials": SECRET}})
+    in_pod, here = localized(given, tmp_path, {}), localized(given, tmp_path)
+    assert (in_pod.output.credentials, in_pod.dataset.source.credentials) == (None, None)
+    with pytest.raises(UnsupportedHere, match="Secrets are read on Kubernetes only"):
+        RunStore.open(here.output, "local", "run", tmp_path)
+
+
+def test_relative_paths_start_at_the_folder_and_remote_ones_stay(tmp_path: Path) -> None:
+    found = localized(spec(base={"uri": "s3://models/sd"}), tmp_path)
+    assert found.dataset.source.uri == str(tmp_path / "pictures")
+    assert found.base.uri == "s3://models/sd"
+
+
+def test_a_pod_says_nothing_of_settings_that_its_operator_honours() -> None:
+    given = spec(suspend=False, maxGpuSeconds=5, resources={"pods": {}}, promotion={"model": "noto"})
+    assert len(ignored(given)) == 4
+    assert ignored(given, in_pod=True) == []

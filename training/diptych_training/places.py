@@ -1,0 +1,61 @@
+"""A spec's places as this process finds them: absolute paths, mounted volumes, secrets of the environment."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from diptych_api.finetunejob import FineTuneJobSpec
+from diptych_api.sources import Base, Claim, DatasetSource, Output
+from diptych_training.run_store_location import mounted
+
+Mounts = Mapping[str, Path]
+"""Where volumes are mounted, by the name of their claim."""
+
+
+def localized(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None = None) -> FineTuneJobSpec:
+    """Return the spec with relative local paths made absolute and, in a pod, volumes as folders.
+
+    ``mounts`` is None on one machine: there, volumes and Secrets stay in the spec and are refused where they are met.
+    In a pod, credentials leave the spec: the object stores' own tools read them from the environment.
+
+    Raises:
+        UnsupportedHere: for a volume that is not mounted in this pod, or a folder that is outside of it.
+
+    """
+    source = _source(spec.dataset.source, base_dir, mounts)
+    return spec.model_copy(
+        update={
+            "base": _base(spec.base, base_dir, mounts),
+            "dataset": spec.dataset.model_copy(update={"source": source}),
+            "evaluation": spec.evaluation.model_copy(update={"rivals": _path(spec.evaluation.rivals, base_dir)}),
+            "output": _output(spec.output, mounts),
+        }
+    )
+
+
+def _base(base: Base, base_dir: Path, mounts: Mounts | None) -> Base:
+    if base.pvc is not None and mounts is not None:
+        return base.model_copy(update={"uri": _folder(base.pvc, mounts, "spec.base"), "pvc": None})
+    return base.model_copy(update={"uri": _path(base.uri, base_dir)})
+
+
+def _source(source: DatasetSource, base_dir: Path, mounts: Mounts | None) -> DatasetSource:
+    if mounts is None:
+        return source.model_copy(update={"uri": _path(source.uri, base_dir)})
+    field = "spec.dataset.source"
+    uri = _folder(source.pvc, mounts, field) if source.pvc is not None else _path(source.uri, base_dir)
+    return source.model_copy(update={"uri": uri, "pvc": None, "credentials": None})
+
+
+def _output(output: Output, mounts: Mounts | None) -> Output:
+    if mounts is None:
+        return output
+    uri = _folder(output.pvc, mounts, "spec.output") if output.pvc is not None else output.uri
+    return output.model_copy(update={"uri": uri, "pvc": None, "credentials": None})
+
+
+def _folder(claim: Claim, mounts: Mounts, field: str) -> str:
+    return str(mounted(claim, mounts, field))
+
+
+def _path(uri: str | None, base_dir: Path) -> str | None:
+    return uri if uri is None or "://" in uri else str((base_dir / uri).resolve())

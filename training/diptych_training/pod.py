@@ -1,0 +1,144 @@
+"""One attempt of a job: the driver of a RayJob in its head pod, or the same from a shell."""
+
+import contextlib
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+from diptych_api.errors import DiptychError, Interrupted, SpecInvalid
+from diptych_api.finetunejob import FineTuneJob
+from diptych_api.names import REPORT_MANAGER
+from diptych_api.report import Report
+from diptych_api.yaml_reader import read_resource
+from diptych_training.api_server import ApiServer
+from diptych_training.pod_report import check_identity, manifest, report_path
+from diptych_training.pod_settings import PodSettings
+from diptych_training.report_post import ReportPost
+from diptych_training.reporter import Reporter, now
+from diptych_training.station import Station
+from diptych_training.stop_signal import StopSignal
+
+PRINT_EVERY_S = 5.0
+ENDED = frozenset({"Succeeded", "Failed", "Suspended"})
+OnReport = Callable[[Report], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PodRequest:
+    """What the program was asked for."""
+
+    job: Path
+    address: str | None = None
+    """A Ray cluster; None takes the one that Ray's job server names, or starts Ray on this machine."""
+    server: ApiServer | None = None
+    """Where reports go; None finds it as pods do."""
+
+
+def run_job(request: PodRequest, environ: Mapping[str, str]) -> int:
+    """Run a job to its end and return the exit code. The reason of a failure is in the last report, and on stderr."""
+    wish = StopSignal()
+    wish.install()
+    try:
+        settings = PodSettings.of(environ)
+        job = _read(request.job)
+        with contextlib.ExitStack() as stack:
+            if (station := Station.of(environ)) is not None:
+                stack.enter_context(station.manned("driver"))  # first in, last out: the last report is sent before
+            heard = [_printed(settings, stack)]
+            if settings.reports:
+                heard.append(_posted(job, settings, request.server or ApiServer.of(environ), stack))
+            _attempt(job, settings, request.address or settings.ray_address, wish, heard)
+    except DiptychError as error:
+        _complain(f"{error.reason}: {error}")
+        return error.exit_code
+    except Exception:  # noqa: BLE001 - a bug, of which the report tells too
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _read(path: Path) -> FineTuneJob:
+    resource = read_resource(path)
+    if not isinstance(resource, FineTuneJob):
+        raise SpecInvalid(f"{path} is a {resource.kind}.", hint="Give a FineTuneJob.")
+    return resource
+
+
+def _attempt(
+    job: FineTuneJob, settings: PodSettings, address: str | None, wish: StopSignal, heard: list[OnReport]
+) -> None:
+    """Train, and see to it that the last report says how it ended, also when it ended before it began."""
+    last = Report(phase="Pending", message="Loading PyTorch and Ray.", time=now())
+
+    def on_report(report: Report) -> None:
+        nonlocal last
+        wish.install()
+        last = report
+        for tell in heard:
+            tell(report)
+
+    on_report(last)
+    try:
+        from diptych_training.run import RunOptions, run  # noqa: PLC0415 - takes seconds, in which a report tells so
+
+        options = RunOptions(Path.cwd(), address, settings.mounts, settings.run_name)
+        run(job, options, on_report, wish.event)
+    except Interrupted as error:
+        if last.phase not in ENDED:
+            Reporter(on_report, report=last).update(phase="Suspended", message=error.message)
+        raise
+    except BaseException as error:
+        if last.phase not in ENDED:
+            Reporter(on_report, report=last).failed(error)
+        raise
+
+
+def _printed(settings: PodSettings, stack: contextlib.ExitStack) -> OnReport:
+    """Return what writes reports to stdout and to the further log, where there is one."""
+    streams = [sys.stdout]
+    if settings.log is not None:
+        try:
+            streams.append(stack.enter_context(settings.log.open("a", encoding="utf-8")))
+        except OSError as error:
+            _complain(f"{settings.log} cannot be written: {error.strerror or error}. Reports go to stdout alone.")
+    return Printed(streams)
+
+
+def _posted(job: FineTuneJob, settings: PodSettings, server: ApiServer, stack: contextlib.ExitStack) -> OnReport:
+    """Return what sends reports to the API server."""
+    check_identity(job)
+    namespace = job.metadata.namespace or server.namespace()
+    path, applied = report_path(job, namespace), partial(manifest, job, namespace, attempt=settings.attempt)
+
+    def send(report: Report) -> None:
+        server.apply(path, applied(report), REPORT_MANAGER)
+
+    return stack.enter_context(ReportPost(send, _complain)).tell
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - a program's own words
+
+
+@dataclass
+class Printed:
+    """Writes reports as lines of JSON: what is new at once, progress every few seconds."""
+
+    streams: list[TextIO]
+    last: tuple[object, ...] = ()
+    at: float = field(default=-PRINT_EVERY_S)
+
+    def __call__(self, report: Report) -> None:
+        """Write a report, if it is due."""
+        told = (report.phase, report.message, report.failure)
+        if told == self.last and time.monotonic() - self.at < PRINT_EVERY_S:
+            return
+        self.last, self.at = told, time.monotonic()
+        line = report.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True)
+        for stream in self.streams:
+            print(line, file=stream, flush=True)
