@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 ModelT = TypeVar("ModelT")
@@ -37,6 +38,7 @@ def rule(message: str, *, cel: str, field: str = "") -> Callable[[Callable[[Mode
     return mark
 
 
+@cache
 def rules_of(kind: type) -> tuple[Rule, ...]:
     """Return the rules of a class and of the classes it extends, base first, in the order of the source."""
     found: dict[str, Rule] = {}
