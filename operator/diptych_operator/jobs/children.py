@@ -16,8 +16,10 @@ def shared_children(turn: Turn) -> tuple[Action, ...]:
     found = {child.ref: child for child in turn.seen.accounts}
     made = [settle(found.get(ref_of(wanted)), wanted) for wanted in accounts(turn.job.metadata.namespace or "")]
     policy = turn.seen.policy
-    wanted = (policy.applied if policy else None) or job_policy(turn.job, turn.defaults)
-    return (*(action for actions in made for action in actions), *settle(policy, wanted, known=turn.status.attempt > 0))
+    if policy is not None or turn.defaults.network_policies:
+        wanted = (policy.applied if policy else None) or job_policy(turn.job, turn.defaults)
+        made.append(settle(policy, wanted, known=turn.status.attempt > 0))
+    return tuple(action for actions in made for action in actions)
 
 
 def ray_job_with(turn: Turn, found: Child) -> Manifest | None:

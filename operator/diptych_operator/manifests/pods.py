@@ -43,7 +43,7 @@ class PodShape:
 
     account: str
     labels: Mapping[str, str]
-    cpus: int
+    cpus: str | int
     memory: str
     gpus: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict)

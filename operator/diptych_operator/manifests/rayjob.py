@@ -1,49 +1,22 @@
 """The RayJob of one attempt of a job."""
 
-import json
 from typing import Final
 
-from diptych_api.errors import SpecInvalid
 from diptych_api.fields import API_GROUP
-from diptych_api.finetunejob import FineTuneJob, FineTuneJobSpec
-from diptych_api.names import (
-    JOB_ANNOTATION,
-    POD_ACCOUNT,
-    QUEUE_LABEL,
-    QUEUE_PRIORITY_LABEL,
-    REPORTER_ACCOUNT,
-    ray_job_name,
-)
-from diptych_api.presets import resolve
-from diptych_api.runstore import run_name
-from diptych_api.wire import to_wire
+from diptych_api.finetunejob import FineTuneJob
+from diptych_api.names import QUEUE_LABEL, QUEUE_PRIORITY_LABEL, ray_job_name
 from diptych_operator.defaults import Defaults
 from diptych_operator.kinds import RAY_JOB, Manifest
-from diptych_operator.manifests.environment import plain
-from diptych_operator.manifests.job_secrets import secret_variables
-from diptych_operator.manifests.job_volumes import job_mounts, mount_folders
-from diptych_operator.manifests.metadata import head, labels_of
-from diptych_operator.manifests.pods import PodShape, pod_template
-from diptych_operator.manifests.volumes import Mount
+from diptych_operator.manifests.job_pods import JOB_FILE, JOB_FOLDER, job_head, job_worker
+from diptych_operator.manifests.metadata import head
+from diptych_operator.manifests.pods import pod_template
 
 ATTEMPT_ANNOTATION: Final = f"{API_GROUP}/attempt"
-JOB_FOLDER: Final = "/etc/diptych"
-JOB_FILE: Final = "job.json"
 ENTRYPOINT: Final = f"python -m diptych_training --job {JOB_FOLDER}/{JOB_FILE}"
 """Constant: KubeRay puts it into a shell line."""
-PRE_STOP: Final = ("python", "-m", "diptych_training", "--stop")
-"""Asks those who train in a pod to save and stop, and waits until they did."""
-STATION: Final = "/tmp/diptych"  # noqa: S108 - a folder of the pod's own
-LOG: Final = "/proc/1/fd/1"
-"""The container's own output, so that `kubectl logs` shows what the program says."""
-TOKEN_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
-TOKEN_SECONDS: Final = 3607
-LARGEST_JOB: Final = 150_000
-"""Bytes of the resolved job: Kubernetes takes 256 KiB of annotations, and the RayJob carries it packed as well."""
 SPARE_S: Final = 60
 """KubeRay's own deadline is later than ours by this: it is there for when the operator is not."""
 WORKERS: Final = "workers"
-PORTS: Final = {"gcs-server": 6379, "dashboard": 8265, "client": 10001, "metrics": 8080}
 
 
 def ray_job(job: FineTuneJob, attempt: int, defaults: Defaults, seconds_left: float | None = None) -> Manifest:
@@ -79,30 +52,6 @@ def ray_job(job: FineTuneJob, attempt: int, defaults: Defaults, seconds_left: fl
     }
 
 
-def resolved_job(job: FineTuneJob) -> str:
-    """Return what the program reads: the job with its preset resolved, without what may change while it runs.
-
-    The image stays as it was given: the name of the run depends on the spec, and a new default image must not lead to
-    a new folder.
-    """
-    meta = job.metadata
-    spec = to_wire(resolve(job.spec))
-    mutable = {FineTuneJobSpec.model_fields[name].alias for name in FineTuneJobSpec.mutable}
-    whole = {
-        "apiVersion": job.api_version,
-        "kind": job.kind,
-        "metadata": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid, "generation": meta.generation},
-        "spec": {name: value for name, value in spec.items() if name not in mutable},
-    }
-    text = json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
-    if (size := len(text.encode())) > LARGEST_JOB:
-        raise SpecInvalid(
-            f"The spec takes {size:,} bytes; a pod can be told {LARGEST_JOB:,}.",
-            hint="Shorten evaluation.prompts, or put them into a suite.",
-        )
-    return text
-
-
 def _cluster(job: FineTuneJob, attempt: int, defaults: Defaults) -> Manifest:
     resources = job.spec.resources
     group: Manifest = {
@@ -111,75 +60,17 @@ def _cluster(job: FineTuneJob, attempt: int, defaults: Defaults) -> Manifest:
         "minReplicas": resources.workers,
         "maxReplicas": resources.workers,
         "rayStartParams": {"num-gpus": str(resources.gpus_per_worker)},
-        "template": pod_template(_worker(job), resources.pods, defaults),
+        "template": pod_template(job_worker(job), resources.pods, defaults),
     }
     return {
         "rayVersion": defaults.ray_version,
         "authOptions": {"mode": "token"},
         "headGroupSpec": {
             "rayStartParams": {"num-cpus": "0", "num-gpus": "0"},
-            "template": pod_template(_head(job, attempt, defaults), resources.pods, defaults),
+            "template": pod_template(job_head(job, attempt, defaults), resources.pods, defaults),
         },
         "workerGroupSpecs": [group],
     }
-
-
-def _head(job: FineTuneJob, attempt: int, defaults: Defaults) -> PodShape:
-    """Return the head: it runs the program's driver, which alone may speak to the API server."""
-    grace_s = job.spec.resources.pods.termination_grace_period_seconds
-    variables = {
-        "DIPTYCH_ATTEMPT": str(attempt),
-        "DIPTYCH_REPORT": "kubernetes",
-        "DIPTYCH_RUN": run_name(job.metadata.name, job.spec),
-        "DIPTYCH_LOG": LOG,
-        "RAY_JOB_STOP_WAIT_TIME_S": str(grace_s),
-    }
-    return PodShape(
-        account=REPORTER_ACCOUNT,
-        labels=labels_of(job),
-        cpus=defaults.head_cpus,
-        memory=defaults.head_memory,
-        annotations={JOB_ANNOTATION: resolved_job(job)},
-        env=(*(plain(name, value) for name, value in variables.items()), *_variables(job)),
-        mounts=(_job_file(), _token(), *job_mounts(job.spec)),
-        ports=PORTS,
-        pre_stop=PRE_STOP,
-    )
-
-
-def _worker(job: FineTuneJob) -> PodShape:
-    resources = job.spec.resources
-    return PodShape(
-        account=resources.pods.service_account_name or POD_ACCOUNT,
-        labels=labels_of(job),
-        cpus=resources.cpus_per_worker,
-        memory=resources.memory_per_worker,
-        gpus=resources.gpus_per_worker,
-        env=_variables(job),
-        mounts=job_mounts(job.spec),
-        pre_stop=PRE_STOP,
-    )
-
-
-def _variables(job: FineTuneJob) -> tuple[Manifest, ...]:
-    folders = json.dumps(mount_folders(job.spec), separators=(",", ":"))
-    ours = {"DIPTYCH_MOUNTS": folders, "DIPTYCH_STATION": STATION}
-    return (*(plain(name, value) for name, value in ours.items()), *secret_variables(job.spec))
-
-
-def _job_file() -> Mount:
-    item = {"path": JOB_FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{JOB_ANNOTATION}']"}}
-    return Mount("job", {"downwardAPI": {"items": [item]}}, JOB_FOLDER, read_only=True)
-
-
-def _token() -> Mount:
-    """Return the reporter's token where clients look for it; it is short-lived and this pod's alone."""
-    sources: list[Manifest] = [
-        {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_SECONDS}},
-        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
-    ]
-    return Mount("api-token", {"projected": {"sources": sources}}, TOKEN_FOLDER, read_only=True)
 
 
 def _queue_labels(job: FineTuneJob) -> dict[str, str]:
