@@ -1,0 +1,44 @@
+"""A control plane for a benchmark of the operator: etcd and an API server with RBAC, CRDs and an audit log."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from cluster.control_plane import ControlPlane
+from cluster.objects import reference
+from diptych_operator.kinds import Kind
+
+NAMESPACE: Final = "bench"
+LOOK_S: Final = 0.5
+PATIENCE_S: Final = 900
+
+
+@contextmanager
+def started_plane() -> Iterator[ControlPlane]:
+    """Yield a control plane with an empty namespace. Kubernetes' own controllers are off: nothing here needs them."""
+    with tempfile.TemporaryDirectory(prefix="diptych-bench-") as folder:
+        plane = ControlPlane.start(Path(folder))
+        try:
+            plane.api.create(reference("v1", "Namespace", NAMESPACE))
+            plane.controllers.stop()
+            yield plane
+        finally:
+            plane.stop()
+
+
+def stored(plane: ControlPlane, kind: Kind) -> int:
+    """Return how many objects of a kind there are, without reading them."""
+    answer = plane.api.request("GET", kind.path(NAMESPACE), limit=1)
+    return len(answer["items"]) + int(answer["metadata"].get("remainingItemCount") or 0)
+
+
+def await_stored(plane: ControlPlane, kind: Kind, count: int) -> None:
+    """Wait until there are as many objects of a kind."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (found := stored(plane, kind)) < count:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"there are {found} {kind.plural}, not {count}, after {PATIENCE_S} s")
+        time.sleep(LOOK_S)
