@@ -1,0 +1,1 @@
+"""DiffusionDeployment: from what is seen to a plan. Pure; manifests are made next door."""

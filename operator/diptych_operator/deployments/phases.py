@@ -1,0 +1,129 @@
+"""The state of a deployment in one word, and in conditions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from diptych_api.deploymentstatus import DeploymentFailure, DeploymentPhase
+from diptych_operator.conditions import Aspect
+from diptych_operator.deployments.look import Look
+from diptych_operator.deployments.serving_state import ServingState
+from diptych_operator.deployments.step import Step
+from diptych_operator.plan import Note
+from diptych_operator.pod_failures import PodFailure
+
+MOVING: Final = frozenset({"Pending", "Provisioning", "Starting", "Updating", "Suspending"})
+WARNINGS: Final = frozenset({"Degraded", "Failed"})
+WORDS: Final[dict[DeploymentPhase, str]] = {
+    "Pending": "The RayService is being made.",
+    "Provisioning": "Pods are starting.",
+    "Starting": "The pods are ready; Ray Serve starts the application.",
+    "Ready": "Every application runs the wanted configuration.",
+    "Updating": "A change comes in; what ran before answers as long as it can.",
+    "Degraded": "An application does not answer.",
+    "Suspending": "The pods go; spec.suspend is true.",
+    "Suspended": "No pods are left; spec.suspend: false brings them back.",
+    "Failed": "The deployment does not start.",
+}
+NO_REPLICAS: Final = "spec.replicas is 0, so every picture is refused."
+NOT_TAKEN_UP: Final = "KubeRay has not taken the RayService up yet. Is it running?"
+TAKEN: Final = "There is a RayService of this name of another owner. Delete it, or name the deployment differently."
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the conditions are made of."""
+
+    phase: DeploymentPhase
+    failure: DeploymentFailure | None
+    waiting: PodFailure | None
+    """What keeps pods from running."""
+
+
+def phase_of(look: Look, step: Step, *, taken_in: bool) -> DeploymentPhase:
+    """Return the phase."""
+    match step.stage:
+        case "Suspending" | "Suspended" as stage:
+            return stage
+        case "Taken":
+            return "Pending"
+        case "Replacing":
+            return "Updating"
+        case "Making":
+            return "Updating" if look.status.phase == "Updating" else "Pending"
+        case "Following":
+            return "Pending" if look.state is None else _followed(look.state, taken_in=taken_in)
+
+
+def _followed(state: ServingState, *, taken_in: bool) -> DeploymentPhase:
+    broken = any(application.is_broken for application in state.newest)
+    if state.invalid or (broken and not state.active):
+        return "Failed"
+    if not state.active:
+        return "Starting" if state.has_head else "Provisioning"
+    if taken_in and state.serves:
+        return "Ready"
+    if broken or (taken_in and state.endpoints == 0):
+        return "Degraded"
+    return "Updating" if state.endpoints else "Starting"
+
+
+def aspects(look: Look, picture: Picture) -> Iterator[Aspect]:
+    """Yield the conditions."""
+    phase = picture.phase
+    reason, message = _why(look, picture)
+    yield Aspect("Ready", phase == "Ready", reason, message)
+    yield Aspect("Progressing", phase in MOVING, phase, WORDS[phase] if phase in MOVING else "")
+    yield _degraded(look, picture)
+    yield _adapters(look, ready=phase == "Ready")
+    yield Aspect("Suspended", phase == "Suspended", phase, WORDS[phase] if phase == "Suspended" else "")
+
+
+def notes(look: Look, picture: Picture) -> tuple[Note, ...]:
+    """Return the Event of a new phase; none while the phase stays."""
+    before = look.status
+    if before.phase == picture.phase and before.observed_generation is not None:
+        return ()
+    kind: Literal["Normal", "Warning"] = "Warning" if picture.phase in WARNINGS else "Normal"
+    return (Note(picture.phase, _why(look, picture)[1], kind, str(look.deployment.metadata.generation)),)
+
+
+def _why(look: Look, picture: Picture) -> tuple[str, str]:
+    """Return why it is ready or not: the reason and a sentence."""
+    phase, state = picture.phase, look.state
+    if look.is_taken:
+        return "NameTaken", TAKEN
+    if phase in WARNINGS and picture.failure is not None:
+        return picture.failure.reason, _sentences(picture.failure.message, picture.failure.hint)
+    if phase == "Ready" and look.deployment.spec.replicas == 0:
+        return phase, NO_REPLICAS
+    if phase in MOVING and picture.waiting is not None:
+        return picture.waiting.reason, _sentences(picture.waiting.message, picture.waiting.hint)
+    if phase in MOVING and state is not None and not state.observed and not (state.active or state.pending):
+        return phase, NOT_TAKEN_UP
+    return phase, WORDS[phase]
+
+
+def _degraded(look: Look, picture: Picture) -> Aspect:
+    failure, waiting, phase = picture.failure, picture.waiting, picture.phase
+    if look.seen.refused:
+        return Aspect("Degraded", True, "Refused", look.seen.refused)
+    if phase in WARNINGS:
+        reason = failure.reason if failure else phase
+        return Aspect("Degraded", True, reason, _sentences(failure.message, failure.hint) if failure else WORDS[phase])
+    if waiting is not None:
+        return Aspect("Degraded", True, waiting.reason, _sentences(waiting.message, waiting.hint))
+    return Aspect("Degraded", False, "AsExpected")
+
+
+def _adapters(look: Look, *, ready: bool) -> Aspect:
+    for state in ("Failed", "Waiting"):
+        told = [f"{one.served.name}: {one.message}" for one in look.adapters if one.state == state]
+        if told:
+            return Aspect("AdaptersLoaded", False, f"Adapter{state}", " ".join(told))
+    reason = "Loaded" if ready else "Loading"
+    return Aspect("AdaptersLoaded", ready, reason if look.adapters else "NoAdapters")
+
+
+def _sentences(*parts: str) -> str:
+    return " ".join(part.strip() for part in parts if part.strip())

@@ -1,0 +1,46 @@
+"""Whether the configuration that runs is the one that is wanted.
+
+KubeRay reads the state of Ray Serve, then sends the new configuration, then writes what it had read: so the first
+status of a new generation may tell of the old configuration. It looks again every two seconds and writes what is new.
+So a status counts once KubeRay had time to look again.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from diptych_operator.deployments.look import Look
+from diptych_operator.deployments.step import Step
+
+SETTLE_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """Whether Ray Serve has the wanted configuration, and after how many seconds that will be known."""
+
+    taken_in: bool
+    wait_s: float | None = None
+
+
+def settling(look: Look, step: Step) -> Settling:
+    """Return whether the wanted configuration runs, as far as that can be told now."""
+    state, service = look.state, look.service
+    if step.stage != "Following" or step.actions or state is None or service is None or service.hash != step.desired:
+        return Settling(taken_in=False)
+    if state.pending or state.observed < state.generation or not state.applications:
+        return Settling(taken_in=False)
+    first = state.generation <= 1
+    if first or look.status.rollout.config_hash == step.desired:
+        return Settling(taken_in=True)
+    waited_s = (look.now - _since(look)).total_seconds()
+    return Settling(taken_in=True) if waited_s >= SETTLE_S else Settling(taken_in=False, wait_s=SETTLE_S - waited_s)
+
+
+def _since(look: Look) -> datetime:
+    """Return since when KubeRay has nothing new to tell; its clock is believed as far as it is not ahead."""
+    updated = look.state.updated if look.state else None
+    if updated is not None and updated <= look.now:
+        return updated
+    ready = next((condition for condition in look.status.conditions if condition.type == "Ready"), None)
+    return min(ready.last_transition_time, look.now) if ready is not None and ready.status == "False" else look.now

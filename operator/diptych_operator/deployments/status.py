@@ -1,0 +1,90 @@
+"""The status of a deployment, made of what is seen."""
+
+from typing import Any, Final
+
+from diptych_api.deploymentstatus import (
+    AdapterStatus,
+    DeploymentColumns,
+    DiffusionDeploymentStatus,
+    RolloutStatus,
+    URLs,
+)
+from diptych_api.diffusiondeployment import DiffusionDeployment
+from diptych_api.names import ray_service_name, service_name
+from diptych_api.serveconfig import PAGE_PATH
+from diptych_operator.conditions import conditions
+from diptych_operator.deployments.found_adapters import FoundAdapter
+from diptych_operator.deployments.look import Look
+from diptych_operator.deployments.phases import Picture, aspects
+from diptych_operator.deployments.replicas import engine_pods, ready, selector, wanted
+from diptych_operator.deployments.step import Step
+from diptych_operator.jobs.progress import base_name
+
+LONGEST_COLUMN: Final = 16
+LONGEST_BASE: Final = 256
+MOST_REPLICAS: Final = 1024
+
+
+def status_of(look: Look, step: Step, picture: Picture, *, taken_in: bool) -> DiffusionDeploymentStatus:
+    """Return the whole status. Times in it are of what happened, so that nothing is written while nothing does."""
+    deployment, before, state = look.deployment, look.status, look.state
+    pods = engine_pods(look.seen.pods, state.active if state else "")
+    drawing = ready(pods)
+    generation = deployment.metadata.generation
+    adapters = [_adapter(found, loaded=picture.phase == "Ready") for found in look.adapters]
+    changes: dict[str, Any] = {
+        "phase": picture.phase,
+        "observed_generation": generation,
+        "conditions": conditions(before.conditions, aspects(look, picture), generation, look.now),
+        "replicas": min(len(pods), MOST_REPLICAS),
+        "ready_replicas": min(drawing, MOST_REPLICAS),
+        "selector": selector(deployment),
+        "url": urls(deployment),
+        "adapters": adapters,
+        "rollout": RolloutStatus(config_hash=step.desired if taken_in else "", desired_hash=step.desired),
+        "ray_service_name": ray_service_name(deployment.metadata.name),
+        "ray_cluster_name": (state.active or state.pending or None) if state else None,
+        "last_failure": picture.failure,
+        "columns": _columns(deployment, adapters, drawing, len(pods)),
+    }
+    return before.model_copy(update=changes)
+
+
+def urls(deployment: DiffusionDeployment) -> URLs:
+    """Return where clients find a deployment: by its host name where it has one, else by its Service."""
+    endpoints, meta = deployment.spec.endpoints, deployment.metadata
+    host = f"{service_name(meta.name)}.{meta.namespace}"
+    http = f"http://{host}:{endpoints.http.port}"
+    if endpoints.http.ingress_host is not None:
+        scheme = "https" if endpoints.http.tls_secret else "http"
+        http = f"{scheme}://{endpoints.http.ingress_host}"
+    return URLs(
+        http=http,
+        grpc=f"grpc://{host}:{endpoints.grpc.port}" if endpoints.grpc.enabled else None,
+        ui=f"{http}{PAGE_PATH}" if deployment.spec.ui.enabled else None,
+    )
+
+
+def base_column(deployment: DiffusionDeployment) -> str:
+    """Return the base as the column shows it."""
+    return base_name(deployment.spec.base)[:LONGEST_BASE]
+
+
+def _adapter(found: FoundAdapter, *, loaded: bool) -> AdapterStatus:
+    """Return the state of an adapter. Ray Serve does not tell of them: those of a service that runs count as loaded."""
+    state = found.state if found.state != "Found" else "Loaded" if loaded else "Loading"
+    given = found.served
+    return AdapterStatus(
+        name=given.name, state=state, uri=given.uri, digest=given.digest, run=given.run, message=found.message
+    )
+
+
+def _columns(
+    deployment: DiffusionDeployment, adapters: list[AdapterStatus], drawing: int, there: int
+) -> DeploymentColumns:
+    loaded = sum(adapter.state == "Loaded" for adapter in adapters)
+    return DeploymentColumns(
+        replicas=f"{drawing}/{wanted(deployment, there)}"[:LONGEST_COLUMN],
+        adapters=f"{loaded}/{len(adapters)}"[:LONGEST_COLUMN],
+        base=base_column(deployment),
+    )
