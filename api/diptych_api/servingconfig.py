@@ -36,7 +36,7 @@ class ServedAdapter(Model):
 
 
 class ServingConfig(Model):
-    """Arguments of the application: what needs a restart."""
+    """Arguments of the application: what needs a restart. Replicas and autoscaling come in by serve_config()."""
 
     name: Text = Field(description="Name of the deployment.")
     namespace: Text = Field(default="local", description="Namespace of the deployment; local on one machine.")
@@ -60,6 +60,7 @@ class RegistryConfig(Model):
     """What engines and gateways follow while serving."""
 
     adapters: list[ServedAdapter] = Field(default=[], max_length=64, description="Adapters served beside the base.")
+    replicas: int | None = Field(default=None, ge=0, le=1024, description="Engine replicas; with 0 none is waited for.")
     defaults: GenerationDefaults = Field(default=GenerationDefaults(), description="Settings of a picture.")
     limits: Limits = Field(default=Limits(), description="Bounds of one request.")
     rate_limit: RateLimit = Field(default=RateLimit(), description="How often clients may ask.")

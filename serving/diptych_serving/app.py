@@ -5,11 +5,11 @@ from typing import Any, Final
 from pydantic import ValidationError
 from ray import serve
 from ray.serve import Application
-from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
+from diptych_api.enginescale import engine_scale
 from diptych_api.errors import SpecInvalid
 from diptych_api.limits import LARGEST_QUEUE
-from diptych_api.serveconfig import ENGINE, GATEWAY, JOBS
+from diptych_api.serveconfig import ENGINE, GATEWAY, JOBS, LIMITER, SMALL_CPUS
 from diptych_api.servingconfig import RegistryConfig, ServingConfig, wire
 from diptych_api.wire import from_wire
 from diptych_serving.engine_replica import EngineReplica
@@ -21,17 +21,13 @@ from diptych_serving.starting import engine_trouble
 
 FOLLOWERS: Final = 10_000
 """Calls that wait for news of the registry, and requests at the gateway, which has limits of its own."""
-SMALL: Final = 0.05
-LOOK_BACK_S: Final = 30.0
-UPSCALE_DELAY_S: Final = 30.0
-DOWNSCALE_DELAY_S: Final = 600.0
-POLICY: Final = "diptych_serving.scaling:WorkPolicy"
 
 
 def build(args: dict[str, Any]) -> Application:
     """Return the application for the wire form of a ServingConfig.
 
-    The registry's configuration goes as the ``user_config`` of the deployment Registry, as serve_config() writes it.
+    The registry's configuration goes as the ``user_config`` of the deployment Registry, and how many engines there
+    are as options of the deployment Engine, as serve_config() writes them.
 
     Raises:
         SpecInvalid: names the argument that is wrong; Ray itself accepts unknown ones.
@@ -44,7 +40,7 @@ def build(args: dict[str, Any]) -> Application:
         where = ".".join(str(part) for part in first["loc"])
         raise SpecInvalid(f"args.{where}: {first['msg']}", hint="Write args with serving_config().") from error
     registry = _small(Registry).options(user_config=wire(RegistryConfig())).bind(engine_trouble)
-    limiter = _small(LimiterReplica, name="Limiter").bind(config.namespace, config.name, registry)
+    limiter = _small(LimiterReplica, name=LIMITER).bind(config.namespace, config.name, registry)
     values = wire(config)
     engines = _engine(config).bind(values, registry)
     log = {"encoding": "JSON", "log_level": config.log_level}
@@ -54,14 +50,14 @@ def build(args: dict[str, Any]) -> Application:
         serve.ingress(http_app(config.endpoints))(Gateway),
         name=GATEWAY,
         max_ongoing_requests=FOLLOWERS,
-        ray_actor_options={"num_cpus": SMALL},
+        ray_actor_options={"num_cpus": SMALL_CPUS},
         logging_config=log,
     )
     return gateway.bind(values, engines, registry, limiter, started)
 
 
 def _small(kind: type, **options: Any) -> serve.Deployment:  # noqa: ANN401 - of serve.deployment
-    options = {"name": kind.__name__, "ray_actor_options": {"num_cpus": SMALL}, **options}
+    options = {"name": kind.__name__, "ray_actor_options": {"num_cpus": SMALL_CPUS}, **options}
     return _deployment(kind, max_ongoing_requests=FOLLOWERS, **options)
 
 
@@ -77,31 +73,5 @@ def _engine(config: ServingConfig) -> serve.Deployment:
         max_ongoing_requests=2 * LARGEST_QUEUE,
         health_check_timeout_s=60,
         ray_actor_options={"num_cpus": config.resources.cpus, "num_gpus": config.resources.gpus},
-        **_replicas(config),
+        **engine_scale(config.replicas, config.autoscaling),
     )
-
-
-def _replicas(config: ServingConfig) -> dict[str, Any]:
-    """Return how many replicas there are. Ray Serve has no 0, so that is a range which no request ever leaves."""
-    scale = config.autoscaling
-    if scale is None:
-        none = AutoscalingConfig(min_replicas=0, initial_replicas=0, max_replicas=1)
-        return {"autoscaling_config": none} if config.replicas == 0 else {"num_replicas": config.replicas or 1}
-    policy = AutoscalingPolicy() if scale.target_work_units is None else _policy(scale.target_work_units)
-    scaled = AutoscalingConfig(
-        min_replicas=scale.min,
-        initial_replicas=max(scale.min, 1),
-        max_replicas=scale.max,
-        target_ongoing_requests=scale.target_ongoing_requests,
-        downscale_to_zero_delay_s=scale.scale_to_zero_after_seconds,
-        upscale_delay_s=UPSCALE_DELAY_S,
-        downscale_delay_s=DOWNSCALE_DELAY_S,
-        look_back_period_s=LOOK_BACK_S,
-        policy=policy,
-    )
-    return {"autoscaling_config": scaled}
-
-
-def _policy(target_work_units: float) -> AutoscalingPolicy:
-    kwargs = {"target_work_units": target_work_units}
-    return AutoscalingPolicy(policy_function=POLICY, policy_kwargs=kwargs)

@@ -136,7 +136,7 @@ def _refusal(error: Exception) -> Exception:
 
 def ray_service(config: ServingConfig, engines: DeploymentHandle[Any], limiter: DeploymentHandle[Any]) -> Service:
     """Return the service that draws through handles; nothing is known of the registry yet."""
-    directory = Directory(config.name, has_engines=config.replicas != 0, compares=config.endpoints.compare.enabled)
+    directory = Directory(config.name, compares=config.endpoints.compare.enabled)
     observers = (log_record, DrawMetrics().take)
     drawn: Engines = RayEngines(engines)
     if config.result_cache.max_bytes:

@@ -62,7 +62,6 @@ class Directory:
     """None where anybody may ask."""
     replicas: Sequence[ReplicaFacts] = ()
     last_base: BaseFacts | None = None
-    has_engines: bool = True
     compares: bool = True
     """Whether base and adapters may be asked for side by side."""
     notes: Sequence[str] = ()
@@ -72,6 +71,11 @@ class Directory:
     def limits(self) -> Limits:
         """The bounds of one request."""
         return Limits() if self.config is None else self.config.limits
+
+    @property
+    def has_engines(self) -> bool:
+        """Whether there are to be engine replicas at all."""
+        return self.config is None or self.config.replicas != 0
 
     def configure(self, config: RegistryConfig, environment: Mapping[str, str]) -> None:
         """Take in a configuration; ``environment`` holds the API keys."""

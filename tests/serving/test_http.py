@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from diptych_api.limits import RateLimit
+from diptych_api.servingconfig import RegistryConfig
 from diptych_serving.http_api import build_http
 from diptych_serving.jobs import JobBook
 from diptych_serving.rate_limit import Client, RateLimiter, Refusal
@@ -218,7 +219,7 @@ def test_infer_counts_and_returns_the_session_whoever_named_it(base: Path) -> No
 
 def test_a_deployment_without_engines_says_so(base: Path) -> None:
     with served(base) as service:
-        service.service.directory.has_engines = False
+        service.service.directory.config = RegistryConfig(replicas=0)
         told = "The deployment has no engine replicas: spec.replicas is 0."
         ready = service.client.get("/ready")
         assert (ready.status_code, ready.json()["notes"]) == (503, [told])

@@ -8,12 +8,12 @@ from ray import serve
 from ray.serve import Application
 
 from diptych_api.errors import SpecInvalid
+from diptych_api.serveconfig import PAGE_DEPLOYMENT, SMALL_CPUS
 from diptych_api.servingconfig import PageConfig
 from diptych_api.wire import from_wire
 
 VISITORS: Final = 10_000
 """Connections at once: a visitor holds two while the page is open."""
-CPUS: Final = 0.05
 DRAIN_S: Final = 2.0
 """Open pages never end by themselves."""
 
@@ -41,10 +41,10 @@ def build(args: dict[str, Any]) -> Application:
         where = ".".join(str(part) for part in first["loc"])
         raise SpecInvalid(f"args.{where}: {first['msg']}", hint="Write args with serve_config().") from error
     deployment = serve.deployment(
-        name="Page",
+        name=PAGE_DEPLOYMENT,
         num_replicas=1,
         max_ongoing_requests=VISITORS,
         graceful_shutdown_timeout_s=DRAIN_S,
-        ray_actor_options={"num_cpus": CPUS},
+        ray_actor_options={"num_cpus": SMALL_CPUS},
     )(serve.ingress()(Page))
     return deployment.bind(config.api_url, config.title)
