@@ -86,6 +86,27 @@ def test_stop_and_go_on_equals_an_undisturbed_run(tmp_path: Path) -> None:
     assert same_weights(undisturbed, resumed)
 
 
+@pytest.mark.parametrize("step", [3, 6])
+def test_a_stop_is_heard_during_a_validation_which_the_resume_does(tmp_path: Path, step: int) -> None:
+    """After step 3, and after the last one: the loss curves are those of an undisturbed run, bit for bit."""
+    whole, part, rest = Listener(), Listener(stop_at=step), Listener()
+    undisturbed = train(tiny_share(tmp_path / "a"), whole)
+    share = tiny_share(tmp_path / "b")
+    stopped = train(share, part)
+    assert (stopped.step, step in part.validations()) == (step, False)
+    resumed = train(share, rest, go_on=True)
+    assert part.losses() | rest.losses() == whole.losses()
+    assert part.validations() | rest.validations() == whole.validations()
+    assert same_weights(undisturbed, resumed)
+
+
+def test_a_stop_during_the_first_validation_ends_the_run_before_a_step(tmp_path: Path) -> None:
+    share, listener = tiny_share(tmp_path), Listener(stop_at=0)
+    loop = train(share, listener)
+    assert (loop.step, listener.losses(), listener.validations()) == (0, {}, {})
+    assert newest(share.store, print) is None
+
+
 @pytest.mark.parametrize("micro", [1, 3])
 def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path: Path, micro: int) -> None:
     """Trap 11: a batch of 4 cut into 1s, or into 3 and 1, learns the same."""

@@ -17,7 +17,7 @@ from diptych_training.progress import Meter, mean
 from diptych_training.saving import Keeper
 from diptych_training.step import Update, training_step
 from diptych_training.trainee import Trainee
-from diptych_training.validation import validation_losses
+from diptych_training.validation import Seat, StopAsked, validation_losses
 
 
 @dataclass
@@ -57,9 +57,9 @@ class Loop:
         """Train to the end, an early stop or a request to stop; return whether training is complete."""
         self.trainee.train(on=True)
         before = self.trainee.frozen_digest()
-        if self.step == 0:
+        if self._due(self.training.validation.every_steps) and not self._is_validated():
             self._validate()
-        complete = self._steps()
+        complete = not self.meter.stop and self._steps()
         if complete and self.trainee.frozen_digest() != before:
             raise RunFailed("A frozen weight changed while training.", hint="This is a bug: please report it.")
         return complete
@@ -106,25 +106,30 @@ class Loop:
         self.step += 1
         self.meter.add(self.step, result, rate)
 
+    def _is_validated(self) -> bool:
+        """Whether the weights of this step were looked at: not where a stop cut the validation short."""
+        return any(row.step == self.step and row.val_loss is not None for row in self.meter.recent)
+
     def _validate(self) -> None:
+        """Measure the validation loss, unless somebody asks to stop meanwhile; then a resume does it."""
         if not self.held_out:
             return
-        begun = time.monotonic()
         self.meter.read()
+        with self.meter.pause():
+            try:
+                losses = self._validation_losses()
+            except StopAsked:
+                self.meter.stop = True
+                return
+            self.standing = self.standing.after(self.step, mean(losses), self.training.early_stopping)
+            self.meter.keep(Row(self.step, val_loss=self.standing.last))
+            if self.training.early_stopping.enabled and self.standing.best_step == self.step > 0:
+                self._save(wait=False)
+
+    def _validation_losses(self) -> list[float]:
+        draws, seat = self.training.validation.draws, Seat(self.rank, self.world)
         with self.average.applied():
-            losses = validation_losses(
-                self.trainee,
-                self.maker,
-                self.held_out,
-                self.training.validation.draws,
-                rank=self.rank,
-                world=self.world,
-            )
-        self.standing = self.standing.after(self.step, mean(losses), self.training.early_stopping)
-        self.meter.keep(Row(self.step, val_loss=self.standing.last))
-        if self.training.early_stopping.enabled and self.standing.best_step == self.step > 0:
-            self._save(wait=False)
-        self.meter.paused += time.monotonic() - begun
+            return validation_losses(self.trainee, self.maker, self.held_out, draws, seat, self._report)
 
     def _save(self, *, wait: bool) -> None:
         """Save a checkpoint on the first worker; a loss that is not finite stops the run before anything is kept."""

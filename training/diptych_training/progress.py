@@ -3,7 +3,8 @@
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -30,6 +31,8 @@ class Meter:
     """The newest rows, told or not: they travel with each checkpoint, in case the driver died before it wrote them."""
     started: float = field(default_factory=time.monotonic)
     paused: float = 0.0
+    """Seconds of the pauses that have ended."""
+    pause_began: float | None = None
     stop: bool = False
     """Whether any worker was asked to stop, as of the figures read so far."""
 
@@ -71,10 +74,21 @@ class Meter:
         rows, self.rows = tuple(self.rows), []
         return rows
 
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Leave the time of the body out of the pace."""
+        self.pause_began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.paused += time.monotonic() - self.pause_began
+            self.pause_began = None
+
     def pace(self, step: int, total_steps: int) -> tuple[float | None, float | None]:
         """Return images per second over all workers and the estimated seconds left, pauses left out."""
         done = step - self.start_step
-        seconds = time.monotonic() - self.started - self.paused
+        until = time.monotonic() if self.pause_began is None else self.pause_began
+        seconds = until - self.started - self.paused
         if done <= 0 or seconds <= 0:
             return None, None
         return done * self.batch_size / seconds, (total_steps - step) * seconds / done
