@@ -16,7 +16,7 @@ from diptych_operator.watching import Watch
 
 PAUSE_S: Final = 0.1
 PATIENCE_S: Final = 20.0
-"""How long the watches may need to tell what a list shows."""
+"""How long a watch may need from one object of a list to the next."""
 _log = structlog.get_logger()
 
 
@@ -87,13 +87,15 @@ class Syncing:
             _log.info("watch had missed changes", kind=watch.kind.kind, gone=len(gone), missed=len(missed))
 
     async def _until_known(self, watch: Watch) -> None:
+        """Wait for one object after the other: the watch tells of them in the order of the list."""
         listed = await self._kube.versions(watch.kind, labels=watch.labels, fields=watch.fields)
-        deadline = time.monotonic() + PATIENCE_S
-        while any(self._is_behind(ref, version) for ref, version in listed.items()):
-            if time.monotonic() > deadline:
-                await self.compare(watch)
-                return
-            await asyncio.sleep(PAUSE_S)
+        for ref, version in listed.items():
+            deadline = time.monotonic() + PATIENCE_S
+            while self._is_behind(ref, version):
+                if time.monotonic() > deadline:
+                    await self.compare(watch)
+                    return
+                await asyncio.sleep(PAUSE_S)
 
     def _is_behind(self, ref: Ref, listed: Version) -> bool:
         known = self._store.version(ref)
