@@ -1,5 +1,6 @@
 """One FineTuneJob in a world of its own: KubeRay, the program, people and the clock act only when a test says so."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DIGEST = f"sha256:{'a' * 64}"
 ARTIFACT = {"uri": "s3://bucket/runs/artifact", "digest": DIGEST, "sizeBytes": 9, "trainableParameters": 9}
 TO_RUNNING = ("Initializing", "WorkersStarting", "Submitting", "Pending", "Running")
-MOST_WRITES = 100
+MOST_PLANS = 100
 RAY_JOB_REF, POLICY_REF = Ref(RAY_JOB, "art", "noto"), Ref(NETWORK_POLICY, "art", "noto-finetune")
 
 
@@ -54,11 +55,11 @@ class JobStory:
     repairs: int = 0
     lets_go: bool = True
     """KubeRay lets go of a RayJob as soon as it is deleted, and its pods are gone."""
+    kill_at: int | None = None
+    """The operator is killed after so many writes, and started again."""
+    writes: int = 0
+    phases: list[str] = field(default_factory=list)
     _numbers: int = 0
-
-    def __post_init__(self) -> None:
-        self.writes = 0
-        self.phases: list[str] = []
 
     @property
     def status(self) -> FineTuneJobStatus:
@@ -102,16 +103,20 @@ class JobStory:
         assert made is not None
         return made
 
-    def settle(self, most: int = MOST_WRITES) -> "JobStory":
-        """Let the operator work until nothing is to be done now, or until it was killed after `most` writes."""
-        for _ in range(MOST_WRITES):
+    def settle(self, most: int | None = None) -> "JobStory":
+        """Let the operator work until nothing is to be done now, or until it was stopped after `most` writes."""
+        last = None if most is None else self.writes + most
+        for _ in range(MOST_PLANS):
             made = self.plan()
             writes = self._writes(made)
-            for write in writes[:most]:
+            for write in writes:
                 write()
-            self.writes += min(len(writes), most)
-            most -= len(writes)
-            if most <= 0 or (not writes and made.requeue_s != 0):
+                self.writes += 1
+                if self.writes == last:
+                    return self
+                if self.writes == self.kill_at:  # what is left of this plan is lost; another operator makes a new one
+                    break
+            if not writes and made.requeue_s != 0:
                 return self
         raise AssertionError(f"it does not come to rest: {self.phases[-8:]}")
 
@@ -175,10 +180,8 @@ class JobStory:
         return self.settle()
 
     def copy(self) -> "JobStory":
-        """Return a world in the same state with an operator of its own."""
-        story = JobStory(self.job, self.now, self.defaults, dict(self.objects), self.report, self.pods, self.troubles)
-        story.told, story.lets_go, story._numbers = dict(self.told), self.lets_go, self._numbers
-        return story
+        """Return a world in the same state that goes its own way."""
+        return copy.deepcopy(self)
 
     def _moment(self) -> str:
         return f"{self.now:%Y-%m-%dT%H:%M:%SZ}"

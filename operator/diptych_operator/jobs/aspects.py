@@ -94,7 +94,8 @@ def _unschedulable(turn: Turn, message: str) -> str:
     """Return why no node fits, with what the job asks for, which is what a person can change."""
     resources, queue = turn.job.spec.resources, QUEUE_LABEL in turn.job.metadata.labels
     gpus = f"{resources.gpus_per_worker} {turn.defaults.gpu_resource}, " if resources.gpus_per_worker else ""
-    each = f"{gpus}{resources.cpus_per_worker} CPUs and {resources.memory_per_worker}"
+    cpus = "1 CPU" if resources.cpus_per_worker == 1 else f"{resources.cpus_per_worker} CPUs"
+    each = f"{gpus}{cpus} and {resources.memory_per_worker}"
     asks = (
         f"{resources.workers} workers ask for {each} each." if resources.workers > 1 else f"The worker asks for {each}."
     )

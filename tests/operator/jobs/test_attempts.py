@@ -49,9 +49,7 @@ def test_what_would_fail_again_is_not_tried_again(reason: str) -> None:
     assert retried(reason).phase == "Failed"
 
 
-@pytest.mark.parametrize(
-    "reason", ["WorkerLost", "StoreUnwritable", "HostOutOfMemory", "CheckpointCorrupt", "New"]
-)
+@pytest.mark.parametrize("reason", ["WorkerLost", "StoreUnwritable", "HostOutOfMemory", "CheckpointCorrupt", "New"])
 def test_what_may_pass_is_tried_again(reason: str) -> None:
     assert retried(reason).phase == "Retrying"
 
