@@ -35,6 +35,12 @@ class Slot:
     rank: int
     updates: Mapping[str, tuple[Tensor, Tensor]]
     """A ``[r, in, …]`` and B ``[out, r, …]`` of each layer, B times the adapter's scale; in the UNet's dtype."""
+    scale: float = 1.0
+
+    @property
+    def identity(self) -> str:
+        """What its rows depend on: the weights, and the scale, which no weight tells."""
+        return f"{self.digest} × {self.scale!r}"
 
     @property
     def bytes(self) -> int:
@@ -49,6 +55,11 @@ class OwnUNet:
     name: str
     digest: str
     unet: UNet2DConditionModel
+
+    @property
+    def identity(self) -> str:
+        """What its rows depend on."""
+        return self.digest
 
     @property
     def rank(self) -> None:
@@ -139,7 +150,7 @@ class SlotBank:
             )
             for layer in weights.layers()
         }
-        return Slot(name, f"sha256:{weights_digest(weights.state)}", weights.rank, updates)
+        return Slot(name, f"sha256:{weights_digest(weights.state)}", weights.rank, updates, weights.scale)
 
     def prepared_unet(self, name: str, weights: UNetWeights) -> OwnUNet:
         """Return a whole UNet moved to the base UNet's device, but not yet served. Raises UnsupportedHere."""

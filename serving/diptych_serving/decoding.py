@@ -11,6 +11,7 @@ from diptych_api.limits import Safety
 from diptych_diffusion.components import Components
 from diptych_diffusion.safety_checker import SafetyChecker
 from diptych_diffusion.sampler import decode
+from diptych_diffusion.slot_bank import Held
 from diptych_serving.image_request import Image, Picture
 from diptych_serving.pictures import tile
 
@@ -31,13 +32,17 @@ class Decoder:
         pictures = decode(self.components, latents_AChw)
         return self._shown(pictures, self._flags(pictures)[0])
 
-    def images(self, latents_AChw: Tensor, adapter_digests: Sequence[str | None]) -> tuple[Image, ...]:
+    def images(self, latents_AChw: Tensor, adapters: Sequence[Held | None]) -> tuple[Image, ...]:
         """Return the finished pictures, each with what is wrong with it."""
         pictures = decode(self.components, latents_AChw)
         flags, checked = self._flags(pictures)
         flaws = [find_flaw(*pair) for pair in zip(latents_AChw, pictures, strict=True)]
-        parts = zip(self._shown(pictures, flags), adapter_digests, flaws, flags, strict=True)
-        return tuple(Image(*part, checked=checked) for part in parts)
+        digests = [None if adapter is None else adapter.digest for adapter in adapters]
+        identities = [None if adapter is None else adapter.identity for adapter in adapters]
+        parts = zip(
+            self._shown(pictures, flags), digests, flaws, flags, [checked] * len(flags), identities, strict=True
+        )
+        return tuple(Image(*part) for part in parts)
 
     def _flags(self, pictures: Picture) -> tuple[Sequence[bool], bool]:
         """Return which pictures may not be shown, and whether the checker looked."""

@@ -198,8 +198,7 @@ class Engine:
             return
         self._floor.leave(task)
         drawn = time.monotonic()
-        digests = [None if slot is None else slot.digest for slot in task.slots]
-        images = self.decoder.images(_latents(task), digests)
+        images = self.decoder.images(_latents(task), task.slots)
         moments = (task.submitted, task.admitted, task.begun, drawn, time.monotonic())
         queue, encode, denoise, decode = (after - before for before, after in pairwise(moments))
         task.tell(Finished(images, Timing(queue, encode, denoise, decode)))

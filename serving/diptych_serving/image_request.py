@@ -59,6 +59,8 @@ class Image:
     flagged: bool = False
     checked: bool = False
     """Whether a safety checker looked at it."""
+    adapter_identity: str | None = None
+    """What of the adapter it depends on, as AdapterFacts tell it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ class AdapterFacts:
     method: Method | None = None
     bytes: int | None = None
     """Memory that it takes on the device."""
+    identity: str | None = None
+    """What pictures depend on that are drawn with it."""
 
     @property
     def is_settled(self) -> bool:

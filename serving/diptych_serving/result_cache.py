@@ -13,7 +13,7 @@ from diptych_serving.image_request import Event, Finished, Image, ImageRequest, 
 from diptych_serving.service import Directory, Engines
 
 Images = tuple[Image, ...]
-Digests = tuple[str | None, ...]
+Identities = tuple[str | None, ...]
 Key = tuple[object, ...]
 KEPT: Final = Timing(0, 0, 0, 0, is_cached=True)
 
@@ -21,9 +21,9 @@ KEPT: Final = Timing(0, 0, 0, 0, is_cached=True)
 class CachedEngines:
     """Engines before which whole pictures are kept, the least recently used leaving first.
 
-    What is kept belongs to the digests of base and adapters, the arithmetic and the version of Diptych. A picture that
-    is flawed or flagged, or that the base drew in place of an adapter, is not kept; one that no safety checker looked
-    at is not given while pictures are checked.
+    What is kept belongs to the base's digest, the adapters' weights and scales, the arithmetic and the version of
+    Diptych. A picture that is flawed or flagged, or that the base drew in place of an adapter, is not kept; one that no
+    safety checker looked at is not given while pictures are checked.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class CachedEngines:
 
     async def draw(self, request: ImageRequest) -> AsyncIterator[Event | Degraded]:
         """Yield what happens to a request; one that was drawn before is finished at once."""
-        digests = self._digests(request)
-        key = None if digests is None else self._key(request, digests)
+        identities = self._identities(request)
+        key = None if identities is None else self._key(request, identities)
         if key is not None and (images := self._kept.get(key)) is not None and self._may_be_shown(images):
             yield Finished(images, KEPT)
             return
         async for event in self._engines.draw(request):
-            if key is not None and isinstance(event, Finished) and _is_fit(event.images, digests):
+            if key is not None and isinstance(event, Finished) and _is_fit(event.images, identities):
                 self._keep(key, event.images)
             yield event
 
@@ -53,9 +53,9 @@ class CachedEngines:
         if _size(images) <= self._kept.maxsize:
             self._kept[key] = images
 
-    def _digests(self, request: ImageRequest) -> Digests | None:
+    def _identities(self, request: ImageRequest) -> Identities | None:
         """Return what each arm draws with, or None where that is not known for sure."""
-        known = {facts.name: facts.digest for facts in self._directory.adapters() if facts.state == "Loaded"}
+        known = {facts.name: facts.identity for facts in self._directory.adapters() if facts.state == "Loaded"}
         wanted = [arm.adapter for arm in request.arms]
         if any(name is not None and known.get(name) is None for name in wanted):
             return None
@@ -66,23 +66,18 @@ class CachedEngines:
         must_be_checked = base is not None and base.has_checker and (config is None or config.safety.enabled)
         return not must_be_checked or all(image.checked for image in images)
 
-    def _sides(self, request: ImageRequest) -> tuple[object, ...]:
-        """Return adapter, place and strength of each arm: the same weights draw otherwise under another alpha."""
-        config = self._directory.config
-        places = {} if config is None else {adapter.name: adapter.uri for adapter in config.adapters}
-        return tuple((arm.adapter, places.get(arm.adapter or ""), arm.strength) for arm in request.arms)
-
-    def _key(self, request: ImageRequest, digests: Digests) -> Key | None:
+    def _key(self, request: ImageRequest, identities: Identities) -> Key | None:
         base = self._directory.last_base
         if base is None:
             return None
-        asked = (request.prompt, request.negative_prompt, request.seed, request.settings, self._sides(request), digests)
+        sides = tuple(zip(identities, (arm.strength for arm in request.arms), strict=True))
+        asked = (request.prompt, request.negative_prompt, request.seed, request.settings, sides)
         return (*asked, base.digest, base.dtype, base.device, version("diptych"))
 
 
-def _is_fit(images: Images, digests: Digests | None) -> bool:
+def _is_fit(images: Images, identities: Identities | None) -> bool:
     """Whether these pictures may be given again: sound, and drawn with what was expected."""
-    is_as_expected = digests == tuple(image.adapter_digest for image in images)
+    is_as_expected = identities == tuple(image.adapter_identity for image in images)
     return is_as_expected and not any(image.flaw or image.flagged for image in images)
 
 

@@ -1,5 +1,6 @@
 """Pictures that are kept: given again only for the same request to the same weights."""
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -94,6 +95,17 @@ def test_other_weights_under_the_same_name_are_drawn(
     before = ask(service, adapter="style")
     shutil.rmtree(tmp_path / "style")
     shutil.copytree(places[2], tmp_path / "style")
+    service.configure(adapters=[])
+    follow(service, tmp_path)
+    after = ask(service, adapter="style")
+    assert after[1] is False
+    assert after[0] != before[0]
+
+
+def test_the_same_weights_at_the_same_place_under_another_alpha_are_drawn(service: Served, tmp_path: Path) -> None:
+    before = ask(service, adapter="style")
+    settings = tmp_path / "style" / "adapter_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "lora_alpha": 4}))
     service.configure(adapters=[])
     follow(service, tmp_path)
     after = ask(service, adapter="style")
