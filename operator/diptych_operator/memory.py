@@ -59,6 +59,8 @@ class Memory:
                 "creationTimestamp": self._clock(),
                 "generation": 1,
             }
+        elif old.get("spec") != new.get("spec"):
+            new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         if old != new:
             self.put(new, "apply")
         return copy.deepcopy(self.objects[ref])

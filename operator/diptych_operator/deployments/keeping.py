@@ -60,7 +60,7 @@ def _kept_application(wanted: dict[str, Any], known: dict[str, dict[str, Any]]) 
 
 
 def _kept_deployment(old: dict[str, Any], new: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    name = old["name"]
-    followed = FOLLOWED.get(name, ())
-    kept = {option: value for option, value in old.items() if option not in followed}
-    return kept | {option: new[name][option] for option in followed if option in new.get(name, {})}
+    """Return a deployment with its options in their old places: what is equal must be the same text."""
+    followed, wanted = FOLLOWED.get(old["name"], ()), new.get(old["name"], {})
+    kept = {option: value for option, value in old.items() if option not in followed or option in wanted}
+    return kept | {option: wanted[option] for option in followed if option in wanted}

@@ -15,7 +15,7 @@ from diptych_operator.pod_failures import PodFailure
 MOVING: Final = frozenset({"Pending", "Provisioning", "Starting", "Updating", "Suspending"})
 WARNINGS: Final = frozenset({"Degraded", "Failed"})
 WORDS: Final[dict[DeploymentPhase, str]] = {
-    "Pending": "The RayService is being made.",
+    "Pending": "The RayService waits for KubeRay. Is it running?",
     "Provisioning": "Pods are starting.",
     "Starting": "The pods are ready; Ray Serve starts the application.",
     "Ready": "Every application runs the wanted configuration.",
@@ -26,7 +26,6 @@ WORDS: Final[dict[DeploymentPhase, str]] = {
     "Failed": "The deployment does not start.",
 }
 NO_REPLICAS: Final = "spec.replicas is 0, so every picture is refused."
-NOT_TAKEN_UP: Final = "KubeRay has not taken the RayService up yet. Is it running?"
 TAKEN: Final = "There is a RayService of this name of another owner. Delete it, or name the deployment differently."
 
 
@@ -59,11 +58,13 @@ def _followed(state: ServingState, *, taken_in: bool) -> DeploymentPhase:
     broken = any(application.is_broken for application in state.newest)
     if state.invalid or (broken and not state.active):
         return "Failed"
+    if not (state.observed or state.active or state.pending):
+        return "Pending"  # as before the RayService was there: a crash in between loses no Event
     if not state.active:
         return "Starting" if state.has_head else "Provisioning"
     if taken_in and state.serves:
         return "Ready"
-    if broken or (taken_in and state.endpoints == 0):
+    if broken or state.has_lost_clients:
         return "Degraded"
     return "Updating" if state.endpoints else "Starting"
 
@@ -90,7 +91,7 @@ def notes(look: Look, picture: Picture) -> tuple[Note, ...]:
 
 def _why(look: Look, picture: Picture) -> tuple[str, str]:
     """Return why it is ready or not: the reason and a sentence."""
-    phase, state = picture.phase, look.state
+    phase = picture.phase
     if look.is_taken:
         return "NameTaken", TAKEN
     if phase in WARNINGS and picture.failure is not None:
@@ -99,8 +100,6 @@ def _why(look: Look, picture: Picture) -> tuple[str, str]:
         return phase, NO_REPLICAS
     if phase in MOVING and picture.waiting is not None:
         return picture.waiting.reason, _sentences(picture.waiting.message, picture.waiting.hint)
-    if phase in MOVING and state is not None and not state.observed and not (state.active or state.pending):
-        return phase, NOT_TAKEN_UP
     return phase, WORDS[phase]
 
 

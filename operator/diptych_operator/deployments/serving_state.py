@@ -61,6 +61,8 @@ class ServingState:
     """Of the cluster that will take its place."""
     invalid: str = ""
     """Why KubeRay refuses the RayService."""
+    has_lost_clients: bool = False
+    """Whether there were endpoints once, and now there are none."""
     has_head: bool = False
     """Whether the head of the newest cluster is ready."""
     replica_failure: str = ""
@@ -72,7 +74,7 @@ class ServingState:
         status = service.status
         active, pending = _part(status, "activeServiceStatus"), _part(status, "pendingServiceStatus")
         newest = _conditions(_part(pending or active, "rayClusterStatus"))
-        failure, refused = newest.get("ReplicaFailure", {}), _conditions(status).get("Ready", {})
+        failure, ready = newest.get("ReplicaFailure", {}), _conditions(status).get("Ready", {})
         return cls(
             generation=service.generation,
             observed=int(status.get("observedGeneration") or 0),
@@ -82,7 +84,8 @@ class ServingState:
             pending=str(pending.get("rayClusterName") or ""),
             applications=tuple(_applications(active)),
             starting=tuple(_applications(pending)),
-            invalid=str(refused.get("message", "")) if refused.get("reason") == "ValidationFailed" else "",
+            invalid=str(ready.get("message", "")) if ready.get("reason") == "ValidationFailed" else "",
+            has_lost_clients=ready.get("reason") == "ZeroServeEndpoints",
             has_head=newest.get("HeadPodReady", {}).get("status") == "True",
             replica_failure=str(failure.get("message", "")) if failure.get("status") == "True" else "",
         )
