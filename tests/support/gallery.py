@@ -1,4 +1,4 @@
-"""A deployment in a cluster in memory: people change its spec, KubeRay is played, the operator works until it is still."""
+"""A deployment in a cluster in memory: people change its spec, KubeRay is played, the operator works on."""
 
 from collections.abc import Callable
 from typing import Any
@@ -140,7 +140,7 @@ class Gallery:
 
     def message(self, kind: str) -> str:
         """Return the message of a condition."""
-        return next(one.get("message", "") for one in self.status["conditions"] if one["type"] == kind)
+        return str(next(one.get("message", "") for one in self.status["conditions"] if one["type"] == kind))
 
     def told(self) -> list[tuple[str, str]]:
         """Return reason and message of the Events."""

@@ -1,0 +1,120 @@
+"""What goes wrong is told with a reason and with what to do about it."""
+
+from typing import Any
+
+import pytest
+
+from diptych_operator import kinds
+from support.gallery import Gallery
+
+UNSCHEDULABLE = {
+    "phase": "Pending",
+    "conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"}
+    ],
+}
+
+
+def broken(gallery: Gallery, message: str, status: str = "DEPLOY_FAILED") -> None:
+    """Let the first start fail with a message."""
+    apps = {"images": {"status": status, "message": message, "serveDeploymentStatuses": {}}}
+    gallery.play("Initializing", "Deploying")
+    pending = gallery.ray_service["status"]["pendingServiceStatus"]
+    gallery.says(pendingServiceStatus=pending | {"applicationStatuses": apps})
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("diptych_api.errors.BaseInvalid: There is no model_index.json.", "BaseInvalid"),
+        ("ray::Engine HubAuth: The hub refused the token.", "HubAuth"),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", "GpuOutOfMemory"),
+        ("The deployment failed to start 3 times in a row.", "DeployFailed"),
+    ],
+)
+def test_a_start_that_fails_names_its_reason_and_a_way_out(message: str, reason: str) -> None:
+    gallery = Gallery()
+    broken(gallery, message)
+    failure = gallery.status["lastFailure"]
+    assert (gallery.status["phase"], failure["reason"], gallery.condition("Ready")) == (
+        "Failed",
+        reason,
+        ("False", reason),
+    )
+    assert failure["message"] == message
+    assert failure["hint"]
+    assert failure["time"] == "2026-01-31T12:00:00Z"
+
+
+def test_a_failure_that_stays_keeps_its_time() -> None:
+    gallery = Gallery()
+    broken(gallery, "It fails.")
+    assert gallery.writes(lambda: gallery.world.wait(3600)) == []
+    gallery.change(limits={"maxSteps": 5})
+    assert gallery.status["lastFailure"]["time"] == "2026-01-31T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (UNSCHEDULABLE, "Unschedulable"),
+        (
+            {"containerStatuses": [{"name": "ray", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]},
+            "ImagePull",
+        ),
+        (
+            {"containerStatuses": [{"name": "ray", "state": {"waiting": {"reason": "CreateContainerConfigError"}}}]},
+            "ContainerConfig",
+        ),
+    ],
+)
+def test_what_keeps_pods_from_running_is_told_while_they_start(status: dict[str, Any], reason: str) -> None:
+    gallery = Gallery()
+    gallery.play("Initializing")
+    gallery.pod("engine-1", **status)
+    assert gallery.status["phase"] == "Provisioning"
+    assert gallery.condition("Ready") == ("False", reason)
+    assert gallery.condition("Degraded") == ("True", reason)
+
+
+def test_an_engine_that_finds_no_node_degrades_what_serves_on() -> None:
+    gallery = Gallery(replicas=2)
+    gallery.serve()
+    gallery.pod("engine-1", phase="Running", conditions=[{"type": "Ready", "status": "True"}])
+    gallery.pod("engine-2", **UNSCHEDULABLE)
+    assert gallery.condition("Ready") == ("True", "Ready")
+    assert gallery.condition("Degraded") == ("True", "Unschedulable")
+    assert (gallery.status["replicas"], gallery.status["columns"]["replicas"]) == (2, "1/2")
+
+
+def test_a_killed_engine_is_the_last_failure() -> None:
+    gallery = Gallery()
+    gallery.serve()
+    killed = {"exitCode": 137, "reason": "OOMKilled"}
+    gallery.pod("engine-1", containerStatuses=[{"name": "ray", "lastState": {"terminated": killed}}])
+    gallery.play("Unhealthy")
+    failure = gallery.status["lastFailure"]
+    assert failure["reason"] == "Unhealthy"
+    active = gallery.ray_service["status"]["activeServiceStatus"]
+    apps = {"images": {"status": "DEPLOYING", "serveDeploymentStatuses": {"Engine": {"status": "UPDATING"}}}}
+    gallery.says(activeServiceStatus=active | {"applicationStatuses": apps})
+    failure = gallery.status["lastFailure"]
+    assert (failure["reason"], failure["pod"], failure["exitCode"]) == ("OOMKilled", "engine-1", 137)
+    assert failure["hint"] == "Raise resources.memory."
+
+
+def test_only_pods_of_the_cluster_that_answers_count_as_replicas() -> None:
+    gallery = Gallery(replicas=2)
+    gallery.serve()
+    ready = [{"type": "Ready", "status": "True"}]
+    gallery.pod("engine-1", conditions=ready)
+    gallery.pod("old-engine", cluster="noto-old", conditions=ready)
+    gallery.pod("head", group="headgroup", conditions=ready)
+    assert gallery.status["replicas"] == gallery.status["readyReplicas"] == 1
+    assert gallery.status["selector"] == "diptych.dev/deployment=noto,ray.io/group=engines"
+
+
+def test_a_gateway_without_the_gateway_api_is_told() -> None:
+    gallery = Gallery(endpoints={"http": {"gateway": "edge/public"}})
+    assert gallery.get(kinds.HTTP_ROUTE, "noto-images") is None
+    assert "GatewayAPIOff" in dict(gallery.told())
