@@ -7,7 +7,7 @@ import pytest
 from diptych_operator import kinds
 from support.gallery import Gallery
 
-UNSCHEDULABLE = {
+UNSCHEDULABLE: dict[str, Any] = {
     "phase": "Pending",
     "conditions": [
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"}
