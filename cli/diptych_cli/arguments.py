@@ -26,3 +26,23 @@ Overrides = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for scripts. Errors too, on stderr.")]
+JobOrRun = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|RUN",
+        help="A FineTuneJob's name on a cluster; or, on this machine, a run's folder or the YAML it was started from.",
+        show_default=False,
+    ),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option("-n", "--namespace", metavar="NAME", help="Namespace of the cluster. \\[default: the context's]"),
+]
+Context = Annotated[
+    str | None,
+    typer.Option("--context", metavar="NAME", help="Context of the kubeconfig. \\[default: the current one]"),
+]
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option("--kubeconfig", metavar="FILE", help="\\[default: KUBECONFIG, ~/.kube/config, or the pod's account]"),
+]

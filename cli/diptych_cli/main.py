@@ -7,7 +7,22 @@ from typing import Annotated
 import typer
 
 from diptych_cli.command import EXIT_CODES, with_exit_code
-from diptych_cli.commands import compare, export, generate, logs, run, serve, status, validate
+from diptych_cli.commands import (
+    cancel,
+    compare,
+    export,
+    generate,
+    get,
+    logs,
+    promote,
+    resume,
+    run,
+    serve,
+    status,
+    suspend,
+    validate,
+    wait,
+)
 
 EPILOG = "\n\n".join(["[bold]Exit codes[/]", *(f"{code:>4}  {meaning}" for code, meaning in EXIT_CODES.items())])
 FIRST_STEPS = "[bold]Start here[/]: diptych validate JOB.yaml, then diptych run JOB.yaml."
@@ -19,7 +34,12 @@ app = typer.Typer(
     epilog=f"{FIRST_STEPS}\n\n{EPILOG}",
     pretty_exceptions_show_locals=False,
 )
-for module in (validate, run, status, logs, generate, export, serve, compare):
+COMMANDS = (
+    *(validate, run, status, logs, wait, suspend, resume, cancel),
+    *(generate, export, serve, compare),
+    *(get, promote),
+)
+for module in COMMANDS:
     app.command(module.NAME, epilog=module.EXAMPLES)(with_exit_code(module.command))
 
 

@@ -35,13 +35,17 @@ def reference() -> str:
 def _section(name: str, command: Any) -> str:  # noqa: ANN401 - typer does not name its base classes
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
-    usage = " ".join(["diptych", name, *(p.metavar for p in arguments), "[OPTIONS]"])
-    rows = [f"| `{p.metavar}` | {_plain(p.help)} |" for p in arguments]
+    usage = " ".join(["diptych", name, *map(_metavar, arguments), "[OPTIONS]"])
+    rows = [f"| `{_metavar(p)}` | {_plain(p.help)} |" for p in arguments]
     rows += [f"| `{', '.join(p.opts)}{_value(p)}` | {_plain(p.help)} |" for p in options if p.name != "help"]
     shown = _plain(command.epilog).removeprefix("Examples").strip()
     help_text = "\n".join(line.strip() for line in command.help.splitlines())
     table = "\n".join(["| argument | meaning |", "|---|---|", *rows])
     return f"## `diptych {name}`\n\n{help_text}\n\n    {usage}\n\n{table}\n\n```text\n{shown}\n```\n"
+
+
+def _metavar(argument: Any) -> str:  # noqa: ANN401 - as above
+    return argument.metavar if argument.required else f"[{argument.metavar}]"
 
 
 def _plain(markup: str | None) -> str:

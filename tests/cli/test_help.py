@@ -15,11 +15,16 @@ from diptych_cli.commands.generate import SchedulerName
 from diptych_cli.main import app
 from diptych_cli.reference import reference
 
+CLUSTER = ("namespace", "context", "kubeconfig")
 OPTIONS = {
     "validate": ["job", "overrides", "as_json"],
     "run": ["job", "overrides", "address", "evidence", "quiet", "as_json"],
     "status": ["target", "overrides", "output", "as_json"],
-    "logs": ["target", "overrides", "follow", "as_json"],
+    "logs": ["target", "overrides", "follow", "pod", *CLUSTER, "as_json"],
+    "wait": ["target", "overrides", "goal", "timeout", *CLUSTER],
+    "suspend": ["target", "overrides", *CLUSTER],
+    "resume": ["target", "overrides", *CLUSTER],
+    "cancel": ["target", "overrides", *CLUSTER],
     "generate": [
         *("prompt", "run", "adapter", "base", "negative", "seed", "steps", "guidance", "scheduler", "size", "count"),
         *("output", "server", "as_json"),
@@ -30,6 +35,8 @@ OPTIONS = {
         *("prompt", "server", "arms", "negative", "template", "seed", "steps", "guidance", "scheduler", "size"),
         *("output", "as_json"),
     ],
+    "get": ["kind", "name", "everywhere", "wide", *CLUSTER, "as_json"],
+    "promote": ["model", "run", "rollback", "unpin", *CLUSTER],
 }
 ROOT = Path(__file__).parents[2]
 
@@ -74,7 +81,8 @@ def test_help_imports_neither_models_nor_torch_nor_ray() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(json.loads(ended.stdout.splitlines()[-1]))
-    assert not loaded & {"torch", "ray", "diffusers", "transformers", "numpy", "fsspec", "pydantic", "diptych_training"}
+    heavy = {"torch", "ray", "diffusers", "transformers", "numpy", "fsspec", "pydantic", "kubernetes", "urllib3"}
+    assert not loaded & {*heavy, "diptych_training", "diptych_operator"}
 
 
 def test_the_shell_can_complete_commands() -> None:
@@ -84,7 +92,13 @@ def test_the_shell_can_complete_commands() -> None:
     assert ended.stdout.split() == ["validate"]
 
 
-@pytest.mark.parametrize("work", ["validating", "running", "serving", "comparing", "run_status", "run_log"])
+@pytest.mark.parametrize(
+    "work",
+    [
+        *("validating", "running", "serving", "comparing", "run_status", "run_log", "run_stop", "run_wait"),
+        *("cluster_get", "cluster_log", "cluster_changes", "cluster_wait"),
+    ],
+)
 def test_work_that_needs_no_torch_loads_none(work: str) -> None:
     program = (
         f"import sys, diptych_cli.{work}; print(*{{'torch', 'ray', 'diffusers', 'transformers'}} & set(sys.modules))"

@@ -50,6 +50,14 @@ def test_credentials_are_of_the_environment_in_a_pod_alone(tmp_path: Path) -> No
         RunStore.open(here.output, "local", "run", tmp_path)
 
 
+def test_the_token_of_the_hub_has_one_variable_in_every_pod(tmp_path: Path) -> None:
+    model = {"repo": "owner/name", "revision": "0" * 40, "token": {"name": "hub", "key": "token"}}
+    found = localized(spec(base={"huggingFace": model}), tmp_path, {}).base.hugging_face
+    assert found is not None
+    assert found.token is not None
+    assert found.token.key == "HF_TOKEN"
+
+
 def test_relative_paths_start_at_the_folder_and_remote_ones_stay(tmp_path: Path) -> None:
     found = localized(spec(base={"uri": "s3://models/sd"}), tmp_path)
     assert found.dataset.source.uri == str(tmp_path / "pictures")

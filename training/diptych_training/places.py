@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.sources import Base, Claim, DatasetSource, Output
@@ -9,6 +10,8 @@ from diptych_training.run_store_location import mounted
 
 Mounts = Mapping[str, Path]
 """Where volumes are mounted, by the name of their claim."""
+HUB_TOKEN: Final = "HF_TOKEN"  # noqa: S105 - the variable's name
+"""In a pod, the variable with the base's token, whatever the Secret calls its key."""
 
 
 def localized(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None = None) -> FineTuneJobSpec:
@@ -33,8 +36,13 @@ def localized(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None = Non
 
 
 def _base(base: Base, base_dir: Path, mounts: Mounts | None) -> Base:
-    if base.pvc is not None and mounts is not None:
+    if mounts is None:
+        return base.model_copy(update={"uri": _path(base.uri, base_dir)})
+    if base.pvc is not None:
         return base.model_copy(update={"uri": _folder(base.pvc, mounts, "spec.base"), "pvc": None})
+    if base.hugging_face is not None and base.hugging_face.token is not None:
+        token = base.hugging_face.token.model_copy(update={"key": HUB_TOKEN})
+        return base.model_copy(update={"hugging_face": base.hugging_face.model_copy(update={"token": token})})
     return base.model_copy(update={"uri": _path(base.uri, base_dir)})
 
 

@@ -51,3 +51,19 @@ def _take(descriptor: int, folder: Path, *, wait: bool) -> None:
     except OSError as error:
         if error.errno not in WITHOUT_LOCKS:
             raise
+
+
+def lock_holder(folder: Path) -> int | None:
+    """Return the process that holds the lock of a folder; None when nobody does, whatever its file says."""
+    try:
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        return int(holder) if holder.isdecimal() else None
+    finally:
+        os.close(descriptor)
+    return None

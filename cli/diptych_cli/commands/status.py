@@ -18,7 +18,7 @@ EXAMPLES = examples(
 def command(
     target: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="A run's folder, or the YAML it was started from. All runs without it."),
+        typer.Argument(metavar="RUN", help="A run's folder, or the YAML it was started from. All runs without it."),
     ] = None,
     overrides: Overrides = None,
     *,
