@@ -23,7 +23,7 @@ from diptych_operator.version import Version
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 JSON: Final = "application/json"
-NAMES: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1"
+NAMES: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 PAGE: Final = 500
 """Objects of one answer to a list."""
 OK, CREATED, UNAUTHORIZED, NOT_FOUND, CONFLICT, GONE, TOO_MANY, BROKEN = 200, 201, 401, 404, 409, 410, 429, 500
