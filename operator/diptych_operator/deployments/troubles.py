@@ -42,9 +42,9 @@ def waiting(look: Look, *, serves: bool) -> PodFailure | None:
 def failure(look: Look, *, serves: bool) -> DeploymentFailure | None:
     """Return what went wrong last; what was known is kept while nothing new is."""
     known, state = look.status.last_failure, look.state
-    if state is None or serves:
+    if state is None:
         return known
-    found = _invalid(state) or _broken(state) or _ended(look)
+    found = _invalid(state) or (None if serves else _broken(state) or _ended(look))
     return known if found is None else _dated(found, known, look)
 
 

@@ -47,7 +47,7 @@ def phase_of(turn: Turn, ray: RayState, current: RunningAttempt) -> JobPhase:
     if ray.deployment in {"Initializing", "Retrying"}:
         return "Provisioning"
     if ray.is_held or not ray.deployment:
-        return "Retrying" if turn.status.phase == "Retrying" else "Pending"
+        return "Retrying" if turn.status.phase in {"Retrying", "Failed"} else "Pending"
     begun = ray.job not in {"", "PENDING"} or turn.report_of(current.number) is not None
     return "Running" if begun else "Starting"
 
