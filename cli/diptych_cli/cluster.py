@@ -120,13 +120,12 @@ class Cluster:
         body: Mapping[str, Any] | None,
         timeout: tuple[float, float | None],
     ) -> Any:  # noqa: ANN401 - the client's responses have no useful type
-        text = None if body is None else json.dumps(body)
         verb, url, told, content, _ = self.api.param_serialize(
             method,
             path,
             query_params=list(query.items()),
             header_params=dict(headers),
-            body=text,
+            body=None if body is None else dict(body),
             auth_settings=["BearerToken"],
         )
         try:
