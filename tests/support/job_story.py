@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from cluster.player import STATES, _merged, _place, _words
@@ -190,11 +191,11 @@ class JobStory:
         """Return every write of a plan, in the order of the executor."""
         told = {(note.reason, note.key, note.message): note for note in made.notes}
         fresh = {name: note for name, note in told.items() if name not in self.told}
-        writes: list[Callable[[], None]] = [lambda action=action: self._act(action) for action in made.actions]
-        writes += [lambda name=name, note=note: self.told.update({name: note}) for name, note in fresh.items()]
+        writes: list[Callable[[], None]] = [partial(self._act, action) for action in made.actions]
+        writes += [partial(self.told.__setitem__, name, note) for name, note in fresh.items()]
         status = status_values(made.status)
         if status != self.job.get("status", {}):
-            writes.append(lambda: self._write_status(status))
+            writes.append(partial(self._write_status, status))
         return writes
 
     def _write_status(self, status: Manifest) -> None:

@@ -95,8 +95,8 @@ def _volume_problems(pods: Pods) -> Iterator[tuple[str, str]]:
         yield from ((f"{path}.claim.{part}", what) for part, what in _claim_problems(volume.claim))
         if is_own_folder(folder):
             yield f"{path}.mountPath", f"{folder} is needed by the pod itself"
-        if folder in seen or ".." in folder.split("/"):
-            yield f"{path}.mountPath", f"{folder} is used twice or leaves its folder"
+        if folder in seen:
+            yield f"{path}.mountPath", f"{folder} is used twice"
         seen.add(folder)
 
 
@@ -115,9 +115,12 @@ def _secret_problems(secret: SecretKey) -> Iterator[tuple[str, str]]:
 
 
 def is_own_folder(folder: str) -> bool:
-    """Whether a mount at this absolute path would hide what a pod needs."""
-    clean = "/" + "/".join(part for part in folder.split("/") if part not in {"", "."})
-    return clean == "/" or any(f"{clean}/".startswith(f"{own}/") or own.startswith(f"{clean}/") for own in FOLDERS)
+    """Whether a mount at this absolute path would hide what a pod needs, or hides where it is."""
+    parts = [part for part in folder.split("/") if part not in {"", "."}]
+    clean = "/" + "/".join(parts)
+    if ".." in parts or clean == "/":
+        return True
+    return any(f"{clean}/".startswith(f"{own}/") or own.startswith(f"{clean}/") for own in FOLDERS)
 
 
 def is_label_key(key: str) -> bool:

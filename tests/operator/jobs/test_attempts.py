@@ -4,7 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from diptych_api.jobstatus import FineTuneJobStatus
 from diptych_operator.child import Pod
+from diptych_operator.plan import Delete
 from support.job_story import RAY_JOB_REF, JobStory, job_values
 
 CHECKPOINT = {"step": 40, "uri": "s3://bucket/runs/step-000040", "time": "2026-01-31T12:00:00Z"}
@@ -32,9 +34,11 @@ def test_the_end_of_an_attempt_is_written_down_before_its_rayjob_is_deleted() ->
     story.ray_job["status"] |= {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "reason": "AppFailed"}
     first = story.plan()
     assert (first.actions, first.requeue_s) == ((), 0)
+    assert isinstance(first.status, FineTuneJobStatus)
     assert [attempt.reason for attempt in first.status.attempts] == ["WorkerLost"]
-    story.settle(most=2)
-    assert story.plan().actions[0].ref == RAY_JOB_REF  # type: ignore[union-attr]
+    (action,) = story.settle(most=2).plan().actions
+    assert isinstance(action, Delete)
+    assert action.ref == RAY_JOB_REF
 
 
 def test_failures_are_counted_against_the_backoff_limit() -> None:
