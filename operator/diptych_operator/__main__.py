@@ -25,7 +25,8 @@ def main() -> int:
         configure_logs(settings.log_level, settings.log_format)
         return asyncio.run(_run(settings))
     except DiptychError as error:
-        sys.stderr.write(f"error: {error.message}\nhint:  {error.hint}\n")
+        hint = error.hint or "The log above and `kubectl describe` of the operator's pod tell more."
+        sys.stderr.write(f"error: {error.message}\nhint:  {hint}\n")
         return error.exit_code
 
 

@@ -96,15 +96,14 @@ class Reconciler:
         plan = None if seen is None else self.planner(seen, self.defaults, self.clock())
         if plan is None:
             return None
-        refusal = await self._carry_out(plan.actions)
-        if refusal and refusal != refused:  # the next plan tells why
-            self._refusals[ref] = refusal
-            return 0.0
-        if plan.actions and not refusal:
+        if refusal := await self._carry_out(plan.actions):
+            self._refusals[ref] = refusal  # the next plan tells it; this one's status says what did not come to be
+            return REFUSED_RETRY_S if refusal == refused else 0.0
+        if plan.actions:
             self._refusals.pop(ref, None)
         await self._tell(ref, found, plan)
         await self._write_status(ref, found, status_values(plan.status))
-        return REFUSED_RETRY_S if refusal else plan.requeue_s
+        return plan.requeue_s
 
     async def _carry_out(self, actions: Sequence[Action]) -> str:
         """Act in order; return what the API server said when it refused one, and stop there."""

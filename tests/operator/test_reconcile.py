@@ -34,9 +34,10 @@ SPEC = {"base": {"builtin": "tiny-emoji"}, "dataset": {"source": {"uri": "s3://b
 def one_child(seen: Seen, _: Defaults, __: datetime) -> Plan:
     """Plan a policy, tell of it, and say so in the status."""
     assert isinstance(seen, JobSeen)
+    if seen.refused and seen.job.status.ray_job_name != seen.refused:
+        return Plan(FineTuneJobStatus(ray_job_name=seen.refused), requeue_s=30)
     actions = () if seen.policy else (Apply(CHILD),)
-    reason = seen.refused[:10] or "Fine"
-    status = FineTuneJobStatus(phase="Provisioning", ray_job_name=reason)
+    status = FineTuneJobStatus(phase="Provisioning", attempt=seen.job.status.attempt + len(actions))
     return Plan(status, actions, (Note("Provisioning", "Pods are being made."),), requeue_s=30)
 
 
@@ -150,9 +151,20 @@ def test_an_api_server_that_does_not_answer_is_asked_again_later_and_later() -> 
 
 def test_a_refusal_is_told_in_the_status_and_tried_again_without_haste() -> None:
     story = failing(Refused("quota exceeded"))
-    assert story.reconcile() == 0
+    assert [story.reconcile() for _ in range(4)] == [0, 30, 30, 30]
+    assert story.cluster.objects[JOB]["status"]["rayJobName"] == "quota exceeded"
+    assert story.cluster.objects[JOB]["status"]["attempt"] == 0
+    assert story.cluster.writes == ["status FineTuneJob art/noto"]
+
+
+def test_a_child_that_is_taken_after_a_refusal_is_told_as_well() -> None:
+    story = failing(Refused("quota exceeded"))
+    story.reconcile()
+    story.reconcile()
+    story.cluster.__class__ = Memory
     assert story.reconcile() == 30
-    assert story.cluster.objects[JOB]["status"]["rayJobName"] == "quota exce"
+    assert story.cluster.objects[JOB]["status"]["phase"] == "Provisioning"
+    assert story.cluster.objects[JOB]["status"]["attempt"] == 1
 
 
 def test_a_bug_in_a_plan_stops_nothing_else_and_is_counted() -> None:
