@@ -1,5 +1,6 @@
 """A deployment in a cluster in memory: people change its spec, KubeRay is played, the operator works on."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -18,19 +19,34 @@ DONE = "2026-01-31T11:00:00Z"
 SETTLED_S = 6
 
 
-class Gallery:
-    """One deployment, and what belongs to it."""
+class Killed(BaseException):
+    """The operator is gone in the middle of its work."""
 
-    def __init__(self, defaults: Defaults | None = None, **spec: Any) -> None:
+
+class Gallery:
+    """One deployment, and what belongs to it. The operator is killed once, after `kill_at` writes."""
+
+    def __init__(self, defaults: Defaults | None = None, *, kill_at: int = 0, **spec: Any) -> None:
         self.world = World(defaults=defaults or Defaults(image="ray:1"))
+        self.written = 0
+        self._kill_at = kill_at
         self._clusters = 0
+        self.world.memory.written = self._count  # type: ignore[method-assign]
         self.change(**spec)
 
     def restart(self, defaults: Defaults) -> None:
         """Start another operator, with other defaults."""
         self.world.defaults = defaults
         self.world.crash()
-        self.world.settle()
+        self.work()
+
+    def work(self) -> None:
+        """Let the operator work until it is still; where it is killed, another one goes on."""
+        try:
+            self.world.settle()
+        except Killed:
+            self.world.crash()
+            self.world.settle()
 
     def change(self, **spec: Any) -> None:
         """Set fields of the spec; None takes a field away. The operator hears of it and works."""
@@ -60,10 +76,18 @@ class Gallery:
             assert _place("RayService", status) in after, f"{state} does not follow"
             self._clusters += 1
             now = f"{self.world.now:%Y-%m-%dT%H:%M:%SZ}"
-            words = _words(found) | {"now": now, "new-cluster": f"{NAME}-c{self._clusters}"}
+            words = _words(self._short(found)) | {"now": now, "new-cluster": f"{NAME}-c{self._clusters}"}
             status = _merged(status, STATES["RayService"][state].change, words)
             self.world.memory.put({**found, "status": status}, f"KubeRay {state}")
-            self.world.settle()
+            self.work()
+
+    def _short(self, found: Manifest) -> Manifest:
+        """Return the RayService with the names of applications and deployments alone: YAML takes its time."""
+        names = [
+            {"name": app["name"], "deployments": [{"name": one["name"]} for one in app.get("deployments", ())]}
+            for app in self.serve_config["applications"]
+        ]
+        return {**found, "spec": {**found["spec"], "serveConfigV2": json.dumps({"applications": names})}}
 
     def serve(self) -> None:
         """Bring the deployment up."""
@@ -73,20 +97,20 @@ class Gallery:
         """Change what KubeRay says; the operator hears of it."""
         found = self.ray_service
         self.world.memory.put({**found, "status": found.get("status", {}) | status}, "KubeRay")
-        self.world.settle()
+        self.work()
 
     def let_go(self) -> None:
         """Let KubeRay be done with a RayService that is being deleted."""
         assert "deletionTimestamp" in self.ray_service["metadata"]
         self.world.memory.remove(Ref(kinds.RAY_SERVICE, SPACE, NAME))
-        self.world.settle()
+        self.work()
 
     def pod(self, name: str, group: str = "engines", cluster: str = "", **status: Any) -> None:
         """Put a pod of the deployment; the operator hears of it."""
         labels = {"diptych.dev/deployment": NAME, "ray.io/group": group, "ray.io/cluster": cluster or self.active}
         head = {"name": name, "namespace": SPACE, "uid": f"uid-of-{name}", "labels": labels}
         self.world.memory.put({"apiVersion": "v1", "kind": "Pod", "metadata": head, "spec": {}, "status": status})
-        self.world.settle()
+        self.work()
 
     def writes(self, act: Callable[[], object]) -> list[str]:
         """Return what the operator wrote while something happened."""
@@ -146,10 +170,23 @@ class Gallery:
         """Return reason and message of the Events."""
         return [(event["reason"], event["message"]) for event in self.world.memory.events.values()]
 
+    def stored(self) -> dict[str, Any]:
+        """Return everything that is stored, without what counts writes, and what was told."""
+        parts = {
+            str(ref): {part: found.get(part) for part in ("spec", "status")}
+            for ref, found in self.world.memory.objects.items()
+        }
+        return parts | {"told": sorted(self.told())}
+
+    def _count(self) -> None:
+        self.written += 1
+        if self.written == self._kill_at:
+            raise Killed
+
     def _put(self, kind: Kind, name: str, parts: dict[str, Any]) -> None:
         head = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name, "namespace": SPACE}}
         self.world.user_puts(head | parts)
-        self.world.settle()
+        self.work()
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
