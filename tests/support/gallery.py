@@ -31,7 +31,7 @@ class Gallery:
         self.written = 0
         self._kill_at = kill_at
         self._clusters = 0
-        self.world.memory.written = self._count  # type: ignore[method-assign]
+        self.world.memory.written = self._count
         self.change(**spec)
 
     def restart(self, defaults: Defaults) -> None:

@@ -55,5 +55,5 @@ def ports_of(uris: Iterable[str | None]) -> set[int]:
     for uri in filter(None, uris):
         with suppress(ValueError):
             parts = urlsplit(uri)
-            found |= {port for port in (parts.port, DEFAULT_PORTS.get(parts.scheme)) if port}
+            found |= {port for port in (parts.port or DEFAULT_PORTS.get(parts.scheme),) if port}
     return found
