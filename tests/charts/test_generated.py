@@ -27,7 +27,8 @@ RULES = [rule for group in ALERTS for rule in group["rules"]]
 RUNBOOKS = ROOT / "docs" / "runbooks"
 # Labels by metric, as the operator has them; a histogram adds `le`, a scrape adds `pod`.
 METRICS = {
-    name: {*collector._labelnames, "le", "pod"} for name, collector in Metrics().registry._names_to_collectors.items()
+    name: {*vars(collector)["_labelnames"], "le", "pod"}
+    for name, collector in Metrics().registry._names_to_collectors.items()
 }
 PHASES = {"FineTuneJob": set(get_args(JobPhase)), "DiffusionDeployment": set(get_args(DeploymentPhase))}
 

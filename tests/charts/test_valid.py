@@ -1,10 +1,11 @@
-"""Every switch of the chart makes objects that several versions of Kubernetes take, with narrow rights."""
+"""Every choice of the chart makes objects that several versions of Kubernetes take, with narrow rights."""
 
 import importlib.util
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
@@ -18,37 +19,35 @@ from support.helm import CHART, helm, value_sets
 pytestmark = pytest.mark.integration
 
 KUBERNETES = ["1.30", "1.33", "1.36", "1.37"]
-# An account by name, so that the switch that makes none can be turned.
+# An account by name, so that it can be chosen to make none.
 NAMED = {"serviceAccount": {"name": "diptych"}}
 
 
-def switches(model: type[Model] = Values, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield the path of every value that is true or false."""
+def choices(model: type[Model] = Values, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Yield path and value of everything that can be chosen from a few, its default left out."""
     for name, info in wire_fields(model).items():
         kind = bare(info.annotation)
-        if kind is bool:
-            yield (*path, name)
+        if kind is bool or get_origin(kind) is Literal:
+            options = (True, False) if kind is bool else get_args(kind)
+            yield from (((*path, name), option) for option in options if option != info.default)
         elif isinstance(kind, type) and issubclass(kind, Model):
-            yield from switches(kind, (*path, name))
+            yield from choices(kind, (*path, name))
 
 
-def turned(path: tuple[str, ...]) -> dict[str, Any]:
-    """Return values with one switch turned."""
-    value: Any = Values().model_dump(by_alias=True)
-    for step in path:
-        value = value[step]
-    inner: Any = not value
+def chosen(path: tuple[str, ...], option: object) -> dict[str, Any]:
+    """Return values with one choice made."""
+    inner: Any = option
     for step in reversed(path):
         inner = {step: inner}
     first = path[0]
-    return NAMED | {first: NAMED.get(first, {}) | inner[first]}
+    return NAMED | {first: NAMED.get(first, {}) | inner[first]} if len(path) > 1 else NAMED | inner
 
 
 @pytest.fixture(scope="module")
 def renders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a render of each set of values, and of each switch turned alone."""
+    """Return a folder with a render of each set of values, and of each choice made alone."""
     folder = tmp_path_factory.mktemp("renders")
-    cases = value_sets() | {"-".join(path): turned(path) for path in switches()}
+    cases = value_sets() | {"-".join((*path, str(option))): chosen(path, option) for path, option in choices()}
     assert len(cases) >= 20
     for name, values in cases.items():
         text = helm("template", "diptych", CHART, values=values)
@@ -57,14 +56,14 @@ def renders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def schemas(version: str, folder: Path) -> str:
-    """Return where kubeconform finds the schemas of a Kubernetes, strict ones; their references become relative."""
+    """Return where kubeconform finds the strict schemas of a Kubernetes: here, not where they say they are from."""
     package = importlib.util.find_spec("kubernetes_validate")
     assert package is not None
     assert package.submodule_search_locations is not None
     source = Path(package.submodule_search_locations[0]) / "kubernetes-json-schema" / f"v{version}.0-local-strict"
     for path in source.glob("*.json"):
         text = path.read_text(encoding="utf-8").replace("/api/_definitions.json", "_definitions.json")
-        (folder / path.name).write_text(text, encoding="utf-8")
+        (folder / path.name).write_text(re.sub(r',\s*"\$id": "[^"]*"', "", text), encoding="utf-8")
     return f"{folder}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
 
 

@@ -14,4 +14,4 @@ def reference(api_version: str, kind: str, name: str, namespace: str | None = No
 
 def conditions(target: Mapping[str, Any]) -> dict[str, str]:
     """Return the conditions of an object, status by type."""
-    return {each["type"]: each["status"] for each in target.get("status", {}).get("conditions", [])}
+    return {each["type"]: each["status"] for each in target.get("status", {}).get("conditions") or []}
