@@ -9,6 +9,7 @@ from cluster.control_plane import ControlPlane
 from cluster.objects import reference
 from cluster.rest import Refused, Rest
 from diptych_api import names
+from diptych_operator.manifests.accounts import accounts
 from support.helm import CHART, HOME, RELEASE, helm, rendered, the, value_sets
 
 pytestmark = pytest.mark.integration
@@ -44,12 +45,6 @@ MAY_NOT = (
 
 def lease(name: str) -> dict[str, Any]:
     return reference("coordination.k8s.io/v1", "Lease", name, HOME) | {"spec": {"holderIdentity": "one"}}
-
-
-def reporter_role(resource: str) -> dict[str, Any]:
-    role = reference("rbac.authorization.k8s.io/v1", "Role", names.REPORTER_ACCOUNT, WATCHED)
-    rule = {"apiGroups": ["diptych.dev"], "resources": [resource], "verbs": ["get", "create", "patch"]}
-    return role | {"rules": [rule]}
 
 
 @pytest.fixture(scope="module", params=["cluster", "namespaced"])
@@ -98,12 +93,28 @@ def test_the_operator_may_do_nothing_else(installed: tuple[ControlPlane, str], a
 
 def test_the_operator_may_hand_on_the_right_to_report_and_no_other(installed: tuple[ControlPlane, str]) -> None:
     plane, _ = installed
-    token = plane.token_for(HOME, "diptych-operator")
-    with Rest(plane.url, plane.authority.certificate, token) as operator:
-        operator.apply(reporter_role("finetunereports"), manager=names.FIELD_MANAGER)
+    more = {"apiGroups": ["diptych.dev"], "resources": ["finetunejobs"], "verbs": ["create"]}
+    with Rest(plane.url, plane.authority.certificate, plane.token_for(HOME, "diptych-operator")) as operator:
+        for manifest in accounts(WATCHED):
+            operator.apply(manifest, manager=names.FIELD_MANAGER)
+        [role] = [manifest for manifest in accounts(WATCHED) if manifest["kind"] == "Role"]
         with pytest.raises(Refused) as refused:
-            operator.apply(reporter_role("finetunejobs"), manager=names.FIELD_MANAGER)
+            operator.apply(role | {"rules": [*role["rules"], more]}, manager=names.FIELD_MANAGER)
     assert "is attempting to grant RBAC permissions not currently held" in refused.value.message
+
+
+@pytest.mark.parametrize("manifest", accounts(WATCHED), ids=["reporter", "pod", "role", "binding"])
+def test_the_operator_makes_no_account_and_no_role_of_another_name(
+    installed: tuple[ControlPlane, str], manifest: dict[str, Any]
+) -> None:
+    plane, _ = installed
+    other = manifest | {"metadata": manifest["metadata"] | {"name": "other"}}
+    with (
+        Rest(plane.url, plane.authority.certificate, plane.token_for(HOME, "diptych-operator")) as operator,
+        pytest.raises(Refused) as refused,
+    ):
+        operator.apply(other, manager=names.FIELD_MANAGER)
+    assert refused.value.reason == "Forbidden"
 
 
 def test_the_operator_keeps_its_own_lease_and_no_other(installed: tuple[ControlPlane, str]) -> None:

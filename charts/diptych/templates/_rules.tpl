@@ -36,13 +36,21 @@ new.
   resources: [httproutes]
   verbs: [get, list, watch, create, patch, delete]
 {{- end }}
-# The accounts of the pods, and the role by which a job reports.
+# The accounts of the pods, and the role by which a job reports: these and no others, so nobody else can be given rights.
 - apiGroups: [""]
   resources: [serviceaccounts]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  resourceNames: [diptych-reporter, diptych-pod]
+  verbs: [create, patch]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  resourceNames: [diptych-reporter]
+  verbs: [create, patch]
 # Why a pod does not start, or died.
 - apiGroups: [""]
   resources: [pods]
