@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,7 +21,8 @@ from diptych_operator.kinds import Kind, Manifest, Ref, kind_of, ref_of
 from diptych_operator.plan import Delete
 from diptych_operator.version import Version
 
-APPLY: Final = "application/apply-patch+yaml"
+APPLY: Final = "application/apply-patch+yaml; charset=utf-8"
+BEYOND_ASCII: Final = re.compile("[\x7f-\uffff]")
 MERGE: Final = "application/merge-patch+json"
 JSON: Final = "application/json"
 NAMES: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -143,7 +145,7 @@ class Kube:
         ref = ref_of(manifest)
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         path = ref.kind.path(ref.namespace, ref.name)
-        code, body = await self._call("apply", ref.kind, path, query=query, body=manifest, form=APPLY)
+        code, body = await self._call("apply", ref.kind, path, query=query, body=_yaml(manifest), form=APPLY)
         return _checked(code, body, f"apply {ref}")
 
     async def delete(self, delete: Delete) -> None:
@@ -189,7 +191,7 @@ class Kube:
         path: str,
         *,
         query: Mapping[str, Any] | None = None,
-        body: Manifest | None = None,
+        body: Manifest | bytes | None = None,
         form: str = JSON,
         accept: str = JSON,
     ) -> tuple[int, bytes]:
@@ -221,6 +223,15 @@ METHODS: Final = {
     "delete": "DELETE",
 }
 PASSING: Final = frozenset({UNAUTHORIZED, 408, TOO_MANY})
+
+
+def _yaml(manifest: Manifest) -> bytes:
+    """Return a manifest as the API server's YAML reader takes it.
+
+    It refuses the pairs of escapes by which JSON writes emoji, and control characters that stand as they are.
+    """
+    text = json.dumps(manifest, ensure_ascii=False)
+    return BEYOND_ASCII.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 def _version(kind: Kind, item: Manifest) -> tuple[Ref, Version]:

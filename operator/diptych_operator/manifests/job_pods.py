@@ -85,8 +85,8 @@ def resolved_job(job: FineTuneJob) -> str:
         "metadata": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid, "generation": meta.generation},
         "spec": {name: value for name, value in spec.items() if name not in mutable},
     }
-    text = json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
-    if (size := len(text.encode())) > LARGEST_JOB:
+    text = json.dumps(whole, separators=(",", ":"))
+    if (size := len(text)) > LARGEST_JOB:
         raise SpecInvalid(
             f"The spec takes {size:,} bytes; a pod can be told {LARGEST_JOB:,}.",
             hint="Shorten evaluation.prompts, or put them into a suite.",
