@@ -13,8 +13,9 @@ import yaml
 from cluster.tools import find
 from diptych_api.fieldpaths import bare, wire_fields
 from diptych_api.fields import Model
+from diptych_api.yaml_tree import to_yaml
 from diptych_operator.chart.values import Values
-from support.helm import CHART, helm, value_sets
+from support.helm import CHART, helm, rendered, the, value_sets
 
 pytestmark = pytest.mark.integration
 
@@ -75,10 +76,24 @@ def kubeconform(location: str, *arguments: str | Path) -> subprocess.CompletedPr
 
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_every_render_is_valid_for_kubernetes(version: str, renders: Path, tmp_path: Path) -> None:
-    # Their schemas are in no package; test_generated.py looks at alerts by Prometheus' grammar.
+    # Of these two the Prometheus operator's own types decide, below.
     done = kubeconform(schemas(version, tmp_path), "-skip", "PodMonitor,PrometheusRule", renders)
     assert done.returncode == 0, done.stdout
     assert "Invalid: 0, Errors: 0" in done.stdout
+
+
+def monitoring_kind(given: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Return what the types of the Prometheus operator say of a PodMonitor or PrometheusRule."""
+    return subprocess.run([find("monitoring")], input=to_yaml(given), capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("kind", ["PodMonitor", "PrometheusRule"])
+def test_the_prometheus_operator_knows_every_field(kind: str) -> None:
+    given = the(kind, rendered(value_sets()["everything"]))
+    assert monitoring_kind(given).returncode == 0
+    done = monitoring_kind(given | {"spec": given["spec"] | {"grups": []}})
+    assert done.returncode == 1
+    assert 'unknown field "grups"' in done.stderr
 
 
 def test_kubeconform_refuses_what_it_should(tmp_path: Path) -> None:
