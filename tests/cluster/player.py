@@ -15,6 +15,14 @@ from cluster.rest import Refused, Rest
 
 RAY_VERSION = "ray.io/v1"
 STATES: dict[str, dict[str, State]] = {"RayJob": RAYJOB_STATES, "RayService": RAYSERVICE_STATES}
+# What Go's zero values look like: written with any status.
+BLANK: dict[str, Values] = {
+    "RayJob": {"rayClusterStatus": NO_CLUSTER, "rayJobInfo": {}, "failed": 0, "succeeded": 0},
+    "RayService": {
+        "activeServiceStatus": {"rayClusterStatus": NO_CLUSTER},
+        "pendingServiceStatus": {"rayClusterStatus": NO_CLUSTER},
+    },
+}
 LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # as Kubernetes draws them
 
 
@@ -52,7 +60,7 @@ def next_status(found: Values, name: str) -> Values:
     states = STATES[found["kind"]]
     if name not in states:
         raise ValueError(f"a {found['kind']} has no state {name}; there are {', '.join(states)}")
-    state, status = states[name], found.get("status", {})
+    state, status = states[name], BLANK[found["kind"]] | found.get("status", {})
     if (now := _place(found["kind"], status)) not in state.after:
         raise ValueError(f"{name} does not follow {now or 'a new object'}; it follows {', '.join(state.after)}")
     return _merged(status, state.change, _words(found))
@@ -84,9 +92,7 @@ def _words(found: Values) -> Values:
         "pending": pending,
         "workers": workers,
         "endpoints": max(1, workers),
-        "failed": failed,
         "failed+1": failed + 1,
-        "succeeded": succeeded,
         "succeeded+1": succeeded + 1,
         "no-cluster": NO_CLUSTER,
         "emptied": {"rayClusterStatus": NO_CLUSTER},

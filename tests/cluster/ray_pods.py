@@ -2,7 +2,6 @@
 
 import json
 import random
-import string
 from datetime import UTC, datetime
 
 from cluster.objects import Values, reference
@@ -29,26 +28,28 @@ class RayPods:
         layout = spec.get("rayClusterSpec") or spec["rayClusterConfig"]
         parts = [status.get("pendingServiceStatus", {}), status.get("activeServiceStatus", {}), status]
         name = cluster or next(part["rayClusterName"] for part in parts if part.get("rayClusterName"))
-        head = self.create_one(owner, name, "headgroup", layout["headGroupSpec"]["template"], node="head")
+        head = self.create_one(owner, name, "headgroup", layout["headGroupSpec"]["template"])
         return [
             head,
             *(
-                self.create_one(owner, name, group["groupName"], group["template"])
+                self.create_one(owner, name, group["groupName"], group["template"], index)
                 for group in layout.get("workerGroupSpecs", [])
-                for _ in range(group.get("replicas", 0))
+                for index in range(group.get("replicas", 0))
             ),
         ]
 
-    def create_one(self, owner: Values, cluster: str, group: str, template: Values, *, node: str = "worker") -> Values:
-        """Make one pod and return it. It goes with its owner."""
-        own = template.get("metadata", {})
-        ray = {"ray.io/cluster": cluster, "ray.io/node-type": node, "ray.io/group": group}
-        ray |= LABELS | {"ray.io/identifier": f"{cluster}-{node}"}
-        suffix = "head" if node == "head" else f"{group}-worker-{''.join(random.choices(string.ascii_lowercase, k=5))}"
+    def create_one(self, owner: Values, cluster: str, group: str, template: Values, index: int | None = None) -> Values:
+        """Make one pod and return it: a worker by its index, else the head. It goes with its owner."""
+        own, node = template.get("metadata", {}), "head" if index is None else "worker"
+        labels = {"ray.io/cluster": cluster, "ray.io/node-type": node, "ray.io/group": group}
+        labels |= LABELS | {"ray.io/identifier": f"{cluster}-{node}"}
+        labels |= {key: value for key, value in own.get("labels", {}).items() if key not in FIXED}
+        if index is not None:
+            labels["ray.io/worker-group-replica-index"] = str(index)
         meta = {
-            "name": f"{cluster}-{suffix}",
+            "generateName": f"{cluster}-head-" if index is None else f"{cluster}-{group}-worker-",
             "namespace": owner["metadata"]["namespace"],
-            "labels": ray | {key: value for key, value in own.get("labels", {}).items() if key not in FIXED},
+            "labels": labels,
             "annotations": own.get("annotations", {}),
             "ownerReferences": [_owner(owner)],
         }

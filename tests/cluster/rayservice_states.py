@@ -14,7 +14,6 @@ NEW = ("",)
 STARTING = ("Initializing",)
 SERVING = ("NonZeroServeEndpoints",)
 DOWN = ("ZeroServeEndpoints",)
-NOTHING: Values = {"rayClusterStatus": "$no-cluster"}
 WAITING = "RayService is initializing"
 
 
@@ -46,8 +45,7 @@ RAYSERVICE_STATES: dict[str, State] = {
         NEW,
         SEEN
         | {
-            "activeServiceStatus": NOTHING,
-            "pendingServiceStatus": {"rayClusterName": "$new-cluster"} | NOTHING,
+            "pendingServiceStatus": {"rayClusterName": "$new-cluster"},
             "conditions": conditions(INITIALIZING, FIRST),
         },
     ),
@@ -103,7 +101,7 @@ RAYSERVICE_STATES: dict[str, State] = {
         SEEN
         | {
             "activeServiceStatus": {"applicationStatuses": None},
-            "pendingServiceStatus": {"rayClusterName": "$new-cluster"} | NOTHING,
+            "pendingServiceStatus": {"rayClusterName": "$new-cluster"},
             "conditions": conditions(READY_NOW, UPGRADE),
         },
     ),

@@ -1,6 +1,7 @@
 """A small client of the API server for tests: plain values in, plain values out."""
 
 import json
+import re
 import ssl
 from pathlib import Path
 from typing import Self
@@ -58,7 +59,7 @@ class Rest:
 
     def request(self, method: str, path: str, body: object = None, kind: str = JSON, **query: object) -> Values:
         """Return the answer to a request. Raises Refused."""
-        content = None if body is None else json.dumps(body)
+        content = None if body is None else _text(body) if kind == APPLY else json.dumps(body)
         asked = {name: str(value) for name, value in query.items() if value is not None}
         answer = self.client.request(method, path, params=asked, content=content, headers={"Content-Type": kind})
         values: Values = answer.json() if JSON in answer.headers.get("content-type", "") else {"message": answer.text}
@@ -84,7 +85,7 @@ class Rest:
         """Return all objects of a kind, of one namespace or of all, with the labels that a selector names."""
         path = self.path(reference(api_version, kind, "", namespace)).rstrip("/")
         items: list[Values] = self.request("GET", path, labelSelector=labels or None)["items"]
-        return items
+        return [{"apiVersion": api_version, "kind": kind} | item for item in items]
 
     def patch(self, target: Values, change: Values, *, subresource: str = "") -> Values:
         """Merge a change into the stored object, or into a part of it such as ``status``."""
@@ -109,7 +110,7 @@ class Rest:
         version, meta = target["apiVersion"], target["metadata"]
         plural, is_namespaced = self._plural(version, target["kind"])
         scope = f"/namespaces/{meta['namespace']}" if is_namespaced and meta.get("namespace") else ""
-        return f"{_root(version)}{scope}/{plural}/{meta['name']}"
+        return f"{_root(version)}{scope}/{plural}/{meta.get('name', '')}"
 
     def _plural(self, version: str, kind: str) -> tuple[str, bool]:
         if (version, kind) not in self.plurals:
@@ -121,3 +122,9 @@ class Rest:
 
 def _root(version: str) -> str:
     return f"/apis/{version}" if "/" in version else f"/api/{version}"
+
+
+def _text(body: object) -> str:
+    """Return a body as the server's YAML reader takes it: no pairs of escapes for emoji, no bare control characters."""
+    text = json.dumps(body, ensure_ascii=False)
+    return re.sub("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text)

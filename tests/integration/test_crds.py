@@ -36,9 +36,9 @@ def test_the_api_server_serves_every_kind(control_plane: ControlPlane, definitio
 @pytest.mark.parametrize(
     ("path", "texts"),
     [
-        ("finetunejob.spec.lora.rank", ["Width of the update", "Default: 16"]),
+        ("finetunejob.spec.lora.rank", ["LoRA rank is the width of the update; 4 to 64 are usual.", "Default: 16."]),
         ("ftj.spec.activeDeadlineSeconds", ["in seconds"]),
-        ("dd.spec.adapters.strength", ["DESCRIPTION"]),
+        ("dd.spec.adapters.strength", ["Factor of the update where a request names none."]),
         ("diffusionmodel.spec.pin", ["Run that the name stands for"]),
         ("ftj.status.progress.etaSeconds", ["Estimated seconds"]),
     ],

@@ -13,45 +13,51 @@ from cluster.rayservice_states import TO_SERVING
 
 pytestmark = pytest.mark.integration
 LIVES = {
-    "RayJob": [
-        [*TO_RUNNING, "Succeeded"],
-        [*TO_RUNNING, "Stopped"],
-        [*TO_RUNNING, "Failed"],
-        [*TO_RUNNING, "Retrying", "New", *TO_RUNNING, "Succeeded"],
-        [*TO_RUNNING, "Suspending", "Suspended", "New", *TO_RUNNING, "DeadlineExceeded"],
-        ["Initializing", "HeadMissing", "PodsRefused", "HeadUnschedulable", "PreRunningDeadlineRetrying", "New"],
-        ["Initializing", "HeadImageMissing", "PreRunningDeadlineExceeded"],
-        ["ValidationFailed"],
-    ],
-    "RayService": [
-        [*TO_SERVING, "Updating", "UpdateFailed", "Unhealthy", "NoEndpoints", "Running"],
-        [*TO_SERVING, "UpgradeStarted", "UpgradeDeploying", "UpgradeDone", "Running"],
-        ["Initializing", "Deploying", "DeployFailedAtStart", "InitializingTimeout"],
-        ["ValidationFailed"],
-    ],
+    "RayJob": {
+        "succeeds": [*TO_RUNNING, "Succeeded"],
+        "is stopped": [*TO_RUNNING, "Stopped"],
+        "fails": [*TO_RUNNING, "Failed"],
+        "succeeds at the second try": [*TO_RUNNING, "Retrying", "New", *TO_RUNNING, "Succeeded"],
+        "is suspended": [*TO_RUNNING, "Suspending", "Suspended", "New", *TO_RUNNING, "DeadlineExceeded"],
+        "gets no pods": [
+            "Initializing",
+            "HeadMissing",
+            "PodsRefused",
+            "HeadUnschedulable",
+            "PreRunningDeadlineExceeded",
+        ],
+        "gets no image": ["Initializing", "HeadImageMissing", "PreRunningDeadlineRetrying", "New"],
+        "is not valid": ["ValidationFailed"],
+    },
+    "RayService": {
+        "is updated": [*TO_SERVING, "Updating", "UpdateFailed", "Unhealthy", "NoEndpoints", "Running"],
+        "gets a new cluster": [*TO_SERVING, "UpgradeStarted", "UpgradeDeploying", "UpgradeDone", "Running"],
+        "never starts": ["Initializing", "Deploying", "DeployFailedAtStart", "InitializingTimeout"],
+        "is not valid": ["ValidationFailed"],
+    },
 }
 
 
 def test_every_state_of_the_tables_is_played_below() -> None:
-    played = {kind: {state for life in lives for state in life} for kind, lives in LIVES.items()}
+    played = {kind: {state for life in lives.values() for state in life} for kind, lives in LIVES.items()}
     assert played == {kind: set(states) for kind, states in STATES.items()}
 
 
-@pytest.mark.parametrize("life", LIVES["RayJob"], ids=lambda life: life[-1])
+@pytest.mark.parametrize("life", LIVES["RayJob"])
 def test_the_api_server_keeps_what_is_told_of_a_ray_job(
-    control_plane: ControlPlane, namespace: str, player: Player, life: list[str]
+    control_plane: ControlPlane, namespace: str, player: Player, life: str
 ) -> None:
     job = control_plane.api.create(ray_job(namespace))
-    player.play_all("RayJob", namespace, "noto", life)
+    player.play_all("RayJob", namespace, "noto", LIVES["RayJob"][life])
     assert control_plane.api.read(job)["status"]
 
 
-@pytest.mark.parametrize("life", LIVES["RayService"], ids=lambda life: life[-1])
+@pytest.mark.parametrize("life", LIVES["RayService"])
 def test_the_api_server_keeps_what_is_told_of_a_ray_service(
-    control_plane: ControlPlane, namespace: str, player: Player, life: list[str]
+    control_plane: ControlPlane, namespace: str, player: Player, life: str
 ) -> None:
     service = control_plane.api.create(ray_service(namespace))
-    player.play_all("RayService", namespace, "noto", life)
+    player.play_all("RayService", namespace, "noto", LIVES["RayService"][life])
     assert control_plane.api.read(service)["status"]
 
 
