@@ -148,7 +148,7 @@ class JobStory:
 
     def fails(self, reason: str, message: str = "It went wrong.", **fields: Any) -> "JobStory":
         """Let the program fail: it reports, and Ray notices."""
-        self.says("Failed", failure={"reason": reason, "message": message, **fields})
+        self.says("Failed", step=fields.get("step", 0), failure={"reason": reason, "message": message, **fields})
         return self.play("Failed")
 
     def succeeds(self) -> "JobStory":

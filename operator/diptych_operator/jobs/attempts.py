@@ -51,6 +51,14 @@ def gpu_seconds(job: FineTuneJob, current: RunningAttempt, until: datetime | Non
     return round(current.gpu_seconds_before + _own(job, current, until), 1)
 
 
+def with_last_word(status: FineTuneJobStatus, report: Report) -> list[Attempt]:
+    """Return the ended attempts; what the last of them reported while it saved and left is in."""
+    if not status.attempts or status.attempts[-1].number != report.attempt:
+        return status.attempts
+    *earlier, last = status.attempts
+    return [*earlier, last.model_copy(update={"to_step": max(last.to_step, report.step)})]
+
+
 def _own(job: FineTuneJob, current: RunningAttempt, until: datetime | None) -> float:
     if until is None or current.provisioned_time is None:
         return current.gpu_seconds

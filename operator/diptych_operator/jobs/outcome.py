@@ -14,6 +14,9 @@ from diptych_operator.pod_failures import why_ended
 
 ARTIFACT_WAIT_S: Final = 60
 """How long after the end of the Ray job its last report may take to arrive."""
+REPORT_WAIT_S: Final = 5
+"""The same after a failure: watches of different kinds overtake each other, and the report knows why best."""
+ENDED: Final = frozenset({"Succeeded", "Failed", "Suspended", "Cancelled"})
 DISRUPTED: Final = frozenset({"Drained", "Preempted", "NodeLost", "Evicted"})
 
 
@@ -47,8 +50,9 @@ def seconds_to_look(turn: Turn, current: RunningAttempt) -> float | None:
         seconds_to_budget(turn.job, current, turn.now),
         seconds_to_deadline(turn.job, _start(turn, current), turn.now),
     ]
-    if turn.ray is not None and turn.ray.deployment == "Complete":
-        waits.append(ARTIFACT_WAIT_S - (turn.now - _end(turn, turn.ray)).total_seconds())
+    if turn.ray is not None and turn.ray.is_over:
+        patience_s = ARTIFACT_WAIT_S if turn.ray.deployment == "Complete" else REPORT_WAIT_S
+        waits.append(patience_s - (turn.now - _end(turn, turn.ray)).total_seconds())
     return min((max(wait, 0) for wait in waits if wait is not None), default=None)
 
 
@@ -83,15 +87,25 @@ def _complete(turn: Turn, ray: RayState, report: Report | None) -> End | None:
     return failed(turn, failure("ArtifactMissing", f"Ray says that the job succeeded, but {what}."), ray.ended)
 
 
-def _failed(turn: Turn, ray: RayState, report: Report | None) -> End:
+def _failed(turn: Turn, ray: RayState, report: Report | None) -> End | None:
     if turn.is_cancelled:
         return End("Cancelled", "Cancelled", None, ray.ended)
+    if _may_report(turn, ray, report):
+        return None
     if report is not None and report.phase == "Suspended" and ray.reason in {"", "AppFailed"}:
         stopped = failure(
             "Interrupted", "The program was asked to stop, by nobody that Diptych knows.", step=report.step
         )
         return asked(turn) or _interrupted(turn, ray) or failed(turn, stopped, ray.ended)
     return failed(turn, failure_of(turn.seen, ray, report), ray.ended)
+
+
+def _may_report(turn: Turn, ray: RayState, report: Report | None) -> bool:
+    """Whether the program's last word may still be on its way, and nothing else says why it failed."""
+    told = ray.reason != "AppFailed" or (report is not None and report.phase in ENDED)
+    why = why_ended(turn.seen.pods)
+    known = why is not None and why.reason != "ContainerFailed"
+    return not told and not known and (turn.now - _end(turn, ray)).total_seconds() < REPORT_WAIT_S
 
 
 def _interrupted(turn: Turn, ray: RayState) -> End | None:

@@ -6,6 +6,7 @@ from diptych_api.finetunejob import FineTuneJob
 from diptych_api.jobstatus import FineTuneJobStatus, JobColumns, JobPhase, Progress
 from diptych_api.report import Report
 from diptych_api.sources import Base
+from diptych_operator.jobs.attempts import with_last_word
 
 BEFORE_TRAINING: Final = frozenset({"Pending", "Preparing", "Captioning", "Caching"})
 LONGEST_BASE: Final = 256
@@ -17,7 +18,10 @@ def told(status: FineTuneJobStatus, report: Report | None) -> dict[str, Any]:
     """Return the fields of a status that a report fills. What a new attempt has not told yet stays as it was."""
     if report is None:
         return {}
-    fields: dict[str, Any] = {"progress": _progress(status.progress or Progress(), report)}
+    fields: dict[str, Any] = {
+        "progress": _progress(status.progress or Progress(), report),
+        "attempts": with_last_word(status, report),
+    }
     newer = {"checkpoint": report.checkpoint, "samples": report.samples, "evaluation": report.metrics}
     return fields | {name: value for name, value in newer.items() if value}
 

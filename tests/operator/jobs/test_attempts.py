@@ -122,6 +122,20 @@ def test_suspending_does_not_use_up_the_backoff_limit() -> None:
     assert (story.phase, story.attempt, len(story.status.attempts)) == ("Provisioning", "13", 10)
 
 
+def test_what_a_program_reports_while_it_saves_and_leaves_is_remembered() -> None:
+    story = JobStory().run().says("Training", step=41)
+    story.lets_go = False
+    story.edit(suspend=True).says("Suspended", step=43, checkpoint=CHECKPOINT | {"step": 43}).lose()
+    assert story.status.attempts[0].to_step == 43
+    story.edit(suspend=False)
+    assert story.status.current is not None
+    assert story.status.current.from_step == 43
+
+
+def test_a_suspended_job_can_be_cancelled() -> None:
+    assert JobStory().run().edit(suspend=True).annotate("cancel", "true").phase == "Cancelled"
+
+
 def test_a_job_that_is_cancelled_ends_and_keeps_its_status() -> None:
     story = JobStory().run().says("Training", step=50).annotate("cancel", "true")
     assert (story.phase, story.ray_job) == ("Cancelled", None)

@@ -24,7 +24,7 @@ PHASES = [
 
 @pytest.mark.parametrize(("states", "phase"), PHASES)
 def test_what_kuberay_says_becomes_the_phase(states: tuple[str, ...], phase: str) -> None:
-    assert JobStory().settle().play(*states).phase == phase
+    assert JobStory().settle().play(*states).wait(5).phase == phase
 
 
 def test_a_new_job_gets_its_children_in_one_plan_and_is_pending() -> None:

@@ -42,7 +42,7 @@ ENDS = [
 def test_pods_tell_why_an_attempt_failed_when_the_program_could_not(found: Pod, reason: str, code: int | None) -> None:
     story = JobStory().run()
     story.pods = (pod(name="noto-a-healthy-one"), found)
-    failure = story.play("Failed").status.last_failure
+    failure = story.play("Failed").wait(5).status.last_failure
     assert failure is not None
     assert (failure.reason, failure.exit_code, bool(failure.hint)) == (reason, code, True)
     assert failure.pod == ("" if reason == "AppFailed" else "noto-worker")
@@ -58,6 +58,13 @@ def test_what_the_program_says_wins_over_the_exit_code_that_follows() -> None:
     assert story.condition("Failed")[2] == "GpuOutOfMemory: 23.4 of 24 GiB used. batchSize: 2 fits"
 
 
+def test_a_report_that_comes_after_kuberays_word_still_explains_the_failure() -> None:
+    story = JobStory().run().play("Failed").wait(4)
+    assert story.phase == "Running"
+    story.says("Failed", failure={"reason": "DatasetInvalid", "message": "No pictures."})
+    assert story.condition("Failed")[:2] == ("True", "DatasetInvalid")
+
+
 @pytest.mark.parametrize("vague", ["WorkerLost", "InternalError"])
 def test_a_pod_that_was_killed_for_memory_explains_a_lost_worker(vague: str) -> None:
     story = JobStory().run()
@@ -67,6 +74,7 @@ def test_a_pod_that_was_killed_for_memory_explains_a_lost_worker(vague: str) -> 
 
 def test_a_report_of_an_earlier_attempt_does_not_explain_a_later_one() -> None:
     story = JobStory().run().fails("StoreUnwritable").wait(5).play("Initializing", "Submitting", "Running", "Failed")
+    story.wait(5)
     assert story.status.attempts[-1].reason == "AppFailed"
 
 
