@@ -12,7 +12,6 @@ from diptych_api.adapters import Adapter
 from diptych_api.diffusiondeployment import DiffusionDeployment
 from diptych_api.errors import SpecInvalid
 from diptych_api.servingconfig import ServedAdapter
-from diptych_api.wire import from_wire
 from diptych_operator.defaults import Defaults
 from diptych_operator.deployments.found_adapters import found_adapters, served
 from diptych_operator.deployments.keeping import keep
@@ -23,12 +22,11 @@ from diptych_operator.manifests.serve_text import serve_values
 from diptych_operator.observed import DeploymentSeen
 from diptych_operator.planning import plan
 from diptych_operator.sealing import drifted, sealed
-from support.specs import resources
+from support.deployment_specs import deployments
 
 DEFAULTS = Defaults(image="ray:1")
 NEWER = Defaults(image="ray:2", ray_version="2.61.0", head_memory="8Gi")
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-EVIL = "$(touch /pwned)`id`;\"'\n$PATH ${HOME} && reboot #\u2028\x85"
 PLAIN = {
     *("HOME", "RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "PYTHONDONTWRITEBYTECODE", "HF_HOME"),
 }
@@ -38,21 +36,6 @@ QUICK: dict[str, Any] = {
     "phases": [Phase.generate],
     "database": None,
 }
-
-
-def stored(values: dict[str, Any]) -> DiffusionDeployment:
-    """Return a deployment as the API server stores it, with text of an attacker where text is free."""
-    spec = {name: value for name, value in values["spec"].items() if name not in {"managedBy", "suspend"}}
-    free = {
-        "examples": [EVIL],
-        "ui": {"title": EVIL},
-        "promptTemplates": [{"name": "x", "template": f"{EVIL}{{prompt}}"}],
-    }
-    head = {"name": values["metadata"]["name"], "namespace": "art", "uid": "u", "generation": 1}
-    return from_wire(DiffusionDeployment, values | {"metadata": head, "spec": spec | free})
-
-
-DEPLOYMENTS = resources(DiffusionDeployment).map(stored)
 
 
 def adapters(found: DiffusionDeployment) -> list[ServedAdapter]:
@@ -160,7 +143,7 @@ def check_plan(found: DiffusionDeployment) -> None:
 
 
 @settings(max_examples=40, **QUICK)
-@given(DEPLOYMENTS)
+@given(deployments())
 def test_every_deployment_is_confined_or_refused(found: DiffusionDeployment) -> None:
     check(found)
 
@@ -170,7 +153,7 @@ def test_a_thousand_deployments_are_confined_and_most_are_taken() -> None:
     taken = []
 
     @settings(max_examples=1000, **QUICK)
-    @given(DEPLOYMENTS)
+    @given(deployments())
     def run(found: DiffusionDeployment) -> None:
         taken.append(check(found))
 
