@@ -1,5 +1,9 @@
 """The head pod's report on a real API server: with the reporter's own token and rights, and nothing more."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,7 +64,8 @@ def test_a_whole_run_is_told_and_the_last_report_stands(control_plane: ControlPl
 
 
 def test_what_a_later_report_leaves_out_is_gone(control_plane: ControlPlane, pod: HeadPod) -> None:
-    pod.say(report("Training", step=1, loss=0.5, message="A worker was lost."))
+    pod.say(report("Training", step=1, loss=0.5, message="A worker was lost: 🍎 ä"))
+    assert control_plane.api.read(pod.report)["spec"]["message"] == "A worker was lost: 🍎 ä"
     pod.say(report("Training", step=2))
     assert not control_plane.api.read(pod.report)["spec"].keys() & {"loss"}
 
@@ -86,3 +91,30 @@ def test_a_server_of_another_authority_is_not_trusted(pod: HeadPod, tmp_path: Pa
     (tmp_path / "ca.crt").unlink()
     with pytest.raises(RetryLater, match="cannot be reached"):
         pod.say(report("Training", step=1))
+
+
+def test_the_program_itself_tells_why_it_could_not_begin(
+    control_plane: ControlPlane, pod: HeadPod, tmp_path: Path
+) -> None:
+    spec = MINIMAL["FineTuneJob"] | {"output": {"pvc": {"claimName": "gone"}}}
+    (tmp_path / "job.json").write_text(json.dumps({**pod.stored, "spec": spec}))
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "diptych_training",
+            "--job",
+            "job.json",
+            "--api-server",
+            pod.server.url,
+            "--account",
+            ".",
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"DIPTYCH_REPORT": "kubernetes", "DIPTYCH_ATTEMPT": "3"},
+        check=False,
+    )
+    told = control_plane.api.read(pod.report)["spec"]
+    assert ended.returncode == 2
+    assert (told["phase"], told["attempt"], told["failure"]["reason"]) == ("Failed", 3, "UnsupportedHere")
+    assert "the volume 'gone' is not mounted" in told["failure"]["message"]

@@ -1,12 +1,17 @@
 """Reports travel from a thread of their own: the newest wins, failures are tried again, nothing waits for them."""
 
+import io
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from diptych_api.report import Report
 from diptych_training.api_server import ApiServer
+from diptych_training.pod import Printed
 from diptych_training.report_post import ReportPost
 from support.patch_server import listening, write_account
 from support.recorded_run import report
@@ -130,3 +135,15 @@ def test_the_token_is_read_anew_for_every_report_and_refusals_are_tried_again(tm
     assert patch.headers["Content-Type"] == "application/apply-patch+yaml"
     assert patch.query == {"fieldManager": ["diptych-report"], "force": ["true"]}
     assert "answered 401: refused with 401" in told[0]
+
+
+def test_a_log_that_cannot_be_written_any_more_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with io.FileIO(tmp_path / "log", "w") as kept, io.FileIO("/dev/full", "w") as full:
+        printed = Printed({"/dev/full": full, "log": kept})
+        printed(report("Preparing"))
+        printed(report("Training", 9, step=1))
+    assert [json.loads(line)["phase"] for line in (tmp_path / "log").read_text().splitlines()] == [
+        "Preparing",
+        "Training",
+    ]
+    assert capsys.readouterr().err == "/dev/full cannot be written any more: No space left on device.\n"

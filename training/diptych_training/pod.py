@@ -1,14 +1,14 @@
 """One attempt of a job: the driver of a RayJob in its head pod, or the same from a shell."""
 
 import contextlib
+import io
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 from diptych_api.errors import DiptychError, Interrupted, SpecInvalid
 from diptych_api.finetunejob import FineTuneJob
@@ -100,10 +100,10 @@ def _attempt(
 
 def _printed(settings: PodSettings, stack: contextlib.ExitStack) -> OnReport:
     """Return what writes reports to stdout and to the further log, where there is one."""
-    streams = [sys.stdout]
+    streams = {"stdout": io.FileIO(sys.stdout.fileno(), "w", closefd=False)}
     if settings.log is not None:
         try:
-            streams.append(stack.enter_context(settings.log.open("a", encoding="utf-8")))
+            streams[str(settings.log)] = stack.enter_context(io.FileIO(settings.log, "a"))
         except OSError as error:
             _complain(f"{settings.log} cannot be written: {error.strerror or error}. Reports go to stdout alone.")
     return Printed(streams)
@@ -129,9 +129,10 @@ def _complain(text: str) -> None:
 class Printed:
     """Writes reports as lines of JSON: what is new at once, progress every few seconds."""
 
-    streams: list[TextIO]
+    streams: dict[str, io.FileIO]
+    """By name, without buffers: what a reader that is gone leaves behind must not end the program later."""
     last: tuple[object, ...] = ()
-    at: float = field(default=-PRINT_EVERY_S)
+    at: float = -PRINT_EVERY_S
 
     def __call__(self, report: Report) -> None:
         """Write a report, if it is due."""
@@ -140,5 +141,9 @@ class Printed:
             return
         self.last, self.at = told, time.monotonic()
         line = report.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True)
-        for stream in self.streams:
-            print(line, file=stream, flush=True)
+        for name, stream in list(self.streams.items()):
+            try:
+                stream.write(f"{line}\n".encode())
+            except OSError as error:
+                del self.streams[name]
+                _complain(f"{name} cannot be written any more: {error.strerror or error}.")

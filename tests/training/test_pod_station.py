@@ -1,0 +1,83 @@
+"""The wish to stop travels through the pod's folder: to the driver as a signal, to workers as a file."""
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from diptych_training.__main__ import main
+from diptych_training.letters import Progress, Standing
+from diptych_training.station import Station, heeding
+from support.waiting import until
+
+PROGRESS = Progress(step=1, total_steps=2, epoch=0, standing=Standing(), images_per_second=None, eta_seconds=None)
+DRIVER = """\
+import signal, sys
+from pathlib import Path
+from diptych_training.station import Station
+
+stop = []
+signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+with Station(Path(sys.argv[1])).manned("driver"):
+    print("here", flush=True)
+    while not stop:
+        signal.pause()
+"""
+
+
+def test_the_driver_hears_the_wish_and_is_waited_for(tmp_path: Path) -> None:
+    station = Station(tmp_path / "station")
+    command = [sys.executable, "-c", DRIVER, str(station.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "here\n"
+        assert station.present() == {driver.pid: "driver"}
+        station.ask()
+        assert station.wait_until_empty(60)
+    assert driver.returncode == 0
+
+
+def test_a_worker_hears_the_wish_with_its_next_report(tmp_path: Path) -> None:
+    station = Station(tmp_path / "station")
+    told: list[Progress] = []
+
+    def tell(progress: Progress) -> bool:
+        told.append(progress)
+        return False
+
+    with heeding(tell, {"DIPTYCH_STATION": str(station.folder)}) as heard:
+        assert not heard(PROGRESS)
+        station.ask()
+        assert heard(PROGRESS)
+        assert not station.wait_until_empty(0)
+    assert station.wait_until_empty(0)
+    assert told == [PROGRESS, PROGRESS]
+
+
+def test_the_hook_returns_when_the_last_one_is_gone(tmp_path: Path) -> None:
+    station, gone = Station(tmp_path / "station"), threading.Event()
+    with station.manned("worker"):
+        waiting = threading.Thread(target=lambda: station.wait_until_empty(60) and gone.set())
+        waiting.start()
+        until(waiting.is_alive)
+        assert not gone.is_set()
+    waiting.join()
+    assert gone.is_set()
+
+
+def test_the_mark_of_a_killed_process_counts_no_more(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as process:
+        (tmp_path / f"worker-{process.pid}").touch()
+        assert Station(tmp_path).present() == {process.pid: "worker"}
+        process.send_signal(signal.SIGKILL)
+    assert Station(tmp_path).present() == {}
+
+
+def test_outside_of_a_pod_nobody_listens(tmp_path: Path) -> None:
+    def tell(_: Progress) -> bool:
+        return False
+
+    with heeding(tell, {}) as heard:
+        assert heard is tell
+    assert main(["--stop"]) == 2
