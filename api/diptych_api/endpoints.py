@@ -17,7 +17,9 @@ class HTTPEndpoint(Model):
     ingress_host: Text | None = Field(default=None, description="Host name of an Ingress; none when unset.")
     ingress_class: Text | None = Field(default=None, description="Ingress class.")
     tls_secret: Text | None = Field(default=None, description="Secret with the Ingress's certificate.")
-    gateway: Text | None = Field(default=None, description="Gateway that an HTTPRoute is attached to.")
+    gateway: Text | None = Field(
+        default=None, description="Gateway of an HTTPRoute, as name or namespace/name; takes the Ingress's place."
+    )
     cors_origins: list[Text] = Field(default=[], max_length=32, description="Origins that pages may call from.")
 
 

@@ -4,6 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
+from diptych_api.enginescale import engine_scale
+from diptych_api.serveconfig import serve_config, user_config
 from diptych_api.servingconfig import (
     RegistryConfig,
     ServedAdapter,
@@ -71,3 +73,38 @@ def test_a_typo_is_refused_though_ray_would_accept_it(typo: dict[str, Any]) -> N
 def test_two_adapters_of_one_name_are_refused() -> None:
     with pytest.raises(ValidationError, match="adapter names must be unique"):
         RegistryConfig(adapters=[NOTO, NOTO])
+
+
+@pytest.mark.parametrize(
+    ("scale", "options"),
+    [
+        ({}, {"num_replicas": 1}),
+        ({"replicas": 3}, {"num_replicas": 3}),
+        ({"replicas": 0}, {"autoscaling_config": {"min_replicas": 0, "initial_replicas": 0, "max_replicas": 1}}),
+    ],
+)
+def test_replicas_are_options_of_the_engines_and_no_arguments(scale: dict[str, Any], options: dict[str, Any]) -> None:
+    config = serve_config(serving_config("noto", None, spec(**scale)), registry_config(spec(**scale), []))
+    images = config["applications"][0]
+    engine = next(one for one in images["deployments"] if one["name"] == "Engine")
+    assert {name: engine[name] for name in ("num_replicas", "autoscaling_config") if name in engine} == options
+    assert (
+        images["args"]
+        == serve_config(serving_config("noto", None, spec()), RegistryConfig())["applications"][0]["args"]
+    )
+
+
+def test_the_range_of_replicas_follows_requests_or_work() -> None:
+    def scaled(**values: Any) -> dict[str, Any]:
+        found: dict[str, Any] = engine_scale(None, spec(autoscaling=values).autoscaling)["autoscaling_config"]
+        return found
+
+    idle = scaled(min=0, max=4, scaleToZeroAfterSeconds=60)
+    assert (idle["min_replicas"], idle["initial_replicas"], idle["downscale_to_zero_delay_s"]) == (0, 1, 60)
+    assert "policy" not in idle
+    assert scaled(targetWorkUnits=5)["policy"]["policy_kwargs"] == {"target_work_units": 5}
+
+
+def test_what_the_registry_reads_leaves_defaults_to_the_image_and_is_never_empty() -> None:
+    assert user_config(RegistryConfig()) == {"adapters": []}
+    assert user_config(registry_config(spec(limits={"maxSteps": 5}), [])) == {"adapters": [], "limits": {"maxSteps": 5}}

@@ -6,8 +6,9 @@ from typing import Any
 
 from cluster.player import STATES, _merged, _place, _words
 from diptych_operator import kinds
+from diptych_operator.cluster import Refused
 from diptych_operator.defaults import Defaults
-from diptych_operator.kinds import Kind, Manifest, Ref
+from diptych_operator.kinds import Kind, Manifest, Ref, kind_of
 from diptych_operator.manifests.serve_text import serve_values
 from support.memory_world import World
 
@@ -111,6 +112,18 @@ class Gallery:
         head = {"name": name, "namespace": SPACE, "uid": f"uid-of-{name}", "labels": labels}
         self.world.memory.put({"apiVersion": "v1", "kind": "Pod", "metadata": head, "spec": {}, "status": status})
         self.work()
+
+    def refuse(self, kind: Kind, message: str) -> None:
+        """Let the API server refuse to take objects of a kind; with no message it takes them again."""
+        takes = type(self.world.memory).apply.__get__(self.world.memory)
+
+        async def apply(manifest: Manifest) -> Manifest:
+            if message and kind_of(manifest) == kind:
+                raise Refused(message)
+            taken: Manifest = await takes(manifest)
+            return taken
+
+        self.world.memory.apply = apply  # type: ignore[method-assign]
 
     def writes(self, act: Callable[[], object]) -> list[str]:
         """Return what the operator wrote while something happened."""

@@ -118,3 +118,16 @@ def test_a_gateway_without_the_gateway_api_is_told() -> None:
     gallery = Gallery(endpoints={"http": {"gateway": "edge/public"}})
     assert gallery.get(kinds.HTTP_ROUTE, "noto-images") is None
     assert "GatewayAPIOff" in dict(gallery.told())
+
+
+def test_what_the_api_server_refuses_is_told_and_tried_again() -> None:
+    gallery = Gallery(managedBy="kueue.x-k8s.io/multikueue")
+    gallery.refuse(kinds.RAY_SERVICE, "exceeded quota: gpus")
+    gallery.change(managedBy="diptych.dev/operator")
+    assert gallery.condition("Degraded") == ("True", "Refused")
+    assert gallery.message("Degraded") == "exceeded quota: gpus"
+    gallery.refuse(kinds.RAY_SERVICE, "")
+    gallery.world.wait(60)
+    assert gallery.condition("Degraded") == ("False", "AsExpected")
+    gallery.serve()
+    assert gallery.status["phase"] == "Ready"
