@@ -42,6 +42,7 @@ TOOLS = {
     "ray-operator": Tool("kuberay", KUBERAY_MODULE),
     "helm": Tool("helm", "helm.sh/helm/v4/cmd/helm"),
     "kubeconform": Tool("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
+    "kube-score": Tool("kube-score", "github.com/zegl/kube-score/cmd/kube-score"),
     "monitoring": Tool("monitoring", "diptych.dev/tests/cluster/monitoring"),
 }
 

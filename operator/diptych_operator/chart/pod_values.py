@@ -54,7 +54,10 @@ class Pod(Model):
     labels: Labels = Field(default={}, description="Further labels.")
     annotations: Annotations = Field(default={}, description="Annotations.")
     resources: dict[str, Any] = Field(
-        default={"requests": {"cpu": "100m", "memory": "192Mi"}, "limits": {"memory": "512Mi"}},
+        default={
+            "requests": {"cpu": "100m", "memory": "192Mi", "ephemeral-storage": "64Mi"},
+            "limits": {"memory": "512Mi", "ephemeral-storage": "256Mi"},
+        },
         description="Requests and limits. There is no limit of CPU, which would slow reactions.",
     )
     security_context: dict[str, Any] = Field(
