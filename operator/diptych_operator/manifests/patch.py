@@ -35,6 +35,9 @@ LIST_KEYS: Final = {
     "volumeMounts": "mountPath",
     "ports": "name",
 }
+EMPTY: Final[tuple[Any, ...]] = ("", [], {})
+MARKERS: Final = frozenset({"emptyDir"})
+"""Fields that say something by being there."""
 HINT: Final = (
     "It may set labels, annotations, affinity, tolerations, topologySpreadConstraints, further volumes, environment, "
     "resources and sidecars; all else is fixed."
@@ -55,7 +58,7 @@ def patched(template: Manifest, patch: Mapping[str, Any] | None, container_secur
     _refuse_unknown(plain, {"metadata", "spec"}, "")
     _check_metadata(_mapping(plain.get("metadata", {}), "metadata"))
     _check_spec(_mapping(plain.get("spec", {}), "spec"), template["spec"])
-    merged: Manifest = _merge(template, plain)
+    merged: Manifest = _merge(template, _full(plain))
     for container in merged["spec"]["containers"]:
         container["securityContext"] = copy.deepcopy(container_security)
     return merged
@@ -127,10 +130,19 @@ def _merge(below: Any, above: Any, name: str = "") -> Any:  # noqa: ANN401 - any
 
 def _plain_values(patch: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of the patch that shares nothing with it. Refuses null and directives, which take away."""
-    text = json.dumps(patch)
-    plain: dict[str, Any] = json.loads(text)
+    plain: dict[str, Any] = json.loads(json.dumps(patch))
     _refuse_removal(plain, "")
     return plain
+
+
+def _full(value: Any) -> Any:  # noqa: ANN401 - any part of a patch
+    """Return a patch without empty values: KubeRay leaves them out when it writes what it read."""
+    if isinstance(value, dict):
+        parts = {name: _full(part) for name, part in value.items()}
+        return {
+            name: part for name, part in parts.items() if name in MARKERS or (part is not False and part not in EMPTY)
+        }
+    return [_full(item) for item in value] if isinstance(value, list) else value
 
 
 def _refuse_removal(value: Any, path: str) -> None:  # noqa: ANN401 - any part of a patch

@@ -7,6 +7,7 @@ from typing import Final
 from diptych_api.cluster import Pods, Toleration
 from diptych_operator.defaults import Defaults
 from diptych_operator.kinds import Manifest
+from diptych_operator.manifests.canonical import with_canonical_quantities
 from diptych_operator.manifests.environment import from_secret, merged, plain
 from diptych_operator.manifests.patch import patched
 from diptych_operator.manifests.spec_names import check_pods
@@ -76,7 +77,10 @@ def pod_template(shape: PodShape, pods: Pods, defaults: Defaults) -> Manifest:
     metadata: Manifest = {"labels": dict(shape.labels)}
     if shape.annotations:
         metadata["annotations"] = dict(shape.annotations)
-    return patched({"metadata": metadata, "spec": spec}, pods.template, CONTAINER_SECURITY)
+    whole: Manifest = with_canonical_quantities(
+        patched({"metadata": metadata, "spec": spec}, pods.template, CONTAINER_SECURITY)
+    )
+    return whole
 
 
 def _container(shape: PodShape, pods: Pods, defaults: Defaults, mounts: tuple[Mount, ...]) -> Manifest:
