@@ -62,11 +62,8 @@ def later(gallery: Gallery) -> None:
     gallery.restart(gallery.world.defaults)
 
 
-@pytest.mark.parametrize(
-    "story",
-    [in_place, *(pytest.param(story, marks=pytest.mark.fuzz) for story in (changes, suspension, failure))],
-    ids=lambda story: story.__name__,
-)
+@pytest.mark.fuzz
+@pytest.mark.parametrize("story", [changes, in_place, suspension, failure], ids=lambda story: story.__name__)
 def test_a_kill_after_any_write_leads_to_the_same_end(story: Callable[[int], Gallery]) -> None:
     undisturbed = story(0)
     expected: dict[str, Any] = undisturbed.stored()
