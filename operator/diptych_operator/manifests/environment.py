@@ -9,7 +9,9 @@ from diptych_api.sources import SecretKey
 from diptych_operator.kinds import Manifest
 
 NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
-TAKEN: Final = re.compile(r"(RAY_|KUBERAY_|DIPTYCH_|LD_|PYTHON|KUBERNETES_|FQ_RAY_).*|PATH|HOME|ENV|BASH_ENV|IFS|SHELL")
+TAKEN: Final = re.compile(
+    r"(RAY_|KUBERAY_|DIPTYCH_|LD_|PYTHON|KUBERNETES_|FQ_RAY_).*|PATH|HOME|USER|ENV|BASH_ENV|IFS|SHELL"
+)
 """Names that Ray, the program, the shell or the loader read: whoever sets them decides what runs."""
 
 

@@ -32,6 +32,7 @@ CONTAINER_SECURITY: Final[Manifest] = {
 }
 ENVIRONMENT: Final = {
     "HOME": HOME,
+    "USER": "diptych",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "PYTHONDONTWRITEBYTECODE": "1",

@@ -1,4 +1,4 @@
-"""Quantities are written as Kubernetes writes them back. The right column is what Go's resource.ParseQuantity made of it."""
+"""Quantities are written as they come back: the right ones are what Go's ParseQuantity made of the left ones."""
 
 import pytest
 
