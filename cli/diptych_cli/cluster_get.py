@@ -53,7 +53,9 @@ def show(request: GetRequest, where: Where) -> None:
         typer.echo("\n".join(aligned(cells(table, wide=request.wide, everywhere=request.everywhere))))
     if not found:
         place = "the cluster" if request.everywhere else f"namespace {cluster.namespace}"
-        typer.echo(f"No {' or '.join(wanted)} in {place}.\nnext: kubectl apply -f JOB.yaml")
+        *first, last = wanted
+        words = f"{', '.join(first)} or {last}" if first else last
+        typer.echo(f"No {words} in {place}.\nnext: kubectl apply -f JOB.yaml")
 
 
 def cells(table: Manifest, *, wide: bool, everywhere: bool) -> list[list[str]]:
@@ -85,10 +87,17 @@ def _show_json(cluster: Cluster, wanted: dict[str, Kind], request: GetRequest) -
     found: Any
     if request.name is not None:
         (kind,) = wanted.values()
-        found = cluster.get(kind, request.name)
+        found = _shown(cluster.get(kind, request.name))
     else:
-        found = {word: cluster.list(kind, everywhere=request.everywhere)["items"] for word, kind in wanted.items()}
+        lists = {word: cluster.list(kind, everywhere=request.everywhere) for word, kind in wanted.items()}
+        found = {word: [_shown(item) for item in listed["items"]] for word, listed in lists.items()}
     typer.echo(json.dumps(found, ensure_ascii=False))
+
+
+def _shown(item: Manifest) -> Manifest:
+    """Return an object without the bookkeeping that kubectl leaves out too."""
+    metadata = {name: value for name, value in item["metadata"].items() if name != "managedFields"}
+    return {**item, "metadata": metadata}
 
 
 def _text(value: object) -> str:

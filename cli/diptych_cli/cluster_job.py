@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from diptych_api.errors import RunFailed
 from diptych_api.jobstatus import FineTuneJobStatus, JobPhase
-from diptych_api.names import OWNER_UID
+from diptych_api.names import OWNER_UID, RETRY_ANNOTATION
 from diptych_api.report import Report
 from diptych_api.yaml_reader import read_resource
 from diptych_cli.where import YAML, Where
@@ -26,6 +26,8 @@ class ClusterJob:
     name: str
     uid: str
     suspend: bool
+    retry: str
+    """Number of the attempt after which somebody asked for one more; empty when nobody did."""
     status: FineTuneJobStatus
 
     @classmethod
@@ -39,7 +41,19 @@ class ClusterJob:
                 f"The status of {metadata['name']} cannot be read: {error.errors()[0]['msg']}.",
                 hint="The cluster's Diptych may be newer than this one: update it.",
             ) from error
-        return cls(metadata["name"], metadata["uid"], bool(found["spec"].get("suspend")), status)
+        retry = (metadata.get("annotations") or {}).get(RETRY_ANNOTATION, "")
+        return cls(metadata["name"], metadata["uid"], bool(found["spec"].get("suspend")), retry, status)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job came to its end, and nobody asked for one more attempt."""
+        again = self.status.phase == "Failed" and self.retry == str(self.status.attempt)
+        return self.status.phase in OVER and not again
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing more is said until somebody asks for it."""
+        return self.is_over or (self.status.phase == "Suspended" and self.suspend)
 
     @property
     def why(self) -> str:

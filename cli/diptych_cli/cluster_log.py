@@ -10,15 +10,13 @@ from diptych_api.errors import UserError
 from diptych_api.names import JOB_LABEL, report_name
 from diptych_api.report import Report
 from diptych_cli.cluster import Cluster, connect
-from diptych_cli.cluster_job import OVER, ClusterJob, job_named
+from diptych_cli.cluster_job import ClusterJob, job_named
 from diptych_cli.cluster_story import JobLines, closing
 from diptych_cli.cluster_watch import changes, together
 from diptych_cli.where import Where
 from diptych_operator.kinds import FINE_TUNE_JOB, FINE_TUNE_REPORT, POD, Manifest
 
 HEAD: Final = "ray.io/node-type=head"
-STILL: Final = OVER | {"Suspended"}
-"""Phases in which nothing more is said."""
 
 
 def print_job_log(target: str, where: Where, *, follow: bool, pod: bool, as_json: bool) -> None:
@@ -53,7 +51,7 @@ def _follow(cluster: Cluster, job: ClusterJob, teller: "_Teller") -> ClusterJob:
         job = _still_there(found, job)
         teller.job(job)
         teller.report(job.report(pending))
-        if job.status.phase in STILL:
+        if job.rests:
             break
     teller.report(job.report(cluster.find(FINE_TUNE_REPORT, report_name(name))))
     return job

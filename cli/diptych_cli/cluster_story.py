@@ -64,7 +64,7 @@ def closing(name: str, status: FineTuneJobStatus) -> Iterator[str]:
         yield f"next: diptych resume {name}   (one more attempt, from the last checkpoint)"
     elif status.phase == "Succeeded" and status.artifact is not None:
         yield f"artifact: {status.artifact.uri}"
-        yield f"next: diptych get models · diptych logs {name} --json"
+        yield f"next: serve it by a DiffusionDeployment with adapters: [{{name: {name}, fromJob: {{name: {name}}}}}]"
     elif status.phase == "Suspended":
         yield f"next: diptych resume {name}"
 

@@ -9,16 +9,27 @@ import typer
 
 from diptych_api.errors import RetryLater, RunFailed, UserError
 from diptych_cli.cluster import connect
-from diptych_cli.cluster_job import job_named
+from diptych_cli.cluster_job import ClusterJob, job_named
 from diptych_cli.cluster_watch import changes
 from diptych_cli.where import Where
-from diptych_operator.kinds import DIFFUSION_DEPLOYMENT, FINE_TUNE_JOB, Manifest
+from diptych_operator.kinds import DIFFUSION_DEPLOYMENT, FINE_TUNE_JOB, Kind, Manifest
 
-CONDITIONS: Final = {
-    "succeeded": ("Succeeded", FINE_TUNE_JOB, frozenset({"Failed", "Cancelled"})),
-    "ready": ("Ready", DIFFUSION_DEPLOYMENT, frozenset({"Failed"})),
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Something to wait for: a condition of a kind, and how people say that it is so, not yet so, or never."""
+
+    kind: Kind
+    condition: str
+    so: str
+    not_yet: str
+    never: str
+
+
+GOALS: Final = {
+    "succeeded": Goal(FINE_TUNE_JOB, "Succeeded", "has succeeded", "has not succeeded", "will not succeed"),
+    "ready": Goal(DIFFUSION_DEPLOYMENT, "Ready", "is ready", "is not ready", "will not be ready"),
 }
-"""What can be waited for: the condition, the kind that has it, and the phases that rule it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +54,35 @@ def wait(request: WaitRequest, where: Where) -> None:
         RetryLater: when the time is over.
 
     """
-    condition, kind, hopeless = CONDITIONS[request.goal]
+    goal = GOALS[request.goal]
     name, where = job_named(request.target, where)
     cluster = connect(where)
     latest: Manifest | None = None
-    for found in changes(cluster, kind, name, request.deadline):
+    for found in changes(cluster, goal.kind, name, request.deadline):
         if found is None:
-            raise UserError(f"There is no {kind.kind} {name} in namespace {cluster.namespace}.")
+            raise UserError(f"There is no {goal.kind.kind} {name} in namespace {cluster.namespace}.")
         latest = found
-        status = found.get("status") or {}
-        if _holds(found, condition):
-            typer.echo(f"✓ {name} is {request.goal}." if request.goal == "ready" else f"✓ {name} has succeeded.")
+        if _holds(found, goal.condition):
+            typer.echo(f"✓ {name} {goal.so}.")
             return
-        if status.get("phase") in hopeless and _is_current(found, status):
-            failure = status.get("lastFailure") or {}
-            why = ": ".join(filter(None, (failure.get("reason"), failure.get("message")))) or status["phase"]
-            raise RunFailed(f"{name} will not be {request.goal}: {why}", hint=failure.get("hint", ""))
-    raise RetryLater(f"{name} is not {request.goal} after {request.timeout_s:g} s{_state(latest)}.", hint="Wait again.")
+        if _is_hopeless(found, goal):
+            raise _failure(found, f"{name} {goal.never}")
+    raise RetryLater(f"{name} {goal.not_yet} after {request.timeout_s:g} s{_state(latest)}.", hint="Wait again.")
+
+
+def _is_hopeless(found: Manifest, goal: Goal) -> bool:
+    """Whether the condition cannot come true any more, as far as the status speaks of the newest spec."""
+    if goal.kind is FINE_TUNE_JOB:
+        return ClusterJob.of(found).is_over
+    status = found.get("status") or {}
+    return status.get("phase") == "Failed" and _is_current(found, status)
+
+
+def _failure(found: Manifest, message: str) -> RunFailed:
+    status = found["status"]
+    failure = status.get("lastFailure") or {}
+    why = ": ".join(filter(None, (failure.get("reason"), failure.get("message")))) or status["phase"]
+    return RunFailed(f"{message}: {why}", hint=failure.get("hint", ""))
 
 
 def _holds(found: Manifest, condition: str) -> bool:

@@ -113,3 +113,12 @@ def test_wide_and_everywhere_add_columns() -> None:
 @pytest.mark.parametrize("word", ["jobs", "job", "ftj", "finetunejobs", "FineTuneJob"])
 def test_a_kind_has_many_names(word: str) -> None:
     assert kind_named(word)[0] == "jobs"
+
+
+def test_a_job_rests_when_nobody_has_asked_for_more() -> None:
+    metadata = {"name": "noto", "uid": "0af1", "annotations": {"diptych.dev/retry": "3"}}
+    failed = {"metadata": metadata, "spec": {"suspend": False}, "status": {"phase": "Failed", "attempt": 3}}
+    again = {**failed, "status": {"phase": "Failed", "attempt": 4}}
+    going_on = {**failed, "status": {"phase": "Suspended", "attempt": 3}}
+    held = {**going_on, "spec": {"suspend": True}}
+    assert [ClusterJob.of(found).rests for found in (failed, again, going_on, held)] == [False, True, False, True]

@@ -235,7 +235,19 @@ def test_waiting_has_an_end(cluster: Cluster) -> None:
     cluster.say(cluster.make("FineTuneJob"), phase="Running")
     code, _, told = cluster.run("wait", "noto", "--timeout", "0s")
     assert code == 75
-    assert "noto is not succeeded after 0 s; its phase is Running." in told
+    assert "noto has not succeeded after 0 s; its phase is Running." in told
+
+
+def test_a_failed_job_that_was_resumed_is_waited_for(cluster: Cluster) -> None:
+    job = cluster.make("FineTuneJob")
+    cluster.say(job, phase="Failed", attempt=3)
+    cluster.run("resume", "noto")
+    assert cluster.run("wait", "noto", "--timeout", "0s")[0] == 75
+    with cluster.started("logs", "noto", "-f") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "noto · Failed · attempt 3\n"
+        cluster.say(job, phase="Running", attempt=4)
+        assert process.stdout.readline() == "noto · Running · attempt 4\n"
 
 
 def test_ready_is_believed_of_the_newest_spec_alone(cluster: Cluster) -> None:

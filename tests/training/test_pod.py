@@ -18,7 +18,7 @@ from support.tiny_jobs import merged, write_pictures
 from support.tiny_models import make_pipeline
 from support.waiting import until
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 PROGRAM = [sys.executable, "-m", "diptych_training"]
 SPEC: dict[str, Any] = {
     "base": {"pvc": {"claimName": "models", "path": "base"}},
@@ -110,7 +110,7 @@ def test_the_stop_hook_leaves_a_checkpoint_and_the_next_attempt_goes_on(
 ) -> None:
     write_job(tmp_path, training={"steps": 5000, "checkpoint": {"everySteps": 4999}})
     with pod(tmp_path, models, server) as process:
-        until(lambda: any(spec.get("loss") for spec in server.specs()), 240)
+        until(lambda: any(spec.get("loss") for spec in server.specs()), 400)
         hook = subprocess.run([*PROGRAM, "--stop"], env=environment(tmp_path, models), check=False)
         assert hook.returncode == 0
         assert process.wait(timeout=30) == 130
@@ -123,7 +123,7 @@ def test_the_stop_hook_leaves_a_checkpoint_and_the_next_attempt_goes_on(
 def test_a_worker_alone_stops_the_run_when_its_pod_must_go(tmp_path: Path, models: Path, server: PatchServer) -> None:
     write_job(tmp_path, training={"steps": 5000, "checkpoint": {"everySteps": 4999}})
     with pod(tmp_path, models, server) as process:
-        until(lambda: any(spec.get("loss") for spec in server.specs()), 240)
+        until(lambda: any(spec.get("loss") for spec in server.specs()), 400)
         (tmp_path / "station" / "stop").touch()
         assert process.wait(timeout=60) == 130
     assert server.specs()[-1]["phase"] == "Suspended"

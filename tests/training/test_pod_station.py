@@ -56,14 +56,14 @@ def test_a_worker_hears_the_wish_with_its_next_report(tmp_path: Path) -> None:
 
 
 def test_the_hook_returns_when_the_last_one_is_gone(tmp_path: Path) -> None:
-    station, gone = Station(tmp_path / "station"), threading.Event()
+    station, emptied = Station(tmp_path / "station"), list[bool]()
     with station.manned("worker"):
-        waiting = threading.Thread(target=lambda: station.wait_until_empty(60) and gone.set())
+        waiting = threading.Thread(target=lambda: emptied.append(station.wait_until_empty(60)))
         waiting.start()
         until(waiting.is_alive)
-        assert not gone.is_set()
+        assert emptied == []
     waiting.join()
-    assert gone.is_set()
+    assert emptied == [True]
 
 
 def test_the_mark_of_a_killed_process_counts_no_more(tmp_path: Path) -> None:
