@@ -14,7 +14,8 @@ EVERYWHERE = [""]
 
 def main() -> None:
     """Start a control plane, say how to reach it, and stay until Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for wish in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(wish, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="diptych-cluster-"))
     tell(f"starting etcd, kube-apiserver, its controllers and KubeRay; their logs: {folder / 'logs'}")
     with contextlib.suppress(KeyboardInterrupt), ControlPlane.start(folder) as plane:
