@@ -1,7 +1,10 @@
 """How the programs of a cluster are built, kept, started and ended."""
 
+import os
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from cluster.server import Server
 from cluster.tools import cache_folder, find
 from diptych_api.errors import RunFailed, UnsupportedHere
+from support.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -65,3 +69,22 @@ def test_a_program_that_is_never_ready_is_ended(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match=r"sleep was not ready in 0\.2 s"):
         server.start(lambda: False, timeout_s=0.2)
     assert not server.is_running
+
+
+def test_a_program_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    starter = tmp_path / "starter.py"
+    starter.write_text(
+        "import pathlib, sys\nfrom cluster.server import Server\n"
+        "server = Server(['sleep', '60'], pathlib.Path(sys.argv[1]) / 'log')\n"
+        "server.start(lambda: True)\nprint(server.process.pid, flush=True)\nsys.stdin.read()\n"
+    )
+    paths = os.pathsep.join(sys.path)
+    command = [sys.executable, str(starter), str(tmp_path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": paths}
+    ) as process:
+        assert process.stdout is not None
+        started = Path("/proc") / process.stdout.readline().strip()
+        assert started.exists()
+        process.kill()
+    until(lambda: not started.exists())
