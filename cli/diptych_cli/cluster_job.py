@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from diptych_api.errors import RunFailed
 from diptych_api.jobstatus import FineTuneJobStatus, JobPhase
-from diptych_api.names import OWNER_UID, RETRY_ANNOTATION
+from diptych_api.names import RETRY_ANNOTATION
 from diptych_api.report import Report
 from diptych_api.yaml_reader import read_resource
 from diptych_cli.where import YAML, Where
@@ -63,7 +63,8 @@ class ClusterJob:
 
     def report(self, found: Manifest | None) -> Report | None:
         """Return what the program of this job said, None for a report of another job of the same name."""
-        if found is None or found["metadata"].get("labels", {}).get(OWNER_UID) != self.uid:
+        owners = [] if found is None else found["metadata"].get("ownerReferences") or []
+        if found is None or self.uid not in {owner["uid"] for owner in owners}:
             return None
         return Report.model_validate(found["spec"])
 

@@ -75,8 +75,8 @@ def test_a_failure_says_why_where_and_what_to_do() -> None:
 
 def test_a_report_of_an_earlier_job_of_the_same_name_is_not_believed() -> None:
     spec = report("Succeeded").model_dump(mode="json", by_alias=True)
-    other = {"metadata": {"name": "noto", "labels": {"diptych.dev/owner-uid": "beef"}}, "spec": spec}
-    own = {"metadata": {"name": "noto", "labels": {"diptych.dev/owner-uid": "0af1"}}, "spec": spec}
+    other = {"metadata": {"name": "noto", "ownerReferences": [{"uid": "beef"}]}, "spec": spec}
+    own = {"metadata": {"name": "noto", "ownerReferences": [{"uid": "0af1"}]}, "spec": spec}
     assert job("Running").report(other) is None
     assert job("Running").report(own) == report("Succeeded")
 
