@@ -17,7 +17,7 @@ from diptych_operator.kinds import Manifest, Ref
 from diptych_operator.metrics import Metrics
 from diptych_operator.observe import Seen, observe
 from diptych_operator.plan import Action, Apply, Plan
-from diptych_operator.status_values import status_values, unreadable_status
+from diptych_operator.status_values import status_values, unreadable_status, without_empty
 from diptych_operator.store import Store
 
 FIRST_RETRY_S: Final = 0.5
@@ -132,7 +132,7 @@ class Reconciler:
             _log.info("told", kind=ref.kind.kind, namespace=ref.namespace, name=ref.name, reason=note.reason)
 
     async def _write_status(self, ref: Ref, found: Manifest, wanted: dict[str, Any]) -> None:
-        changes = merge_patch(found.get("status") or {}, wanted)
+        changes = merge_patch(without_empty(found.get("status") or {}), wanted)
         if changes:
             self._check_leading()
             self.store.put(await self.cluster.write_status(ref, found["metadata"]["resourceVersion"], changes))

@@ -14,7 +14,7 @@ HINT: Final = "It was stored by another version: write it again by this version'
 
 def status_values(status: AnyStatus) -> dict[str, Any]:
     """Return a status as it travels."""
-    values: dict[str, Any] = _full(status.model_dump(mode="json", by_alias=True, exclude_none=True))
+    values: dict[str, Any] = without_empty(status.model_dump(mode="json", by_alias=True, exclude_none=True))
     return values
 
 
@@ -34,11 +34,13 @@ def unreadable_status(found: Manifest, error: ValidationError, now: datetime) ->
         "observedGeneration": found["metadata"].get("generation", 0),
         "lastTransitionTime": known.get("lastTransitionTime") or f"{now:%Y-%m-%dT%H:%M:%SZ}",
     }
-    return {**before, "conditions": [*conditions, told]}
+    values: dict[str, Any] = without_empty({**before, "conditions": [*conditions, told]})
+    return values
 
 
-def _full(value: Any) -> Any:  # noqa: ANN401 - any part of a status
+def without_empty(value: Any) -> Any:  # noqa: ANN401 - any part of a status
+    """Return a status without empty parts. The API server adds those of the CRD's defaults to what is stored."""
     if isinstance(value, dict):
-        parts = {name: _full(part) for name, part in value.items()}
+        parts = {name: without_empty(part) for name, part in value.items()}
         return {name: part for name, part in parts.items() if part not in ("", [], {})}
-    return [_full(item) for item in value] if isinstance(value, list) else value
+    return [without_empty(item) for item in value] if isinstance(value, list) else value

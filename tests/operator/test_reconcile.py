@@ -98,6 +98,16 @@ def test_a_second_look_writes_nothing(story: Story) -> None:
     assert story.cluster.writes == []
 
 
+def test_empty_parts_that_the_api_server_adds_are_no_reason_to_write(story: Story) -> None:
+    story.reconcile()
+    found = story.cluster.objects[JOB]
+    defaults = {"columns": {}, "samples": [], "attempts": [], "progress": {"activity": ""}}
+    story.cluster.put({**found, "status": defaults | found["status"]})
+    story.cluster.writes.clear()
+    story.reconcile()
+    assert story.cluster.writes == []
+
+
 def test_a_resource_on_its_way_out_is_left_alone(story: Story) -> None:
     story.user_puts(SPEC, deletionTimestamp="2026-01-31T12:00:00Z")
     assert story.reconcile() is None
