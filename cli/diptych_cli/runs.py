@@ -12,6 +12,7 @@ from diptych_api.presets import resolve
 from diptych_api.report import Phase, Report
 from diptych_api.runstore import LOCAL_NAMESPACE, RUN_FILE, STATUS_FILE, RunRecord, run_name
 from diptych_cli.job_file import read_job
+from diptych_cli.where import is_path
 from diptych_training.run_store import RunStore
 from diptych_training.run_store_lock import LOCK_FILE
 
@@ -36,6 +37,8 @@ def find_run(target: str, overrides: Sequence[str] = ()) -> RunStore:
         fs, root = fsspec.url_to_fs(target)
         store = RunStore(fs, root.rstrip("/"))
         hint = "List all runs: diptych status"
+        if not is_path(target):
+            hint += f". A job on a cluster: diptych logs {target}"
     if not (store.exists(STATUS_FILE) or store.exists(RUN_FILE)):
         raise UserError(f"There is no run in {shown(store.uri())}.", hint=hint)
     return store

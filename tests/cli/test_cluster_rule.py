@@ -7,6 +7,7 @@ import pytest
 from diptych_api.errors import UserError
 from diptych_cli.commands.wait import seconds
 from diptych_cli.where import Where, is_on_cluster
+from support.recorded_run import diptych
 
 
 @pytest.mark.parametrize("target", ["job.yaml", "gone.yml", "runs/local/noto-style-1a2b", "s3://bucket/run", "./noto"])
@@ -34,3 +35,9 @@ def test_times_have_units(text: str, expected: float) -> None:
 def test_what_is_no_time_is_told(text: str) -> None:
     with pytest.raises(UserError, match="is no time"):
         seconds(text)
+
+
+def test_status_of_a_plain_name_points_to_the_cluster(place: Path) -> None:
+    ended = diptych("status", "noto-style")
+    assert ended.exit_code == 2
+    assert "A job on a cluster: diptych logs noto-style" in ended.stderr
