@@ -26,8 +26,8 @@ BEYOND_ASCII: Final = re.compile("[\x7f-\uffff]")
 MERGE: Final = "application/merge-patch+json"
 JSON: Final = "application/json"
 NAMES: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-PAGE: Final = 500
-"""Objects of one answer to a list."""
+PAGE: Final = 200
+"""Objects of one answer to a list: what a page takes for a moment stays with the process."""
 OK, CREATED, UNAUTHORIZED, NOT_FOUND, CONFLICT, GONE, TOO_MANY, BROKEN = 200, 201, 401, 404, 409, 410, 429, 500
 USER_AGENT: Final = "diptych-operator"
 ReadT = TypeVar("ReadT")
@@ -133,12 +133,13 @@ class Kube:
             query["continue"] = rest
 
     async def schemas(self, group: str, version: str) -> dict[str, Any] | None:
-        """Return the OpenAPI schemas of an API group by name; None when the group is not there."""
+        """Return the OpenAPI schemas of an API group by name, its fields alone; None when the group is not there."""
         place = Kind("openapi", "v3", f"apis/{group}/{version}", "")
         code, body = await self._call("get", place, f"/openapi/v3/apis/{group}/{version}")
         if code == NOT_FOUND:
             return None
-        return dict(_checked(code, body, f"tell its schema of {group}")["components"]["schemas"])
+        answer = _checked(code, body, f"tell its schema of {group}", keep=_parts)
+        return dict(answer["components"]["schemas"])
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Bring an object to a state by server-side apply; fields that others hold become ours."""
@@ -240,10 +241,18 @@ def _version(kind: Kind, item: Manifest) -> tuple[Ref, Version]:
     return ref, Version(metadata["uid"], int(metadata["resourceVersion"]))
 
 
-def _checked(code: int, body: bytes, what: str) -> Manifest:
-    """Return the object of a good answer. Raises Conflict, Unreachable or Refused for the others."""
+def _parts(found: Manifest) -> Manifest:
+    """Return a part of a schema without its words: those of KubeRay's group take tens of megabytes."""
+    return {name: part for name, part in found.items() if isinstance(part, dict)}
+
+
+def _checked(code: int, body: bytes, what: str, keep: Callable[[Manifest], Manifest] | None = None) -> Manifest:
+    """Return the object of a good answer, of which each part passed through `keep`.
+
+    Raises Conflict, Unreachable or Refused for the others.
+    """
     try:
-        answer = json.loads(body)
+        answer = json.loads(body, object_hook=keep if code == OK else None)
     except ValueError:
         answer = {"message": body[:200].decode(errors="replace")}
     if code in (OK, CREATED, 202):

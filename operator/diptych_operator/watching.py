@@ -17,7 +17,8 @@ from diptych_operator.kinds import Kind, Manifest, Ref
 from diptych_operator.store import Store
 
 RECONNECT_S: Final = 0.2
-PAGE: Final = 250
+PAGE: Final = 100
+"""Objects of one answer to a list: what a page takes for a moment stays with the process."""
 COSTLY: Final = frozenset({kinds.RAY_JOB, kinds.RAY_SERVICE})
 """Children whose loss ends an attempt or stops a service: a watch tells the loss of a label as their deletion."""
 IDLE_S: Final = 0.1
