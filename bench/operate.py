@@ -58,7 +58,7 @@ def main(
     for part in parts or list(Part):
         with watched() as weather:
             outcome = MEASURES[part](*([efforts[part]] if part in efforts else []))
-        tell(part.value, efforts.get(part), weather, outcome, small=small)
+        tell(part.value, efforts.get(part), weather, outcome, small=small and part in efforts)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from diptych_bench.figures import percentile
 from diptych_bench.operator_bars import Bar, Outcome
 from diptych_bench.operator_job import job
 from diptych_bench.operator_load import Load, all_of, loading, paced
-from diptych_bench.operator_patterns import played_patterns
+from diptych_bench.operator_patterns import played_patterns, store_copies
 from diptych_bench.operator_plane import await_stored, started_plane
 from diptych_bench.operator_process import OperatorProcess, started_operator
 from diptych_bench.operator_requests import Request, first_ends, requests_since
@@ -41,7 +41,7 @@ def arriving(effort: Arrivals) -> Outcome:
     """Let jobs arrive one after the other beside others that have ended."""
     with started_plane() as plane:
         ended = played_patterns(plane).ended
-        asyncio.run(_loaded(plane, lambda load: all_of(_names("old", effort.present), partial(ended.copy, load))))
+        store_copies(plane, ended, _names("old", effort.present))
         with started_operator(plane) as operator:
             operator.settle(least=effort.present)
             mark, cpu_s = plane.audit.mark(), operator.cpu_s()

@@ -1,16 +1,12 @@
 """Many jobs at which nothing happens any more: what they cost, and how long a start takes beside them."""
 
-import asyncio
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from cluster.control_plane import ControlPlane
 from diptych_bench.operator_bars import Bar, Outcome
-from diptych_bench.operator_job import Pattern
-from diptych_bench.operator_load import all_of, loading
-from diptych_bench.operator_patterns import played_patterns
+from diptych_bench.operator_patterns import played_patterns, store_copies
 from diptych_bench.operator_plane import started_plane
 from diptych_bench.operator_process import USER, OperatorProcess
 from diptych_bench.operator_requests import Request, requests_since
@@ -36,15 +32,10 @@ def idle(effort: Idle) -> Outcome:
         pattern, there = played_patterns(plane).ended, 1
         for count in effort.jobs:
             names = [f"ended-{number:05}" for number in range(there, count)]
-            asyncio.run(_copied(plane, pattern, names))
+            store_copies(plane, pattern, names)
             there = count
             bars += _watched(plane, count, effort.seconds, requests)
     return Outcome(bars, {"writes": requests})
-
-
-async def _copied(plane: ControlPlane, pattern: Pattern, names: list[str]) -> None:
-    async with loading(plane) as load:
-        await all_of(names, partial(pattern.copy, load))
 
 
 def _watched(plane: ControlPlane, count: int, seconds: int, found: dict[str, list[str]]) -> list[Bar]:

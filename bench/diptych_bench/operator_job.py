@@ -1,8 +1,6 @@
-"""One job that is really played to its end, and copies of it in any number."""
+"""One job that is played: KubeRay's part, and that of the program."""
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -12,13 +10,10 @@ import yaml
 from cluster.control_plane import ControlPlane
 from cluster.objects import reference
 from cluster.player import Player
-from cluster.rest import Rest
 from diptych_api import names
 from diptych_api.fields import API_VERSION
-from diptych_bench.operator_load import Load
 from diptych_bench.operator_plane import NAMESPACE
-from diptych_operator.kinds import FINE_TUNE_JOB, FINE_TUNE_REPORT, NETWORK_POLICY, RAY_JOB, Kind, Manifest
-from diptych_operator.sealing import sealed, unsealed
+from diptych_operator.kinds import FINE_TUNE_JOB, FINE_TUNE_REPORT, RAY_JOB, Manifest
 from support.waiting import until
 
 EXAMPLE: Final = Path(__file__).resolve().parents[2] / "examples" / "noto-style.yaml"
@@ -66,44 +61,6 @@ def finished() -> dict[str, Any]:
     return {**training(STEPS), "phase": "Succeeded", "etaSeconds": 0.0, "artifact": artifact, "checkpoint": checkpoint}
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """A job with its children and its report as they were stored at one moment."""
-
-    job: Manifest
-    children: tuple[Manifest, ...]
-    report: Manifest
-
-    @classmethod
-    def of(cls, api: Rest, name: str) -> "Pattern":
-        """Return what is stored now."""
-        children = ((RAY_JOB, names.ray_job_name(name)), (NETWORK_POLICY, names.job_policy_name(name)))
-        return cls(
-            _read(api, FINE_TUNE_JOB, name),
-            tuple(_read(api, kind, child) for kind, child in children),
-            _read(api, FINE_TUNE_REPORT, names.report_name(name)),
-        )
-
-    async def copy(self, load: Load, name: str) -> None:
-        """Store a job of another name with all that belongs to it, as the operator would have left it."""
-        old, uid = self.job["metadata"]["name"], self.job["metadata"]["uid"]
-        wanted = _renamed(_bare(self.job), old, name)
-        made = await load.create({part: wanted[part] for part in ("apiVersion", "kind", "metadata", "spec")})
-
-        def renamed(manifest: Manifest) -> Manifest:
-            return _renamed(_renamed(manifest, old, name), uid, made["metadata"]["uid"])
-
-        await load.merge(made, {"status": renamed(self.job)["status"]}, "status")
-        for child in self.children:
-            applied = unsealed(child)
-            if applied is None:
-                raise RuntimeError(f"{child['kind']} of {old} does not tell what was applied to it")
-            await load.apply(sealed(renamed(applied)))
-            if "status" in child:
-                await load.merge(renamed(child), {"status": renamed(child)["status"]}, "status")
-        await load.create(renamed(_bare(self.report)))
-
-
 class Stage:
     """Plays a job: KubeRay's part, and that of the program."""
 
@@ -134,21 +91,6 @@ class Stage:
     def await_status(self, holds: Callable[[dict[str, Any]], bool]) -> None:
         """Wait until something holds for the status."""
         until(lambda: holds(self.status()))
-
-
-def _read(api: Rest, kind: Kind, name: str) -> Manifest:
-    return api.read(reference(kind.api_version, kind.kind, name, NAMESPACE))
-
-
-def _bare(stored: Manifest) -> Manifest:
-    """Return an object without what the API server gives it."""
-    kept = ("name", "namespace", "labels", "annotations", "ownerReferences")
-    return {**stored, "metadata": {part: stored["metadata"][part] for part in kept if part in stored["metadata"]}}
-
-
-def _renamed(manifest: Manifest, old: str, new: str) -> Manifest:
-    found: Manifest = json.loads(json.dumps(manifest).replace(old, new))
-    return found
 
 
 def _now() -> str:

@@ -82,5 +82,5 @@ def _moments(plane: ControlPlane) -> Iterator[Moment]:
         for number in range(1, REPORTS + 1):
             said = training(number * 10)
             yield after(f"report of step {number * 10}", lambda said=said: stage.say(said), is_progress=True)  # type: ignore[misc]
-        yield after("report of the end", lambda: stage.say(finished()))
+        yield after("report of the end", lambda: stage.say(finished()), is_progress=True)
         yield after("RayJob: Succeeded", lambda: stage.play("Succeeded"))

@@ -11,9 +11,9 @@ from cluster.objects import reference
 from diptych_api import names
 from diptych_bench.figures import percentile
 from diptych_bench.operator_bars import Bar, Outcome
-from diptych_bench.operator_job import Pattern, training
-from diptych_bench.operator_load import Load, all_of, loading, paced
-from diptych_bench.operator_patterns import played_patterns
+from diptych_bench.operator_job import training
+from diptych_bench.operator_load import Load, loading, paced
+from diptych_bench.operator_patterns import played_patterns, store_copies
 from diptych_bench.operator_plane import NAMESPACE, started_plane
 from diptych_bench.operator_process import USER, started_operator
 from diptych_bench.operator_requests import Request, requests_since
@@ -43,7 +43,7 @@ def reports(effort: Reports) -> Outcome:
     wanted = [f"busy-{number:05}" for number in range(effort.jobs)]
     with started_plane() as plane:
         running = played_patterns(plane).running
-        asyncio.run(_copied(plane, running, wanted))
+        store_copies(plane, running, wanted)
         with started_operator(plane) as operator:
             operator.settle(least=effort.jobs)
             mark, cpu_s = plane.audit.mark(), operator.cpu_s()
@@ -68,11 +68,6 @@ def reports(effort: Reports) -> Outcome:
         Bar("most memory of the operator", peak, unit="MiB"),
     ]
     return Outcome(bars, {"load_late_s": late})
-
-
-async def _copied(plane: ControlPlane, pattern: Pattern, wanted: list[str]) -> None:
-    async with loading(plane) as load:
-        await all_of(wanted, partial(pattern.copy, load))
 
 
 async def _reported(plane: ControlPlane, wanted: list[str], effort: Reports) -> float:
