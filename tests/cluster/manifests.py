@@ -47,6 +47,10 @@ def pod_template(container: str) -> Values:
 
 
 def _ray_cluster() -> Values:
+    """Return the spec of a RayCluster.
+
+    KubeRay writes ``scaleStrategy: {}`` into a worker group that has none, with its finalizer: a change of the spec.
+    """
     return {
         "rayVersion": "2.60.0",
         "authOptions": {"mode": "token"},
@@ -58,6 +62,7 @@ def _ray_cluster() -> Values:
                 "minReplicas": 1,
                 "maxReplicas": 1,
                 "rayStartParams": {},
+                "scaleStrategy": {},
                 "template": pod_template("ray-worker"),
             }
         ],

@@ -14,8 +14,7 @@ from cluster.ray_pods import RayPods
 from support.waiting import until
 
 pytestmark = pytest.mark.integration
-# KubeRay rewrites the spec of a RayService when it adds its finalizer, so generations differ too.
-UNLIKE = {"observedGeneration", "lastUpdateTime", "endpoints", "podIP", "podName", "serviceIP"}
+UNLIKE = {"lastUpdateTime", "endpoints", "podIP", "podName", "serviceIP"}
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(Z| \+0000 UTC)?")
 
 
@@ -130,3 +129,13 @@ def test_kuberay_makes_pods_with_the_labels_that_ours_have(
     played = control_plane.api.listed("v1", "Pod", lives.played)
     real = [alike(pod["metadata"]["labels"], lives.real) for pod in lives.pods()]
     assert sorted(real, key=str) == sorted((alike(pod["metadata"]["labels"], lives.played) for pod in played), key=str)
+
+
+@pytest.mark.parametrize("make", [ray_job, ray_service])
+def test_kuberay_leaves_a_spec_alone_that_says_what_it_would_add(
+    control_plane: ControlPlane, kuberay_namespace: str, make: Callable[..., Values]
+) -> None:
+    applied = control_plane.api.apply(make(kuberay_namespace), manager="somebody")
+    until(lambda: "finalizers" in control_plane.api.read(applied)["metadata"])
+    assert control_plane.api.read(applied)["metadata"]["generation"] == 1
+    assert control_plane.api.read(applied)["spec"] == applied["spec"]
