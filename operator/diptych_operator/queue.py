@@ -4,9 +4,11 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 KeyT = TypeVar("KeyT", bound=Hashable)
+SPARE: Final = 64
+"""Times that count no more and are kept all the same: dropping them costs a look at all."""
 
 
 class Queue(Generic[KeyT]):
@@ -49,6 +51,7 @@ class Queue(Generic[KeyT]):
         self._due[key] = due
         self._order += 1
         heapq.heappush(self._heap, (due, self._order, key))
+        self._drop_stale()
         self._changed.set()
 
     async def get(self) -> KeyT:
@@ -76,6 +79,12 @@ class Queue(Generic[KeyT]):
             due, _, key = heapq.heappop(self._heap)
             if self._due.get(key) == due:
                 self.add(key)
+
+    def _drop_stale(self) -> None:
+        """Forget times that count no more: a key that is woken often and is due in days would leave one each time."""
+        if len(self._heap) > 2 * len(self._due) + SPARE:
+            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
+            heapq.heapify(self._heap)
 
     async def _until_changed(self) -> None:
         timeout = max(self._heap[0][0] - _now(), 0) if self._heap else None

@@ -1,6 +1,7 @@
 """The queue: each key once, never two workers on one."""
 
 import asyncio
+import tracemalloc
 
 import pytest
 
@@ -46,6 +47,21 @@ def test_of_two_later_times_the_earlier_counts_and_waking_now_overrides_both() -
         return found
 
     assert asyncio.run(story()) == ["now", "late"]
+
+
+def test_a_key_that_is_woken_often_and_is_due_in_days_takes_no_memory() -> None:
+    async def story() -> int:
+        queue: Queue[str] = Queue()
+        tracemalloc.start()
+        for _ in range(20_000):
+            queue.add_after("job", 86_400)
+            queue.add("job")
+            queue.done(await queue.get())
+        taken = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return taken
+
+    assert asyncio.run(story()) < 100_000
 
 
 def test_a_worker_that_waits_hears_of_a_new_key() -> None:
