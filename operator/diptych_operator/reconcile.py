@@ -98,7 +98,7 @@ class Reconciler:
             return None
         if refusal := await self._carry_out(plan.actions):
             self._refusals[ref] = refusal  # the next plan tells it; this one's status says what did not come to be
-            return REFUSED_RETRY_S if refusal == refused else 0.0
+            return REFUSED_RETRY_S if refused else 0.0
         if plan.actions:
             self._refusals.pop(ref, None)
         await self._tell(ref, found, plan)

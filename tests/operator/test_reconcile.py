@@ -101,7 +101,7 @@ def test_a_second_look_writes_nothing(story: Story) -> None:
 def test_empty_parts_that_the_api_server_adds_are_no_reason_to_write(story: Story) -> None:
     story.reconcile()
     found = story.cluster.objects[JOB]
-    defaults = {"columns": {}, "samples": [], "attempts": [], "progress": {"activity": ""}}
+    defaults = {"columns": {}, "samples": [], "attempts": []}
     story.cluster.put({**found, "status": defaults | found["status"]})
     story.cluster.writes.clear()
     story.reconcile()
@@ -165,6 +165,15 @@ def test_a_refusal_is_told_in_the_status_and_tried_again_without_haste() -> None
     assert story.cluster.objects[JOB]["status"]["rayJobName"] == "quota exceeded"
     assert story.cluster.objects[JOB]["status"]["attempt"] == 0
     assert story.cluster.writes == ["status FineTuneJob art/noto"]
+
+
+def test_a_refusal_in_other_words_each_time_is_no_reason_for_haste() -> None:
+    story = failing(Refused("request 0 denied"))
+    waits = []
+    for number in range(6):
+        story.cluster.error = Refused(f"request {number} denied")  # type: ignore[attr-defined]
+        waits.append(story.reconcile())
+    assert waits == [0, 30, 30, 30, 30, 30]
 
 
 def test_a_child_that_is_taken_after_a_refusal_is_told_as_well() -> None:
