@@ -1,0 +1,43 @@
+"""Tells a story to its end, whatever happens to the operator: it is started again as Kubernetes would."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from cluster.proxy import Proxy
+from support.masking import masked_namespace
+from support.operator_process import OperatorProcess
+from support.stage import Stage
+from support.waiting import until
+from support.workloads import Steps, Wanted
+
+STEP_S = 90
+QUIET_S = 1.5
+
+
+def tell(steps: Steps, operator: OperatorProcess) -> None:
+    """Act step by step. Raises AssertionError when a step does not come true."""
+    for wanted in steps:
+        until(_while_alive(operator, wanted), STEP_S)
+
+
+def must_end(stage: Stage, operator: OperatorProcess, end: dict[str, Any]) -> None:
+    """Wait until a namespace is as it was at another end. Raises AssertionError with what differs."""
+    with suppress(AssertionError):
+        until(_while_alive(operator, lambda: masked_namespace(stage.api, stage.namespace) == end), STEP_S)
+    assert masked_namespace(stage.api, stage.namespace) == end
+
+
+def at_rest(proxy: Proxy, quiet_s: float = QUIET_S) -> None:
+    """Wait until the operator has written nothing for a while."""
+    until(lambda: time.monotonic() - proxy.last_write > quiet_s)
+
+
+def _while_alive(operator: OperatorProcess, wanted: Wanted) -> Callable[[], bool]:
+    def check() -> bool:
+        if not operator.is_running:
+            operator.start(leading=False)
+        return wanted()
+
+    return check
