@@ -66,6 +66,9 @@ class RunningAttempt(Record):
     )
     gpu_seconds: float = Field(default=0, ge=0, description="GPU seconds it used before it was last held back.")
     gpu_seconds_before: float = Field(default=0, ge=0, description="GPU seconds of the attempts before it.")
+    head: str = Field(
+        default="", max_length=64, description="The head pod that has the program: its uid and its restarts."
+    )
 
 
 class JobColumns(Record):

@@ -15,6 +15,7 @@ LONGEST_MESSAGE: Final = 2048
 LONGEST_HINT: Final = 1024
 LONGEST_NAME: Final = 253
 EXIT_CODES: Final = range(-255, 256)
+HEAD_MEMORY: Final = "Give heads more memory: ray.headMemory of the chart, or resources of pods.template."
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,8 @@ def _of_pod(ended: PodFailure, step: int | None, *, head_lost: bool = False) -> 
     if reason == "ContainerFailed":
         reason = "HeadLost" if head_lost else "WorkerLost"
     code = ended.exit_code if ended.exit_code in EXIT_CODES else None
-    told = failure(reason, ended.message, step=step)
+    hint = HEAD_MEMORY if head_lost and reason == "OOMKilled" else ""
+    told = failure(reason, ended.message, hint=hint, step=step)
     return told.model_copy(update={"pod": ended.pod[:LONGEST_NAME], "exit_code": code})
 
 

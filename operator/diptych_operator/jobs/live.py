@@ -8,6 +8,7 @@ from diptych_operator.jobs.aspects import gone, provisioned
 from diptych_operator.jobs.attempts import ended, followed, gpu_seconds
 from diptych_operator.jobs.children import ray_job_with, shared_children
 from diptych_operator.jobs.failures import kind_of
+from diptych_operator.jobs.heads import with_head
 from diptych_operator.jobs.outcome import End, outcome, seconds_to_look
 from diptych_operator.jobs.ray_state import RayState
 from diptych_operator.jobs.status import planned
@@ -18,7 +19,7 @@ from diptych_operator.plan import Action, Plan
 def plan_live(turn: Turn, current: RunningAttempt) -> Plan:
     """Return the plan while an attempt goes on, or the one that remembers its end."""
     if turn.ray is not None:
-        current = followed(turn.job, current, turn.ray, turn.now)
+        current = with_head(followed(turn.job, current, turn.ray, turn.now), turn.ray, turn.seen.pods)
     if (end := outcome(turn, current)) is not None or turn.ray is None:
         return _remembered(turn, current, end or End("RayJobDeleted", "Retrying"))
     ray, report = turn.ray, turn.report_of(current.number)

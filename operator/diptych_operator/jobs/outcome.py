@@ -8,6 +8,7 @@ from diptych_api.jobstatus import JobFailure, JobPhase, RunningAttempt
 from diptych_api.report import Report
 from diptych_operator.jobs.attempts import seconds_to_budget, seconds_to_deadline
 from diptych_operator.jobs.failures import failure, failure_of, kind_of
+from diptych_operator.jobs.heads import is_lost
 from diptych_operator.jobs.ray_state import RayState
 from diptych_operator.jobs.turn import Turn
 from diptych_operator.pod_failures import why_ended
@@ -41,7 +42,7 @@ def outcome(turn: Turn, current: RunningAttempt) -> End | None:
         return _failed(turn, ray, report)
     if ray is None or (turn.seen.ray_job is not None and turn.seen.ray_job.deleting):
         return asked(turn) or failed(turn, failure("RayJobDeleted", "The RayJob was deleted by somebody else."))
-    return asked(turn) or _out_of_bounds(turn, current)
+    return asked(turn) or _out_of_bounds(turn, current) or _head_lost(turn, ray, current)
 
 
 def seconds_to_look(turn: Turn, current: RunningAttempt) -> float | None:
@@ -115,6 +116,20 @@ def _interrupted(turn: Turn, ray: RayState) -> End | None:
         return None
     told = failure(why.reason, why.message, step=turn.report.step if turn.report else None)
     return failed(turn, told.model_copy(update={"pod": why.pod}), ray.ended)
+
+
+def _head_lost(turn: Turn, ray: RayState, current: RunningAttempt) -> End | None:
+    """Return the end of an attempt whose head was lost; KubeRay would go on in another one and count nothing."""
+    report = turn.report_of(current.number)
+    if not is_lost(current, ray, turn.seen.pods) or (report is not None and report.phase == "Succeeded"):
+        return None
+    if (interrupted := _interrupted(turn, ray)) is not None:
+        return interrupted
+    if report is not None and report.phase == "Suspended":
+        return failed(turn, failure("Interrupted", "The program was asked to stop, and its head pod is gone."))
+    if why_ended(turn.seen.pods) is None and (report is None or report.failure is None):
+        return failed(turn, failure("HeadLost", "The head pod is gone, and another one took its place."))
+    return failed(turn, failure_of(turn.seen, ray, report))
 
 
 def _out_of_bounds(turn: Turn, current: RunningAttempt) -> End | None:
