@@ -78,7 +78,7 @@ def _job(view: _View, found: Manifest) -> JobSeen:
         accounts=view.accounts(),
         report=_report(view, job),
         pods=pods,
-        troubles=view.troubles(cluster, *(pod.name for pod in pods)),
+        troubles=view.troubles(names.ray_job_name(name), cluster, *(pod.name for pod in pods)),
         refused=view.refused,
     )
 
@@ -106,7 +106,7 @@ def _deployment(view: _View, found: Manifest) -> DeploymentSeen:
         route=view.child(kinds.HTTP_ROUTE, names.service_name(name)),
         accounts=view.accounts(),
         pods=pods,
-        troubles=view.troubles(*_clusters(ray_service), *(pod.name for pod in pods)),
+        troubles=view.troubles(names.ray_service_name(name), *_clusters(ray_service), *(pod.name for pod in pods)),
         jobs=view.others(FineTuneJob, kinds.FINE_TUNE_JOB, {a.from_job.name for a in adapters if a.from_job}),
         models=view.others(
             DiffusionModel, kinds.DIFFUSION_MODEL, {a.from_model.name for a in adapters if a.from_model}

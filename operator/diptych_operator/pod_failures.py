@@ -36,6 +36,7 @@ EVENTS: Final = {
     "FailedMount": "MountFailed",
     "FailedAttachVolume": "MountFailed",
     "FailedCreate": "CreateFailed",
+    "FailedToCreateRayCluster": "CreateFailed",
     "FailedToCreateHeadPod": "CreateFailed",
     "FailedToCreateWorkerPod": "CreateFailed",
     "FailedScheduling": "Unschedulable",
@@ -64,11 +65,12 @@ class PodFailure:
 
 def why_waiting(pods: Iterable[Pod], troubles: Iterable[Trouble]) -> PodFailure | None:
     """Return what keeps pods from running, the most serious first; None when nothing is known to."""
-    found = [failure for pod in pods for failure in _waits(pod)]
+    there = list(pods)
+    found = [failure for pod in there for failure in _waits(pod)]
     found += [
         PodFailure(EVENTS[trouble.reason], trouble.message[:LONGEST], trouble.name if trouble.kind == "Pod" else "")
         for trouble in troubles
-        if trouble.reason in EVENTS
+        if trouble.reason in EVENTS and not _is_past(trouble, there)
     ]
     return _first(found, WAITS)
 
@@ -85,6 +87,20 @@ def is_head(pod: Pod) -> bool:
 
 def _first(found: Sequence[PodFailure], order: Sequence[str]) -> PodFailure | None:
     return min(found, key=lambda failure: (order.index(failure.reason), failure.pod, failure.message), default=None)
+
+
+def _is_past(trouble: Trouble, pods: Sequence[Pod]) -> bool:
+    """Whether pods show that what an Event told of is over: Events are never taken back."""
+    if trouble.reason == "FailedToCreateRayCluster":
+        return bool(pods)
+    if trouble.reason == "FailedToCreateHeadPod":
+        return any(is_head(pod) and not pod.deleting for pod in pods)
+    pod = next((pod for pod in pods if trouble.kind == "Pod" and pod.name == trouble.name), None)
+    if pod is None:
+        return False
+    if EVENTS[trouble.reason] == "Unschedulable":
+        return _condition(pod, "PodScheduled").get("status") == "True"
+    return any(_part(status, "state", state) for _, status in _containers(pod) for state in ("running", "terminated"))
 
 
 def _waits(pod: Pod) -> Iterator[PodFailure]:

@@ -14,6 +14,8 @@ from diptych_operator.kinds import (
     DIFFUSION_DEPLOYMENT,
     EVENT,
     POD,
+    RAY_JOB,
+    RAY_SERVICE,
     ROLE,
     ROLE_BINDING,
     SERVICE_ACCOUNT,
@@ -161,7 +163,8 @@ class Store:
             self._wake(key)
 
     def _owners_of(self, namespace: str, name: str) -> list[Ref]:
-        about = [Ref(POD, namespace, name), *self.users_of(Ref(RAY_CLUSTER, namespace, name))]
+        about = [Ref(kind, namespace, name) for kind in (POD, RAY_JOB, RAY_SERVICE)]
+        about += self.users_of(Ref(RAY_CLUSTER, namespace, name))
         known = (self.get(ref) for ref in about)
         return [owner for found in known if found is not None for owner in links_of(found).wakes]
 

@@ -144,6 +144,11 @@ def test_a_warning_about_a_ray_cluster_wakes_the_job_whose_it_is(world: World) -
     assert world.store.users_of(Ref(RAY_CLUSTER, "art", "noto-x7f2k"))
 
 
+def test_a_warning_about_a_rayjob_whose_cluster_cannot_be_made_wakes_its_job(world: World) -> None:
+    world.put(kinds.RAY_JOB, "noto", metadata=of_job())
+    assert warning(world, "RayJob", "noto") == {JOB}
+
+
 def test_an_account_that_goes_wakes_every_job_of_its_namespace(world: World) -> None:
     world.put(kinds.FINE_TUNE_JOB, "noto", spec={})
     world.put(kinds.FINE_TUNE_JOB, "far", metadata={"namespace": "elsewhere"}, spec={})

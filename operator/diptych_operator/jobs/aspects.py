@@ -9,7 +9,7 @@ from diptych_operator.conditions import Aspect
 from diptych_operator.jobs.ray_state import RayState
 from diptych_operator.jobs.turn import Turn
 from diptych_operator.plan import Note
-from diptych_operator.pod_failures import why_waiting
+from diptych_operator.pod_failures import PodFailure, why_waiting
 
 NOT_TAKEN_UP: Final = "KubeRay has not taken the RayJob up yet. Is it running?"
 WARNINGS: Final = frozenset({"Failed", "Retrying"})
@@ -79,9 +79,11 @@ def gone(reason: str, message: str = "") -> Aspect:
 
 
 def _starting(turn: Turn, ray: RayState) -> Aspect:
-    waiting = why_waiting(turn.seen.pods, turn.seen.troubles)
+    # KubeRay takes back what it says of a cluster in the RayJob's status, but no Event about it.
+    troubles = [trouble for trouble in turn.seen.troubles if trouble.kind != "RayCluster"]
+    waiting = why_waiting(turn.seen.pods, troubles)
     if waiting is None and ray.replica_failure:
-        return gone("CreateFailed", ray.replica_failure)
+        waiting = PodFailure("CreateFailed", ray.replica_failure)
     if waiting is None:
         return gone("PodsStarting", "The pods are starting.")
     if waiting.reason == "Unschedulable":

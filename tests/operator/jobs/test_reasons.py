@@ -118,10 +118,31 @@ def test_events_of_kubernetes_tell_what_no_status_tells(event: str, reason: str)
     assert story.play("Initializing").condition("Provisioned")[1] == reason
 
 
-def test_pods_that_kuberay_may_not_make_are_told_with_the_quotas_words() -> None:
-    story = JobStory().settle().play("Initializing", "PodsRefused")
-    status, reason, message = story.condition("Provisioned")
-    assert (status, reason, message) == ("False", "CreateFailed", "pods is forbidden: exceeded quota: gpus")
+SCHEDULED = condition("PodScheduled", "True", "")
+PAST = [
+    ("FailedScheduling", pod(name="noto-head", head=True, **SCHEDULED)),
+    ("FailedMount", pod(name="noto-head", head=True, **container(running={"startedAt": "2026-01-31T12:00:00Z"}))),
+    ("FailedToCreateHeadPod", pod(name="noto-head", head=True)),
+    ("FailedToCreateRayCluster", pod(name="noto-head", head=True)),
+]
+
+
+@pytest.mark.parametrize(("event", "found"), PAST)
+def test_an_event_of_what_is_over_is_not_told_any_more(event: str, found: Pod) -> None:
+    story = JobStory().settle()
+    story.troubles = (Trouble("Pod", "noto-head", event, "It did not work."),)
+    assert story.play("Initializing").condition("Provisioned")[1] != "PodsStarting"
+    story.pods = (found,)
+    assert story.settle().condition("Provisioned")[1] == "PodsStarting"
+
+
+def test_pods_that_kuberay_may_not_make_are_told_with_the_quotas_words_until_it_may() -> None:
+    story = JobStory().settle()
+    story.troubles = (Trouble("RayCluster", "noto-1", "FailedToCreateWorkerPod", "exceeded quota: gpus"),)
+    status, reason, message = story.play("Initializing", "PodsRefused").condition("Provisioned")
+    assert (status, reason) == ("False", "CreateFailed")
+    assert message == f"pods is forbidden: exceeded quota: gpus {HINTS['CreateFailed']}"
+    assert story.play("HeadStarting").condition("Provisioned")[1] == "PodsStarting"
 
 
 def test_an_unschedulable_job_is_told_what_it_asks_for_and_what_to_do() -> None:
