@@ -13,6 +13,7 @@ from cluster.tools import find
 ADMINISTRATORS = "system:masters"
 SERVICE_ADDRESSES = "10.96.0.0/16"
 FIRST_SERVICE_ADDRESS = "10.96.0.1"
+ANSWERING_S = 2
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 # Bodies are logged for deletes alone: they hold the uid that a delete insists on.
 AUDIT_POLICY = {
@@ -49,8 +50,11 @@ class ApiServer:
             self.server.start(api.is_ready)
 
     def stop(self, *, kill: bool = False) -> None:
-        """End it. Clients see refused connections until it starts again."""
-        self.server.stop(kill=kill)
+        """End it. Clients see refused connections until it starts again.
+
+        Asked to end, it listens no more at once, answers what was asked, and waits a minute for watches: we do not.
+        """
+        self.server.stop(kill=kill, patience_s=ANSWERING_S)
 
     def _flags(self, etcd_url: str) -> dict[str, object]:
         hosts = ["127.0.0.1", "localhost", "kubernetes.default.svc", FIRST_SERVICE_ADDRESS]

@@ -53,13 +53,13 @@ class Server:
                 raise RunFailed(f"{self.name} {state}. Its log, {self.log}, ends with:\n{self.tail()}")
             time.sleep(0.1)
 
-    def stop(self, *, kill: bool = False) -> None:
-        """End the program: asked first, or at once as a crash would."""
+    def stop(self, *, kill: bool = False, patience_s: float = PATIENCE_S) -> None:
+        """End the program: asked first and then made to, or at once as a crash would."""
         if (process := self.process) is None:
             return
         process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
         try:
-            process.wait(PATIENCE_S)
+            process.wait(patience_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
