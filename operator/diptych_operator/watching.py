@@ -14,6 +14,7 @@ from diptych_operator import kinds
 from diptych_operator.cluster import Refused, Unreachable
 from diptych_operator.forgetting import Forgetful, NoEssence, NoProgress
 from diptych_operator.kinds import Kind, Manifest, Ref
+from diptych_operator.listing import session
 from diptych_operator.store import Store
 
 RECONNECT_S: Final = 0.2
@@ -40,7 +41,7 @@ def watches(*, gateway_api: bool, heartbeat: str = "") -> tuple[Watch, ...]:
     `heartbeat` names its Lease, which changes every few seconds: a watch that is quiet cannot be told from a dead one.
     """
     ours = (kinds.FINE_TUNE_JOB, kinds.FINE_TUNE_REPORT, kinds.DIFFUSION_DEPLOYMENT, kinds.DIFFUSION_MODEL)
-    children = (kinds.RAY_JOB, kinds.RAY_SERVICE, kinds.NETWORK_POLICY, kinds.SERVICE, kinds.DISRUPTION_BUDGET)
+    children = (kinds.RAY_JOB, kinds.RAY_SERVICE, kinds.NETWORK_POLICY, kinds.DISRUPTION_BUDGET)
     routes = (kinds.INGRESS, kinds.HTTP_ROUTE) if gateway_api else (kinds.INGRESS,)
     shared = (kinds.SERVICE_ACCOUNT, kinds.ROLE, kinds.ROLE_BINDING)
     return (
@@ -53,13 +54,14 @@ def watches(*, gateway_api: bool, heartbeat: str = "") -> tuple[Watch, ...]:
 
 
 class Ears:
-    """Hears events, fills the store, and notices that kopf listed a kind anew: then something may have vanished."""
+    """Hears events and fills the store."""
 
     def __init__(
         self, store: Store, relisted: Callable[[Kind], None], read: Callable[[Ref], Awaitable[Manifest | None]]
     ) -> None:
         self._store = store
-        self._relisted = relisted
+        self.relisted = relisted
+        """To be told when a kind was listed anew."""
         self._read = read
         self.heard: dict[Kind, float] = {}
         """When a kind was heard of last, by the monotonic clock."""
@@ -76,8 +78,6 @@ class Ears:
             if kind not in COSTLY or "deletionTimestamp" in metadata or not await self._is_there(ref, metadata["uid"]):
                 self._store.remove(ref, metadata["uid"], int(metadata["resourceVersion"]))
             return
-        if event["type"] is None and kind != kinds.EVENT and self._store.version(ref) is not None:
-            self._relisted(kind)
         self._store.put(found)
 
     async def _is_there(self, ref: Ref, uid: str) -> bool:
@@ -85,7 +85,7 @@ class Ears:
         try:
             found = await self._read(ref)
         except (Unreachable, Refused):
-            self._relisted(ref.kind)  # and looked for again
+            self.relisted(ref.kind)  # and looked for again
             return True
         if found is None or found["metadata"]["uid"] != uid:
             return False
@@ -97,8 +97,8 @@ def registry_for(ears: Ears, watched: Sequence[Watch], configuration: Configurat
     """Return kopf's registry: a login, and one handler for each kind."""
     registry = kopf.OperatorRegistry()
 
-    async def login(**_: Any) -> kopf.ConnectionInfo:  # noqa: ANN401 - kopf's arguments
-        return await connection(configuration)
+    async def login(**_: Any) -> kopf.AiohttpSession:  # noqa: ANN401 - kopf's arguments
+        return session(await connection(configuration), [watch.kind for watch in watched], ears.relisted)
 
     kopf.on.login(registry=registry, id="login")(login)
     for watch in watched:

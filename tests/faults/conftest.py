@@ -36,15 +36,24 @@ def proxy(control_plane: ControlPlane) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
+def operator_settings() -> dict[str, object]:
+    """Return what a module sets differently."""
+    return {}
+
+
+@pytest.fixture(scope="module")
 def idle_operator(
-    control_plane: ControlPlane, proxy: Proxy, tmp_path_factory: pytest.TempPathFactory
+    control_plane: ControlPlane,
+    proxy: Proxy,
+    operator_settings: dict[str, object],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> OperatorProcess:
     """Return an operator behind the proxy, under the chart's account, that is not started yet."""
     install_account(control_plane, {})
     folder = tmp_path_factory.mktemp("operator")
     token = control_plane.token_for(HOME, ACCOUNT)
     kubeconfig = write_kubeconfig(folder / "kubeconfig.yaml", proxy.url, control_plane.authority.certificate, token)
-    process = OperatorProcess(kubeconfig, folder, lease_namespace=HOME)
+    process = OperatorProcess(kubeconfig, folder, "operator", **{"lease_namespace": HOME, **operator_settings})
     proxy.victim = process.kill
     return process
 
