@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from diptych_api.fields import API_GROUP
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.jobstatus import FineTuneJobStatus, RunningAttempt
+from diptych_api.names import CANCEL_ANNOTATION, RETRY_ANNOTATION
 from diptych_api.report import Report
 from diptych_operator.conditions import LONGEST_MESSAGE
 from diptych_operator.defaults import Defaults
@@ -14,8 +14,6 @@ from diptych_operator.jobs.attempts import begun
 from diptych_operator.jobs.ray_state import RayState
 from diptych_operator.observed import JobSeen
 
-CANCEL: Final = f"{API_GROUP}/cancel"
-RETRY: Final = f"{API_GROUP}/retry"
 OVER: Final = frozenset({"Succeeded", "Failed", "Cancelled"})
 
 
@@ -47,12 +45,12 @@ class Turn:
     @property
     def is_cancelled(self) -> bool:
         """Whether somebody asked for the end of the job."""
-        return self.job.metadata.annotations.get(CANCEL) == "true"
+        return self.job.metadata.annotations.get(CANCEL_ANNOTATION) == "true"
 
     @property
     def is_over(self) -> bool:
         """Whether the job has come to its end and nobody asked for one more attempt."""
-        asked = self.job.metadata.annotations.get(RETRY)
+        asked = self.job.metadata.annotations.get(RETRY_ANNOTATION)
         again = self.status.phase == "Failed" and asked == str(self.status.attempt) and not self.is_cancelled
         return self.status.phase in OVER and not again
 
