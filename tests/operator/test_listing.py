@@ -16,7 +16,7 @@ WATCHED = [watch.kind for watch in watches(gateway_api=False)]
         ("/apis/ray.io/v1/rayjobs", kinds.RAY_JOB),
         ("/apis/ray.io/v1/namespaces/art/rayjobs", kinds.RAY_JOB),
         ("/api/v1/pods", kinds.POD),
-        ("/api/v1/namespaces/pods/services", kinds.SERVICE),
+        ("/api/v1/namespaces/pods/serviceaccounts", kinds.SERVICE_ACCOUNT),
         ("/apis/other.io/v1/rayjobs", None),
         ("/apis/ray.io/v1/namespaces/art/rayjobs/noto", None),
         ("/apis/ray.io/v1", None),

@@ -16,7 +16,7 @@ from diptych_operator.sealing import APPLIED_ANNOTATION, unsealed
 
 OURS = (kinds.FINE_TUNE_JOB, kinds.DIFFUSION_DEPLOYMENT, kinds.DIFFUSION_MODEL, kinds.FINE_TUNE_REPORT)
 CHILDREN = (
-    *(kinds.RAY_JOB, kinds.RAY_SERVICE, kinds.NETWORK_POLICY, kinds.SERVICE, kinds.DISRUPTION_BUDGET),
+    *(kinds.RAY_JOB, kinds.RAY_SERVICE, kinds.NETWORK_POLICY, kinds.DISRUPTION_BUDGET),
     *(kinds.INGRESS, kinds.SERVICE_ACCOUNT, kinds.ROLE, kinds.ROLE_BINDING),
 )
 DRAWN = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "selfLink")

@@ -18,7 +18,7 @@ Moves = dict[str, Act]
 OURS = {"FineTuneJob": kinds.FINE_TUNE_JOB, "DiffusionDeployment": kinds.DIFFUSION_DEPLOYMENT}
 DIGEST = f"sha256:{'a' * 64}"
 CHILDREN = (
-    *(kinds.RAY_JOB, kinds.RAY_SERVICE, kinds.NETWORK_POLICY, kinds.SERVICE, kinds.DISRUPTION_BUDGET),
+    *(kinds.RAY_JOB, kinds.RAY_SERVICE, kinds.NETWORK_POLICY, kinds.DISRUPTION_BUDGET),
     *(kinds.SERVICE_ACCOUNT, kinds.ROLE, kinds.ROLE_BINDING, kinds.INGRESS),
 )
 FAILURES = ("DatasetInvalid", "WorkerLost", "StoreUnwritable")
