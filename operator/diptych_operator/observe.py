@@ -55,8 +55,10 @@ class _View:
         found = (self.child(kind, name) for kind, name in ACCOUNTS)
         return tuple(child for child in found if child is not None)
 
-    def pods(self) -> tuple[Pod, ...]:
-        return tuple(Pod.of(pod) for pod in self.store.pods_of(self.ref))
+    def pods(self, uid: str | None) -> tuple[Pod, ...]:
+        """Return the pods of this very resource: those of a deleted one of the same name may still be there."""
+        pods = (Pod.of(pod) for pod in self.store.pods_of(self.ref))
+        return tuple(pod for pod in pods if pod.labels.get(names.OWNER_UID) == uid)
 
     def troubles(self, *abouts: str) -> tuple[Trouble, ...]:
         return tuple(t for name in abouts if name for t in self.store.troubles_of(self.ref.namespace, name))
@@ -68,7 +70,7 @@ class _View:
 
 def _job(view: _View, found: Manifest) -> JobSeen:
     job = from_wire(FineTuneJob, found)
-    name, pods = job.metadata.name, view.pods()
+    name, pods = job.metadata.name, view.pods(job.metadata.uid)
     ray_job = view.child(kinds.RAY_JOB, names.ray_job_name(name))
     cluster = str(ray_job.status.get("rayClusterName", "")) if ray_job else ""
     return JobSeen(
@@ -94,13 +96,13 @@ def _report(view: _View, job: FineTuneJob) -> FineTuneReport | None:
 
 def _deployment(view: _View, found: Manifest) -> DeploymentSeen:
     deployment = from_wire(DiffusionDeployment, found)
-    name, pods, adapters = deployment.metadata.name, view.pods(), deployment.spec.adapters
+    name, adapters = deployment.metadata.name, deployment.spec.adapters
+    pods = view.pods(deployment.metadata.uid)
     ray_service = view.child(kinds.RAY_SERVICE, names.ray_service_name(name))
     return DeploymentSeen(
         deployment=deployment,
         ray_service=ray_service,
         policy=view.child(kinds.NETWORK_POLICY, names.deployment_policy_name(name)),
-        service=view.child(kinds.SERVICE, names.service_name(name)),
         budget=view.child(kinds.DISRUPTION_BUDGET, names.disruption_budget_name(name)),
         ingress=view.child(kinds.INGRESS, names.service_name(name)),
         route=view.child(kinds.HTTP_ROUTE, names.service_name(name)),

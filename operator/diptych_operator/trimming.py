@@ -5,12 +5,14 @@ from typing import Any, Final
 from diptych_api.fields import API_GROUP
 from diptych_operator.kinds import EVENT, POD, Manifest, kind_of
 from diptych_operator.sealing import drifted
+from diptych_operator.shortening import shortened
 
 KEPT: Final = (
     *("name", "namespace", "uid", "resourceVersion", "generation", "labels", "annotations", "ownerReferences"),
     *("creationTimestamp", "deletionTimestamp"),
 )
 NOISE: Final = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
+LONGEST_TEXT: Final = 4096
 POD_STATUS: Final = (
     *("phase", "reason", "message", "conditions", "startTime", "initContainerStatuses", "containerStatuses"),
     "podIP",
@@ -32,7 +34,16 @@ def trimmed(found: Manifest) -> Manifest:
     if kind == EVENT:
         parts = ("type", "reason", "message", "involvedObject")
         return head | {part: found[part] for part in parts if part in found}
-    return head | {"status": found.get("status") or {}, "drifted": drifted(found)}
+    return head | {"status": _shortened(found.get("status") or {}), "drifted": drifted(found)}
+
+
+def _shortened(value: Any) -> Any:  # noqa: ANN401 - any part of a status
+    """Return a status whose long texts lack their middle: KubeRay puts 20,000 letters of a program's log there."""
+    if isinstance(value, dict):
+        return {name: _shortened(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_shortened(item) for item in value]
+    return shortened(value, LONGEST_TEXT) if isinstance(value, str) else value
 
 
 def _metadata(given: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cluster.player import STATES, _merged, _place, _words
+from diptych_api.names import labels
 from diptych_operator import kinds
 from diptych_operator.cluster import Refused
 from diptych_operator.defaults import Defaults
@@ -108,8 +109,10 @@ class Gallery:
 
     def pod(self, name: str, group: str = "engines", cluster: str = "", **status: Any) -> None:
         """Put a pod of the deployment; the operator hears of it."""
-        labels = {"diptych.dev/deployment": NAME, "ray.io/group": group, "ray.io/cluster": cluster or self.active}
-        head = {"name": name, "namespace": SPACE, "uid": f"uid-of-{name}", "labels": labels}
+        owner = (self.get(kinds.DIFFUSION_DEPLOYMENT) or {})["metadata"]["uid"]
+        group_labels = {"ray.io/group": group, "ray.io/cluster": cluster or self.active}
+        given = labels(owner, deployment=NAME) | group_labels
+        head = {"name": name, "namespace": SPACE, "uid": f"uid-of-{name}", "labels": given}
         self.world.memory.put({"apiVersion": "v1", "kind": "Pod", "metadata": head, "spec": {}, "status": status})
         self.work()
 

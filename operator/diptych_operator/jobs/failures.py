@@ -10,6 +10,7 @@ from diptych_api.report import Failure, Report
 from diptych_operator.jobs.ray_state import RayState
 from diptych_operator.observed import JobSeen
 from diptych_operator.pod_failures import PodFailure, is_head, why_ended, why_waiting
+from diptych_operator.shortening import shortened
 
 LONGEST_MESSAGE: Final = 2048
 LONGEST_HINT: Final = 1024
@@ -116,7 +117,8 @@ def failure_of(seen: JobSeen, ray: RayState, report: Report | None) -> JobFailur
         return failure(reason, ray.message, step=step)
     if ended is not None:
         return _of_pod(ended, step, head_lost=_is_heads(seen, ended))
-    return failure("AppFailed", ray.message or "The program ended without a word.", step=step)
+    said = shortened(ray.message, LONGEST_MESSAGE)  # the end of the program's log is in it
+    return failure("AppFailed", said or "The program ended without a word.", step=step)
 
 
 def _of_pod(ended: PodFailure, step: int | None, *, head_lost: bool = False) -> JobFailure:

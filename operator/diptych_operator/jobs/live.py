@@ -23,7 +23,7 @@ def plan_live(turn: Turn, current: RunningAttempt) -> Plan:
     if (end := outcome(turn, current)) is not None or turn.ray is None:
         return _remembered(turn, current, end or End("RayJobDeleted", "Retrying"))
     ray, report = turn.ray, turn.report_of(current.number)
-    until = report.time if report else None
+    until = report.time if report and report.time <= turn.now else None  # a pod's clock may be ahead
     changes: dict[str, Any] = {
         "attempt": current.number,
         "current": current,

@@ -17,6 +17,12 @@ def test_gpu_seconds_of_a_running_job_are_those_at_its_last_report() -> None:
     assert story.status.gpu_seconds == 60
 
 
+def test_a_report_from_a_clock_that_is_ahead_counts_no_gpu_seconds_of_the_future() -> None:
+    story = JobStory().run().wait(10).says("Training", step=1)
+    assert story.status.gpu_seconds == 20
+    assert story.wait(10).says("Training", step=2, time="2030-01-31T12:00:00Z").status.gpu_seconds == 20
+
+
 def test_gpu_seconds_of_attempts_add_up() -> None:
     story = JobStory().run().wait(50).fails("WorkerLost").wait(60).play("Initializing", "Submitting", "Running")
     story.wait(25).fails("WorkerLost")

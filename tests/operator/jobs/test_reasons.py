@@ -48,6 +48,18 @@ def test_pods_tell_why_an_attempt_failed_when_the_program_could_not(found: Pod, 
     assert failure.pod == ("" if reason == "AppFailed" else "noto-worker")
 
 
+def test_a_program_that_tells_nothing_is_quoted_with_the_end_of_its_log() -> None:
+    story = JobStory().run().play("Failed")
+    assert story.ray_job is not None
+    log = "".join(f"line {number}\n" for number in range(3000))
+    story.ray_job["status"]["message"] = f"Job entrypoint command failed with exit code 1, last available logs:\n{log}"
+    failure = story.wait(5).status.last_failure
+    assert failure is not None
+    assert failure.message.startswith("Job entrypoint command failed with exit code 1")
+    assert failure.message.endswith("line 2999\n")
+    assert len(failure.message) == 2048
+
+
 def test_what_the_program_says_wins_over_the_exit_code_that_follows() -> None:
     story = JobStory().run()
     story.pods = (pod(**container(terminated={"reason": "Error", "exitCode": 2})),)
