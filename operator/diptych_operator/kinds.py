@@ -52,7 +52,6 @@ DIFFUSION_MODEL: Final = Kind(API_GROUP, _OURS, "diffusionmodels", "DiffusionMod
 RAY_JOB: Final = Kind("ray.io", "v1", "rayjobs", "RayJob")
 RAY_SERVICE: Final = Kind("ray.io", "v1", "rayservices", "RayService")
 POD: Final = Kind("", "v1", "pods", "Pod")
-SERVICE: Final = Kind("", "v1", "services", "Service")
 SERVICE_ACCOUNT: Final = Kind("", "v1", "serviceaccounts", "ServiceAccount")
 EVENT: Final = Kind("", "v1", "events", "Event")
 NETWORK_POLICY: Final = Kind("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
@@ -67,7 +66,7 @@ CRD: Final = Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", "Cu
 KINDS: Final = {
     (kind.api_version, kind.kind): kind
     for kind in (
-        *(FINE_TUNE_JOB, FINE_TUNE_REPORT, DIFFUSION_DEPLOYMENT, DIFFUSION_MODEL, RAY_JOB, RAY_SERVICE, POD, SERVICE),
+        *(FINE_TUNE_JOB, FINE_TUNE_REPORT, DIFFUSION_DEPLOYMENT, DIFFUSION_MODEL, RAY_JOB, RAY_SERVICE, POD),
         *(SERVICE_ACCOUNT, EVENT, NETWORK_POLICY, INGRESS, HTTP_ROUTE, DISRUPTION_BUDGET, ROLE, ROLE_BINDING, LEASE),
         CRD,
     )

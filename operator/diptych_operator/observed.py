@@ -34,7 +34,6 @@ class DeploymentSeen:
     deployment: DiffusionDeployment
     ray_service: Child | None = None
     policy: Child | None = None
-    service: Child | None = None
     budget: Child | None = None
     ingress: Child | None = None
     route: Child | None = None

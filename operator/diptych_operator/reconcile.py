@@ -29,7 +29,7 @@ _log = structlog.get_logger()
 class Planner(Protocol):
     """Makes a plan of what is seen."""
 
-    def __call__(self, seen: Seen, defaults: Defaults, now: datetime) -> Plan | None:
+    def __call__(self, seen: Seen, defaults: Defaults, now: datetime, /) -> Plan | None:
         """Return the plan; None when the resource is somebody else's."""
 
 

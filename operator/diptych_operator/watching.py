@@ -98,7 +98,9 @@ def registry_for(ears: Ears, watched: Sequence[Watch], configuration: Configurat
     registry = kopf.OperatorRegistry()
 
     async def login(**_: Any) -> kopf.AiohttpSession:  # noqa: ANN401 - kopf's arguments
-        return session(await connection(configuration), [watch.kind for watch in watched], ears.relisted)
+        kinds_watched = [watch.kind for watch in watched]
+        found: kopf.AiohttpSession = session(await connection(configuration), kinds_watched, ears.relisted)
+        return found
 
     kopf.on.login(registry=registry, id="login")(login)
     for watch in watched:

@@ -114,8 +114,13 @@ class AdapterKeeper:
     def _loaded(self, held: Held) -> AdapterFacts:
         method: Method = "LoRA" if isinstance(held, Slot) else "FullUNet"
         _log.info("Adapter %s is loaded: %s, %.1f MiB.", held.name, method, held.bytes / 2**20)
-        shape = {"rank": held.rank, "bytes": held.bytes}
-        return AdapterFacts(held.name, "Loaded", held.digest, method=method, identity=held.identity, **shape)
+        return AdapterFacts(
+            *(held.name, "Loaded", held.digest),
+            method=method,
+            identity=held.identity,
+            rank=held.rank,
+            bytes=held.bytes,
+        )
 
     def _failed(self, name: str, message: str) -> AdapterFacts:
         """Nobody may get an old adapter under the name of one that failed."""

@@ -125,12 +125,14 @@ def test_two_that_try_at_the_same_moment_do_not_both_get_it() -> None:
     asyncio.run(first.release())
     stale = dict(shelf.found or {})
 
-    async def get(_: Ref) -> dict[str, Any]:
-        return stale
+    class Behind(Shelf):
+        """Shows the record as it was a moment ago."""
+
+        async def get(self, ref: Ref) -> dict[str, Any] | None:
+            return stale
 
     assert tried(first)
-    behind = Shelf()
-    behind.get = get  # type: ignore[method-assign]
+    behind = Behind()
     behind.version = shelf.version
     late = Lease(behind, REF, "c", 15, clock)
     assert not tried(late)

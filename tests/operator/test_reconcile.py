@@ -101,7 +101,7 @@ def test_a_second_look_writes_nothing(story: Story) -> None:
 def test_empty_parts_that_the_api_server_adds_are_no_reason_to_write(story: Story) -> None:
     story.reconcile()
     found = story.cluster.objects[JOB]
-    defaults = {"columns": {}, "samples": [], "attempts": []}
+    defaults: dict[str, Any] = {"columns": {}, "samples": [], "attempts": []}
     story.cluster.put({**found, "status": defaults | found["status"]})
     story.cluster.writes.clear()
     story.reconcile()

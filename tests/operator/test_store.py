@@ -127,7 +127,8 @@ def test_pods_are_found_by_their_owner(world: World) -> None:
 
 def warning(world: World, kind: str, name: str) -> set[Ref]:
     about = {"kind": kind, "name": name, "namespace": "art"}
-    parts = {"type": "Warning", "reason": "FailedMount", "message": "no volume", "involvedObject": about}
+    parts: dict[str, Any] = {"type": "Warning", "reason": "FailedMount", "message": "no volume"}
+    parts["involvedObject"] = about
     return world.put(kinds.EVENT, "e", **parts)
 
 

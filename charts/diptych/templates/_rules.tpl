@@ -22,9 +22,6 @@ new.
   resources: [rayjobs, rayservices]
   verbs: [get, list, watch, create, patch, delete]
 # What surrounds them.
-- apiGroups: [""]
-  resources: [services]
-  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies, ingresses]
   verbs: [get, list, watch, create, patch, delete]
