@@ -31,8 +31,11 @@ def ray_job_name(job: str) -> str:
 
 
 def ray_service_name(deployment: str) -> str:
-    """Return the name of a deployment's RayService."""
-    return deployment
+    """Return the name of a deployment's RayService: at most 47 characters, as KubeRay takes them.
+
+    It is another than a RayJob's: KubeRay gives both a Service `NAME-head-svc`, and those of one name would fight.
+    """
+    return f"{deployment}-serve"
 
 
 def report_name(job: str) -> str:

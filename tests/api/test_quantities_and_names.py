@@ -61,6 +61,7 @@ def test_children_of_the_longest_name_fit_kubernetes_and_kuberay() -> None:
     longest = "a" * 40
     assert len(names.ray_job_name(longest)) <= 47
     assert len(names.ray_service_name(longest)) <= 47
+    assert names.ray_job_name("noto") != names.ray_service_name("noto"), "KubeRay's Services NAME-head-svc would fight"
     children = [names.job_policy_name, names.deployment_policy_name, names.service_name, names.disruption_budget_name]
     assert all(len(child(longest)) <= 63 for child in children)
 

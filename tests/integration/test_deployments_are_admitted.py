@@ -125,7 +125,7 @@ class Service:
 
     @property
     def seen(self) -> Values:
-        return self.plane.api.read(reference("ray.io/v1", "RayService", "noto", self.namespace))
+        return self.plane.api.read(reference("ray.io/v1", "RayService", "noto-serve", self.namespace))
 
     @property
     def clusters(self) -> set[str]:

@@ -122,7 +122,7 @@ def test_a_deployment_from_apply_to_ready_and_a_new_adapter(control_plane: Contr
     adapters = [{"name": "fixed", "uri": "s3://bucket/fixed"}]
     stage.create(gallery_spec(adapters=adapters))
     until(lambda: stage.find(RAY_SERVICE, GALLERY) is not None)
-    stage.player.play_all("RayService", stage.namespace, GALLERY, TO_SERVING)
+    stage.play(RAY_SERVICE, GALLERY, *TO_SERVING)
     waited(control_plane, stage, f"dd/{GALLERY}", "Ready")
     line = shown(control_plane, stage, "dd", GALLERY)
     assert line["READY"] == "True"
@@ -130,7 +130,7 @@ def test_a_deployment_from_apply_to_ready_and_a_new_adapter(control_plane: Contr
     assert line["URL"] == f"http://{GALLERY}-images.{stage.namespace}:8000"
     stage.edit(DIFFUSION_DEPLOYMENT, GALLERY, adapters=[*adapters, {"name": "more", "uri": "s3://bucket/more"}])
     until(lambda: condition(stage, DIFFUSION_DEPLOYMENT, GALLERY, "Progressing").get("status") == "True")
-    stage.player.play_all("RayService", stage.namespace, GALLERY, ["Running"])
+    stage.play(RAY_SERVICE, GALLERY, "Running")
     until(lambda: shown(control_plane, stage, "dd", GALLERY).get("ADAPTERS") == "2/2")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cluster.player import STATES, _merged, _place, _words
-from diptych_api.names import labels
+from diptych_api.names import labels, ray_service_name
 from diptych_operator import kinds
 from diptych_operator.cluster import Refused
 from diptych_operator.defaults import Defaults
@@ -15,6 +15,7 @@ from support.memory_world import World
 
 SPACE = "art"
 NAME = "noto"
+RAY_SERVICE_REF = Ref(kinds.RAY_SERVICE, SPACE, ray_service_name(NAME))
 BASE: dict[str, Any] = {"builtin": "tiny-emoji"}
 DIGEST = f"sha256:{'0' * 64}"
 DONE = "2026-01-31T11:00:00Z"
@@ -104,7 +105,7 @@ class Gallery:
     def let_go(self) -> None:
         """Let KubeRay be done with a RayService that is being deleted."""
         assert "deletionTimestamp" in self.ray_service["metadata"]
-        self.world.memory.remove(Ref(kinds.RAY_SERVICE, SPACE, NAME))
+        self.world.memory.remove(RAY_SERVICE_REF)
         self.work()
 
     def pod(self, name: str, group: str = "engines", cluster: str = "", **status: Any) -> None:
@@ -142,7 +143,7 @@ class Gallery:
     @property
     def ray_service(self) -> Manifest:
         """Return the RayService."""
-        return self.world.memory.objects[Ref(kinds.RAY_SERVICE, SPACE, NAME)]
+        return self.world.memory.objects[RAY_SERVICE_REF]
 
     @property
     def serve_config(self) -> dict[str, Any]:
@@ -165,7 +166,7 @@ class Gallery:
     @property
     def active(self) -> str:
         """Return the RayCluster that answers."""
-        found = self.get(kinds.RAY_SERVICE) or {}
+        found = self.world.memory.objects.get(RAY_SERVICE_REF) or {}
         return str(found.get("status", {}).get("activeServiceStatus", {}).get("rayClusterName", ""))
 
     @property

@@ -8,7 +8,7 @@ from cluster.objects import Values, reference
 from cluster.player import Player
 from cluster.rest import Refused, Rest
 from diptych_api import names
-from diptych_operator.kinds import FINE_TUNE_JOB, FINE_TUNE_REPORT, Kind, Manifest
+from diptych_operator.kinds import FINE_TUNE_JOB, FINE_TUNE_REPORT, RAY_SERVICE, Kind, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Stage:
 
     def play(self, kind: Kind, name: str, *states: str) -> None:
         """Let KubeRay write one state after the other."""
-        self.player.play_all(kind.kind, self.namespace, name, states)
+        self.player.play_all(kind.kind, self.namespace, self._named(kind, name), states)
 
     def report(self, job: str, **spec: Any) -> Values:
         """Say something as a job's program does: by server-side apply, under the reporter's name."""
@@ -74,4 +74,8 @@ class Stage:
         return str((self.find(kind, name) or {}).get("metadata", {}).get("uid", ""))
 
     def _target(self, kind: Kind, name: str) -> Values:
-        return reference(kind.api_version, kind.kind, name, self.namespace)
+        return reference(kind.api_version, kind.kind, self._named(kind, name), self.namespace)
+
+    def _named(self, kind: Kind, name: str) -> str:
+        """Return the name of an object; a RayService is named by its deployment."""
+        return names.ray_service_name(name) if kind == RAY_SERVICE else name

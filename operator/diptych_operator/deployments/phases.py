@@ -26,7 +26,8 @@ WORDS: Final[dict[DeploymentPhase, str]] = {
     "Failed": "The deployment does not start.",
 }
 NO_REPLICAS: Final = "spec.replicas is 0, so every picture is refused."
-TAKEN: Final = "There is a RayService of this name of another owner. Delete it, or name the deployment differently."
+TAKEN: Final = "There is a RayService {name} of another owner. Delete it, or name the deployment differently."
+LEAVING: Final = "The RayService {name} of another owner is on its way out; ours is made when it is gone."
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ def notes(look: Look, picture: Picture) -> tuple[Note, ...]:
 def _why(look: Look, picture: Picture) -> tuple[str, str]:
     """Return why it is ready or not: the reason and a sentence."""
     phase = picture.phase
-    if look.is_taken:
-        return "NameTaken", TAKEN
+    if look.is_taken and look.service is not None:
+        return "NameTaken", (LEAVING if look.service.deleting else TAKEN).format(name=look.service.name)
     if phase in WARNINGS and picture.failure is not None:
         return picture.failure.reason, _sentences(picture.failure.message, picture.failure.hint)
     if phase == "Ready" and look.deployment.spec.replicas == 0:

@@ -19,6 +19,7 @@ from diptych_operator.plan import Apply, Plan
 from diptych_operator.sealing import sealed
 
 LOOK_S: Final = 30.0
+LEAVING: Final = "KubeRay takes the RayJob of the ended attempt away. Is it running?"
 PATIENCE_S: Final = 300
 """How long after their grace period pods of an ended attempt may stay before the next one starts all the same."""
 FIRST_PAUSE_S: Final = 5
@@ -30,7 +31,7 @@ def plan_between(turn: Turn) -> Plan:
     """Return the plan of a job without a running attempt."""
     if (found := turn.seen.ray_job) is not None:
         actions = () if found.deleting else (found.delete,)
-        return planned(turn, _phase(turn), gone("AttemptEnded"), actions=actions, requeue_s=LOOK_S)
+        return planned(turn, _phase(turn), gone("AttemptEnded", LEAVING), actions=actions, requeue_s=LOOK_S)
     if turn.is_cancelled:
         changes = {"completion_time": turn.now.replace(microsecond=0)}
         return planned(turn, "Cancelled", gone("Finished"), changes=changes)

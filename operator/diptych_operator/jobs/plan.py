@@ -7,6 +7,7 @@ is deleted, its pods go, and the next attempt goes on from the same run store.
 from datetime import datetime
 from typing import Final
 
+from diptych_operator.child import Child
 from diptych_operator.defaults import Defaults
 from diptych_operator.jobs.aspects import gone
 from diptych_operator.jobs.between import plan_between
@@ -29,7 +30,7 @@ def plan(seen: JobSeen, defaults: Defaults, now: datetime) -> Plan | None:
     found = seen.ray_job
     turn = Turn(seen, defaults, now, RayState.of(found) if found else None)
     if found is not None and found.owner_uid != seen.job.metadata.uid:
-        return _taken(Turn(seen, defaults, now, None))
+        return _taken(Turn(seen, defaults, now, None), found)
     if turn.is_over:
         return plan_over(turn)
     if (current := turn.current) is not None:
@@ -37,7 +38,9 @@ def plan(seen: JobSeen, defaults: Defaults, now: datetime) -> Plan | None:
     return plan_between(turn)
 
 
-def _taken(turn: Turn) -> Plan:
+def _taken(turn: Turn, found: Child) -> Plan:
     """Return the plan while a RayJob of this name belongs to somebody else, such as a deleted job of the same name."""
-    message = f"There is a RayJob {turn.job.metadata.name} of another owner. Delete it, or name the job differently."
+    message = f"There is a RayJob {found.name} of another owner. Delete it, or name the job differently."
+    if found.deleting:
+        message = f"The RayJob {found.name} of another owner is on its way out; ours is made when it is gone."
     return planned(turn, turn.status.phase, gone("NameTaken", message), requeue_s=LOOK_S)

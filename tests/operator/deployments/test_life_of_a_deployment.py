@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from diptych_operator import kinds
-from support.gallery import SETTLED_S, Gallery
+from support.gallery import RAY_SERVICE_REF, SETTLED_S, Gallery
 
 SERVING = ("Initializing", "Deploying", "Promoted", "Running")
 
@@ -133,14 +133,14 @@ def test_suspend_takes_the_pods_away_and_keeps_the_status() -> None:
 
 def test_a_deployment_that_somebody_else_manages_is_left_alone() -> None:
     gallery = Gallery(managedBy="kueue.x-k8s.io/multikueue")
-    assert gallery.get(kinds.RAY_SERVICE) is None
+    assert RAY_SERVICE_REF not in gallery.world.memory.objects
     assert gallery.status == {}
 
 
 def test_a_ray_service_of_somebody_else_is_not_touched() -> None:
     gallery = Gallery(managedBy="kueue.x-k8s.io/multikueue")
     other = {"apiVersion": "ray.io/v1", "kind": "RayService", "spec": {}, "status": {"numServeEndpoints": 3}}
-    gallery.world.user_puts(other | {"metadata": {"name": "noto", "namespace": "art"}})
+    gallery.world.user_puts(other | {"metadata": {"name": RAY_SERVICE_REF.name, "namespace": "art"}})
     written = gallery.writes(lambda: gallery.change(managedBy="diptych.dev/operator"))
     assert not [write for write in written if "RayService" in write]
     assert gallery.condition("Ready") == ("False", "NameTaken")
@@ -149,7 +149,7 @@ def test_a_ray_service_of_somebody_else_is_not_touched() -> None:
 def test_a_ray_service_that_others_delete_is_made_again() -> None:
     gallery = Gallery()
     gallery.serve()
-    gallery.world.memory.remove(kinds.Ref(kinds.RAY_SERVICE, "art", "noto"))
+    gallery.world.memory.remove(RAY_SERVICE_REF)
     gallery.world.settle()
     gallery.serve()
     assert gallery.status["phase"] == "Ready"

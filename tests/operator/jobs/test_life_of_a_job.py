@@ -101,6 +101,9 @@ def test_a_rayjob_of_another_owner_is_neither_used_nor_deleted() -> None:
     story.settle()
     assert story.objects == kept
     assert story.condition("Provisioned")[1] == "NameTaken"
+    assert story.ray_job is not None
+    story.ray_job["metadata"]["deletionTimestamp"] = "2026-01-31T12:00:00Z"
+    assert "is on its way out" in story.settle().condition("Provisioned")[2]
 
 
 def test_a_finished_jobs_pods_are_left_to_kuberay_for_the_time_that_is_set() -> None:
