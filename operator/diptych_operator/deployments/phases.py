@@ -65,7 +65,7 @@ def _followed(state: ServingState, *, taken_in: bool) -> DeploymentPhase:
         return "Starting" if state.has_head else "Provisioning"
     if taken_in and state.serves:
         return "Ready"
-    if broken or state.has_lost_clients:
+    if broken or state.has_lost_clients or state.has_lost_head:
         return "Degraded"
     return "Updating" if state.endpoints else "Starting"
 

@@ -96,6 +96,11 @@ class ServingState:
         return bool(self.active and self.pending)
 
     @property
+    def has_lost_head(self) -> bool:
+        """Whether nothing is known of the applications though no other cluster starts: the head is not ready."""
+        return bool(self.active and not self.pending and not self.applications)
+
+    @property
     def newest(self) -> tuple[Application, ...]:
         """Return the applications of the newest cluster."""
         return self.starting if self.pending else self.applications

@@ -87,6 +87,13 @@ def test_an_engine_that_finds_no_node_degrades_what_serves_on() -> None:
     assert (gallery.status["replicas"], gallery.status["columns"]["replicas"]) == (2, "1/2")
 
 
+def test_a_head_that_does_not_answer_degrades_what_served() -> None:
+    gallery = Gallery()
+    gallery.serve()
+    gallery.says(activeServiceStatus={"rayClusterName": gallery.active})
+    assert (gallery.status["phase"], gallery.condition("Ready")[0]) == ("Degraded", "False")
+
+
 def test_a_killed_engine_is_the_last_failure() -> None:
     gallery = Gallery()
     gallery.serve()
