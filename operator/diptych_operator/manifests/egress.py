@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from diptych_operator.kinds import Manifest
 
 METADATA_SERVICE: Final = "169.254.169.254/32"
-"""Hands out the node's credentials to whoever asks."""
+METADATA_SERVICE_6: Final = "fd00:ec2::254/128"
+"""Both hand out the node's credentials to whoever asks."""
 DNS_PORT: Final = 53
 HTTPS: Final = 443
 API_SERVER: Final = (443, 6443)
@@ -30,7 +31,7 @@ def to_anywhere(ports: Iterable[int]) -> Manifest:
     """Return the rule for TCP ports of any address but that of the cloud's metadata service."""
     blocks: list[Manifest] = [
         {"ipBlock": {"cidr": "0.0.0.0/0", "except": [METADATA_SERVICE]}},
-        {"ipBlock": {"cidr": "::/0"}},
+        {"ipBlock": {"cidr": "::/0", "except": [METADATA_SERVICE_6]}},
     ]
     return {"to": blocks, "ports": [{"protocol": "TCP", "port": port} for port in sorted(set(ports))]}
 

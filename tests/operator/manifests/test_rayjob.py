@@ -144,6 +144,7 @@ def test_the_policy_lets_pods_out_to_what_the_spec_names_and_never_to_the_nodes_
     dns, own, out = job_policy(job, DEFAULTS)["spec"]["egress"]
     assert [port["port"] for port in out["ports"]] == [80, 443, 5000, 6443]
     assert out["to"][0]["ipBlock"] == {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]}
+    assert out["to"][1]["ipBlock"] == {"cidr": "::/0", "except": ["fd00:ec2::254/128"]}
     assert [port["protocol"] for port in dns["ports"]] == ["UDP", "TCP"]
     assert own == {"to": [{"podSelector": {"matchLabels": {"diptych.dev/job": "noto"}}}]}
 
