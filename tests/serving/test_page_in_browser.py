@@ -30,6 +30,24 @@ FOLLOWED: dict[str, Any] = {
 }
 KEYS, KEY = "DIPTYCH_TEST_KEYS", "open-sesame"
 PATIENCE_MS = 60_000
+SLOW_LINE = """() => {
+    const quick = window.fetch;
+    window.onTheirWay = 0;
+    const slowed = body => new ReadableStream({async start(page) {
+        const later = put => {
+            window.onTheirWay += 1;
+            setTimeout(() => { window.onTheirWay -= 1; try { put(); } catch { /* the page has gone on */ } }, 500);
+        };
+        for await (const part of body) later(() => page.enqueue(part));
+        later(() => page.close());
+    }});
+    window.fetch = async (...asked) => {
+        const answer = await quick(...asked);
+        const tells = String(asked[0].url ?? asked[0]).includes('/queue/data');
+        return tells ? new Response(slowed(answer.body), {status: answer.status, headers: answer.headers}) : answer;
+    };
+}"""
+"""Steps reach the page later than answers to its clicks do."""
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 
@@ -222,12 +240,18 @@ def test_a_wrong_field_is_named(deployment: Deployment) -> None:
     expect(deployment.problem).to_contain_text("Seed: seven is no seed. Write a whole number")
 
 
-def test_a_drawing_can_be_stopped(deployment: Deployment) -> None:
+def test_a_drawing_can_be_stopped_and_no_late_step_takes_the_word(deployment: Deployment) -> None:
+    """On a slow line, steps are still on their way when the visitor stops."""
     page = deployment.window.page
+    page.evaluate(SLOW_LINE)
     page.locator("#steps input[type=number]").fill("150")
     page.locator("#draw").click()
     expect(page.locator("#status")).to_contain_text("of 150")
     page.locator("#stop").click()
+    expect(page.locator("#status")).to_contain_text("stopped.")
+    page.wait_for_function("window.onTheirWay === 0")
+    expect(page.locator("#stop")).to_be_hidden()
+    assert page.locator("#status").inner_text() == "stopped."
     deployment.draw("new")
 
 

@@ -1,6 +1,6 @@
 """The HTTP API, as the page asks it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -72,7 +72,7 @@ class Api:
         templates = [str(template["name"]) for template in examples["templates"]]
         return Offer(deployment, models["data"], examples["prompts"], templates)
 
-    async def compare(self, body: Mapping[str, Any], visitor: Visitor) -> AsyncIterator[Event]:
+    async def compare(self, body: Mapping[str, Any], visitor: Visitor) -> AsyncGenerator[Event, None]:
         """Yield what happens to a comparison; whoever stops listening ends it. Raises Problem."""
         try:
             async with (

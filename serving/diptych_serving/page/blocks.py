@@ -60,10 +60,9 @@ def _wire_drawing(view: View, handlers: Handlers) -> None:
     inputs = {view.strengths, view.key, shown.mode, *parts(choices)}
     outputs = [view.key, view.last_seed, *parts(buttons), *parts(shown)]
     drawing: dict[str, Any] = {"inputs": inputs, "outputs": outputs, **HIDDEN}
-    begun = [
-        buttons.draw.click(handlers.draw, **drawing),
-        choices.prompt.submit(handlers.draw, **drawing),
-        buttons.again.click(lambda last: last, view.last_seed, seed, **QUICK).then(handlers.draw, **drawing),
-        buttons.new.click(lambda: "", None, seed, **QUICK).then(handlers.draw, **drawing),
-    ]
-    buttons.stop.click(handlers.stopped, None, [*parts(buttons), shown.status], cancels=begun, **QUICK)
+    buttons.draw.click(handlers.draw, **drawing)
+    choices.prompt.submit(handlers.draw, **drawing)
+    buttons.again.click(lambda last: last, view.last_seed, seed, **QUICK).then(handlers.draw, **drawing)
+    buttons.new.click(lambda: "", None, seed, **QUICK).then(handlers.draw, **drawing)
+    # Gradio's own `cancels` would race with steps that are on their way, and the last to arrive would be seen.
+    buttons.stop.click(handlers.stop, None, parts(buttons), **QUICK)

@@ -3,7 +3,8 @@
 import logging
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,8 @@ from diptych_serving.page.layout import SIDE_BY_SIDE, SLIDER, View
 from diptych_serving.page.pictures import BASE, side_of, write_pictures, write_previews
 from diptych_serving.page.problem import WANTS_KEY, Problem, problem_html
 from diptych_serving.page.snippets import curl, public_url, python
-from diptych_serving.page.words import bar_html, done_html, facts_html, heading, labels_html, waiting_html
+from diptych_serving.page.stops import Stops, until
+from diptych_serving.page.words import STOPPED, bar_html, done_html, facts_html, heading, labels_html, waiting_html
 
 Updates = dict[Any, Any]
 """New values and properties by component."""
@@ -31,6 +33,7 @@ class Handlers:
     view: View
     api: Api
     title: str
+    stops: Stops = field(default_factory=Stops)
 
     async def load(self, key: str, request: gr.Request) -> Updates:
         """Show what the deployment offers; look again later while it offers nothing, or when there is a key."""
@@ -50,23 +53,28 @@ class Handlers:
         }
 
     async def draw(self, values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Updates]:
-        """Draw what is chosen, telling how far it is."""
-        view = self.view
-        yield {**self.busy(drawing=True), view.shown.status: waiting_html()}
+        """Draw what is chosen, telling how far it is. The end is one update: a busy browser loses one of two in a row."""
+        view, idle, is_drawn = self.view, self.busy(drawing=False), False
         try:
-            with tempfile.TemporaryDirectory(prefix="diptych-") as folder:
+            with tempfile.TemporaryDirectory(prefix="diptych-") as folder, self.stops.heard(_session(request)) as stop:
+                yield {**self.busy(drawing=True), view.shown.status: waiting_html()}
                 body = compare_body(Form(**view.choices.read(values)), values[view.strengths])
                 visitor = visitor_of(request, values[view.key])
                 mode = str(values[view.shown.mode])
-                async for event in self.api.compare(streamed(body), visitor):
-                    yield self._told(event, body, Path(folder), mode) | self._request(event, body, request, visitor)
+                async with aclosing(self.api.compare(streamed(body), visitor)) as events:
+                    async for event in until(stop, events):
+                        is_drawn = event[0] == "done"
+                        told = self._told(event, body, Path(folder), mode)
+                        sent = self._request(event, body, request, visitor)
+                        yield told | sent | (idle if is_drawn else {})
+                if not is_drawn:
+                    yield {**idle, **({view.shown.status: STOPPED} if stop.is_set() else {})}
         except Problem as problem:
             wants_key = {view.key: gr.Textbox(visible=True)} if problem.status in WANTS_KEY else {}
-            yield {view.shown.status: problem_html(problem), **wants_key}
+            yield {**idle, view.shown.status: problem_html(problem), **wants_key}
         except Exception:  # noqa: BLE001 -- a visitor is told in words, whatever it was
             _log.exception("The page failed.")
-            yield {view.shown.status: problem_html(UNKNOWN)}
-        yield self.busy(drawing=False)
+            yield {**idle, view.shown.status: problem_html(UNKNOWN)}
 
     def busy(self, *, drawing: bool) -> Updates:
         """Return which buttons can be clicked."""
@@ -74,9 +82,13 @@ class Handlers:
         free = {button: gr.Button(interactive=not drawing) for button in (buttons.draw, buttons.again, buttons.new)}
         return {**free, buttons.stop: gr.Button(visible=drawing)}
 
-    def stopped(self) -> Updates:
-        """Say that a drawing was given up."""
-        return {**self.busy(drawing=False), self.view.shown.status: "<p>stopped.</p>"}
+    async def stop(self, request: gr.Request) -> Updates:
+        """Ask the visitor's drawing to stop; it says so itself. Where there is none, free the buttons."""
+        session = _session(request)
+        if session not in self.stops.going:
+            return self.busy(drawing=False)
+        self.stops.stop(session)
+        return {self.view.buttons.stop: gr.Button()}
 
     def switch(self, mode: str) -> Updates:
         """Show two pictures the other way."""
@@ -149,9 +161,11 @@ class Handlers:
 def visitor_of(request: gr.Request, key: str) -> Visitor:
     """Return who clicked."""
     address = request.client.host if request.client else ""
-    return Visitor(
-        address, ",".join(request.headers.getlist("x-forwarded-for")), request.session_hash or "", key.strip()
-    )
+    return Visitor(address, ",".join(request.headers.getlist("x-forwarded-for")), _session(request), key.strip())
+
+
+def _session(request: gr.Request) -> str:
+    return request.session_hash or ""
 
 
 def _asked(arm: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from diptych_serving.page.api import Offer
 from diptych_serving.page.pictures import side_of
 
 SHORT: Final = 8
+STOPPED: Final = "<p>stopped.</p>"
 CSS: Final = """
 .gradio-container { max-width: 1240px !important; width: 100%; margin: 0 auto !important; }
 #seeds { align-items: flex-end; }
