@@ -79,7 +79,7 @@ class Operator:
 
     def unready(self) -> str:
         """Return why nothing is reconciled; empty while everything is, or while another replica does it."""
-        return self.trouble
+        return self.trouble or self.silence()
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Work until `stop` is set; return whether it was. False: the Lease or a watch was lost, start again."""

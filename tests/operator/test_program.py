@@ -1,0 +1,28 @@
+"""What the program says of itself to probes."""
+
+import asyncio
+import time
+
+from kubernetes.aio.client import Configuration
+
+from diptych_operator.kinds import LEASE
+from diptych_operator.kube import Kube
+from diptych_operator.metrics import Metrics
+from diptych_operator.program import Operator
+from diptych_operator.settings import read_settings
+
+
+def test_an_operator_that_hears_nothing_is_neither_ready_nor_alive() -> None:
+    async def story() -> list[tuple[str, str]]:
+        kube = Kube(Configuration(host="http://127.0.0.1:1"))
+        operator = Operator(read_settings({}), kube, Metrics())
+        operator.trouble = ""
+        answers = []
+        for quiet_s in (1, 300):
+            operator.ears.heard[LEASE] = time.monotonic() - quiet_s
+            answers.append((operator.unready(), operator.silence()))
+        await kube.close()
+        return answers
+
+    silent = "the watches are silent for 300 s"
+    assert asyncio.run(story()) == [("", ""), (silent, silent)]
