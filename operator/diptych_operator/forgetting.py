@@ -3,6 +3,8 @@
 Unasked, kopf holds a record of every object for ever, and a copy and a comparison of every object at each event.
 """
 
+import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import kopf
@@ -10,7 +12,16 @@ from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 
 class Forgetful(ResourceMemories):
-    """Records of objects that live as long as one event."""
+    """Records of objects that live as long as one event. `ending` is set when kopf begins to end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ending = asyncio.Event()
+
+    def iter_all_daemon_memories(self) -> Iterator[Any]:
+        """Return the daemons to be stopped: there are none, but kopf asks for them first when it ends."""
+        self.ending.set()
+        return iter(())
 
     async def recall(self, raw_body: Any, **how: Any) -> ResourceMemory:  # noqa: ANN401 - kopf's arguments
         """Return a fresh record."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import kopf
+import structlog
 from kubernetes.aio.client import Configuration
 
 from diptych_api.names import MANAGED_BY, OWNER_UID, PRODUCT
@@ -17,7 +18,10 @@ from diptych_operator.kinds import Kind, Manifest, Ref
 from diptych_operator.listing import session
 from diptych_operator.store import Store
 
+_log = structlog.get_logger()
 RECONNECT_S: Final = 0.2
+END_S: Final = 5.0
+"""How long kopf may take to end: when one watch fails for good, others may overhear that they are cancelled."""
 PAGE: Final = 100
 """Objects of one answer to a list: what a page takes for a moment stays with the process."""
 COSTLY: Final = frozenset({kinds.RAY_JOB, kinds.RAY_SERVICE})
@@ -96,10 +100,11 @@ class Ears:
 def registry_for(ears: Ears, watched: Sequence[Watch], configuration: Configuration) -> kopf.OperatorRegistry:
     """Return kopf's registry: a login, and one handler for each kind."""
     registry = kopf.OperatorRegistry()
+    known: set[str] = set()
 
     async def login(**_: Any) -> kopf.AiohttpSession:  # noqa: ANN401 - kopf's arguments
         kinds_watched = [watch.kind for watch in watched]
-        found: kopf.AiohttpSession = session(await connection(configuration), kinds_watched, ears.relisted)
+        found: kopf.AiohttpSession = session(await connection(configuration), kinds_watched, ears.relisted, known)
         return found
 
     kopf.on.login(registry=registry, id="login")(login)
@@ -143,15 +148,30 @@ async def watch(
     ears: Ears, watched: Sequence[Watch], configuration: Configuration, namespaces: Sequence[str], stop: asyncio.Event
 ) -> None:
     """Run kopf until `stop` is set. It returns or raises earlier when a watch breaks for good."""
-    await kopf.operator(
-        registry=registry_for(ears, watched, configuration),
-        memories=Forgetful(),
-        settings=settings_for(watched, cluster_wide=not namespaces),
-        standalone=True,
-        clusterwide=not namespaces,
-        namespaces=tuple(namespaces),
-        stop_flag=stop,
+    memories = Forgetful()
+    ending = asyncio.ensure_future(memories.ending.wait())  # before kopf starts: it cancels what is younger
+    running = asyncio.ensure_future(
+        kopf.operator(
+            registry=registry_for(ears, watched, configuration),
+            memories=memories,
+            settings=settings_for(watched, cluster_wide=not namespaces),
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=tuple(namespaces),
+            stop_flag=stop,
+        )
     )
+    try:
+        await asyncio.wait((running, ending), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((running,), timeout=END_S)
+        if running.done():
+            await running
+        else:
+            _log.error("watches do not end")
+    finally:
+        ending.cancel()
+        running.cancel()
+        await asyncio.wait((running,), timeout=END_S)
 
 
 async def connection(configuration: Configuration) -> kopf.ConnectionInfo:

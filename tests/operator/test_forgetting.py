@@ -22,3 +22,10 @@ def test_objects_are_neither_copied_nor_compared() -> None:
     essence = persistence.diffbase_storage.build(body=OBJECT)  # type: ignore[arg-type]
     assert essence == {}
     assert persistence.progress_storage.clear(essence=essence) is essence
+
+
+def test_it_is_heard_that_kopf_begins_to_end() -> None:
+    memories = Forgetful()
+    assert not memories.ending.is_set()
+    assert list(memories.iter_all_daemon_memories()) == []
+    assert memories.ending.is_set()
