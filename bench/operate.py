@@ -36,7 +36,7 @@ FULL = {Part.ARRIVING: Arrivals(), Part.BURST: Burst(), Part.IDLE: Idle(), Part.
 SMALL = {
     Part.ARRIVING: Arrivals(present=100),
     Part.BURST: Burst(jobs=100),
-    Part.IDLE: Idle(jobs=(100, 1000), seconds=60),
+    Part.IDLE: Idle(steps=((100, 30), (1000, 60))),
     Part.REPORTS: Reports(jobs=100, rounds=3),
 }
 MEASURES: dict[Part, Callable[..., Outcome]] = {

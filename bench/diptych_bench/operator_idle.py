@@ -18,10 +18,9 @@ PERCENT: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """How many jobs have ended, and for how long it is watched. The operator compares all of them every 300 s."""
+    """How many jobs have ended, and for how many seconds that is watched. All are compared every 300 s."""
 
-    jobs: tuple[int, ...] = (1000, 10_000)
-    seconds: int = 360
+    steps: tuple[tuple[int, int], ...] = ((1000, 60), (10_000, 330))
 
 
 def idle(effort: Idle) -> Outcome:
@@ -30,11 +29,11 @@ def idle(effort: Idle) -> Outcome:
     requests: dict[str, list[str]] = {}
     with started_plane() as plane:
         pattern, there = played_patterns(plane).ended, 1
-        for count in effort.jobs:
+        for count, seconds in effort.steps:
             names = [f"ended-{number:05}" for number in range(there, count)]
             store_copies(plane, pattern, names)
             there = count
-            bars += _watched(plane, count, effort.seconds, requests)
+            bars += _watched(plane, count, seconds, requests)
     return Outcome(bars, {"writes": requests})
 
 

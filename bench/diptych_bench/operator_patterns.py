@@ -64,11 +64,13 @@ class Pattern:
 
 
 def store_copies(plane: ControlPlane, pattern: Pattern, wanted: Sequence[str]) -> None:
-    """Store copies past the API server, which hears of them from etcd."""
+    """Store copies past the API server, which is away meanwhile and finds them in etcd when it starts."""
+    plane.stop_apiserver()
     with httpx2.Client(base_url=plane.etcd.url, timeout=60, trust_env=False) as etcd:
         for group in _groups(wanted):
             puts = [{"requestPut": _put(copy)} for name in group for copy in pattern.copies(name)]
             etcd.post("/v3/kv/txn", json={"success": puts}).raise_for_status()
+    plane.start_apiserver()
 
 
 @dataclass(frozen=True, slots=True)
