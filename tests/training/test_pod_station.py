@@ -74,6 +74,14 @@ def test_the_mark_of_a_killed_process_counts_no_more(tmp_path: Path) -> None:
     assert Station(tmp_path).present() == {}
 
 
+def test_another_process_with_the_number_of_a_killed_one_is_not_taken_for_it(tmp_path: Path) -> None:
+    with Station(tmp_path).manned("driver"):
+        [mark] = tmp_path.glob("driver-*")
+        assert Station(tmp_path).present() == {int(mark.name.removeprefix("driver-")): "driver"}
+        mark.write_text("12345")
+        assert Station(tmp_path).present() == {}
+
+
 def test_outside_of_a_pod_nobody_listens(tmp_path: Path) -> None:
     def tell(_: Progress) -> bool:
         return False

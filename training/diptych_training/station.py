@@ -19,6 +19,8 @@ VARIABLE: Final = "DIPTYCH_STATION"
 """Environment variable with the folder; the same in all processes of a pod. Without it nobody listens."""
 WISH: Final = "stop"
 POLL_S: Final = 0.2
+BEGIN_FIELD: Final = 19
+"""Of /proc/PID/stat, counted from the one after the command's name."""
 Role = Literal["driver", "worker"]
 
 
@@ -39,16 +41,24 @@ class Station:
         """Say that this process trains here while the body runs."""
         self.folder.mkdir(parents=True, exist_ok=True)
         mark = self.folder / f"{role}-{os.getpid()}"
-        mark.touch()
+        mark.write_text(_begin(os.getpid()))
         try:
             yield
         finally:
             mark.unlink(missing_ok=True)
 
     def present(self) -> dict[int, str]:
-        """Return the processes that train here, with their roles; marks that killed ones left count no more."""
-        marks = [mark.name.partition("-") for mark in self.folder.glob("*-*")]
-        return {int(pid): role for role, _, pid in marks if pid.isdecimal() and Path(f"/proc/{pid}").exists()}
+        """Return the processes that train here, with their roles; marks that killed ones left count no more.
+
+        The folder outlives the container: started anew, another process may have the number of one that was killed.
+        """
+        found = {}
+        for mark in self.folder.glob("*-*"):
+            role, _, pid = mark.name.partition("-")
+            with contextlib.suppress(FileNotFoundError):
+                if pid.isdecimal() and mark.read_text() in ("", _begin(int(pid))) and Path(f"/proc/{pid}").exists():
+                    found[int(pid)] = role
+        return found
 
     def ask(self) -> None:
         """Leave the wish to stop: a file for workers, SIGTERM for the driver."""
@@ -71,6 +81,14 @@ class Station:
                 return False
             time.sleep(POLL_S)
         return True
+
+
+def _begin(pid: int) -> str:
+    """Return when a process began, in ticks of the kernel; empty when it is not there."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[BEGIN_FIELD]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 @contextlib.contextmanager
