@@ -4,6 +4,7 @@ import functools
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,7 @@ import typer
 
 from diptych_api.diffusiondeployment import DiffusionDeployment
 from diptych_api.endpoints import Endpoints
-from diptych_api.errors import UserError
+from diptych_api.errors import Interrupted, UserError
 from diptych_api.serveconfig import PAGE_PATH
 from diptych_api.servingconfig import registry_config, serving_config
 from diptych_cli.deployment_file import find_adapters, read_deployment
@@ -50,21 +51,22 @@ def serve(request: ServeRequest) -> None:
         _note(sentence)
     config = serving_config(name, deployment.metadata.namespace, spec)
     followed = registry_config(spec, adapters)
-    with StopSignals(lambda: typer.echo("\nfinishing what is being drawn …"), lambda: None) as signals:
+    asked = StopSignals(lambda: typer.echo("\nfinishing what is being drawn …"), lambda: None)
+    with suppress(Interrupted), asked as signals:
         typer.echo(f"{name} · {base_name(spec.base)} + {_names(adapters)} · starting Ray and loading the base …")
         note = functools.cache(_note)
         http, older = spec.endpoints.http.port, _older_ports(spec.endpoints)
         with (
             forwarded(older, request.host, http),
-            served(config, followed, host=request.host, address=request.address, tell=note) as url,
+            served(config, followed, host=request.host, address=request.address, tell=note, pause=signals.pause) as url,
         ):
             signals.install()
             if spec.replicas == 0:
                 note("spec.replicas is 0, so every picture is refused.")
                 adapters_told = {}
             else:
-                adapters_told = wait_until_ready(url, note)["adapters"]
-            problem = wait_for_page() if spec.ui.enabled else None
+                adapters_told = wait_until_ready(url, note, signals.pause)["adapters"]
+            problem = wait_for_page(signals.pause) if spec.ui.enabled else None
             if problem is not None:
                 note(f"the page did not start: {problem}")
             _tell(url, spec.endpoints, adapters_told, has_page=spec.ui.enabled and problem is None)

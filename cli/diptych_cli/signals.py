@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from diptych_api.errors import Interrupted
+
 ABORTED = 130
 
 
@@ -37,6 +39,12 @@ class StopSignals:
         """Take the signals. Called again with every report, because Ray takes SIGTERM for itself when it starts."""
         signal.signal(signal.SIGINT, self._handle)
         signal.signal(signal.SIGTERM, self._handle)
+
+    def pause(self, seconds: float) -> None:
+        """Wait. Raises Interrupted as soon as a stop was asked for."""
+        self.install()
+        if self.stop.wait(seconds):
+            raise Interrupted("Stopped.")
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if not self.stop.is_set():

@@ -31,7 +31,10 @@ LOCAL_ENVIRONMENT: Final = {
 QUIET: Final = ("ray", "ray.serve")
 BROKEN: Final = (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY)
 PAUSE_S: Final = 0.2
+READY_PAUSE_S: Final = 0.5
 READY_TIMEOUT_S: Final = 600.0
+Pause = Callable[[float], None]
+"""Waits so many seconds."""
 
 
 @contextmanager
@@ -42,10 +45,12 @@ def served(
     host: str,
     address: str | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    pause: Pause = time.sleep,
 ) -> Iterator[str]:
     """Serve for the time of the body; yield the URL of the HTTP API, which answers already. Then finish what is drawn.
 
-    ``tell`` hears, again and again, what keeps the application from starting.
+    ``tell`` hears, again and again, what keeps the application from starting; ``pause`` waits between two looks, and
+    may raise to give it up.
 
     Raises:
         RetryLater: when Ray did not start.
@@ -57,7 +62,7 @@ def served(
         if address is None:
             _check_gpus(config)
         apply(config, followed, host=host)
-        _wait_until_running(tell)
+        _wait_until_running(tell, pause)
         yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{config.endpoints.http.port}"  # noqa: S104 - asked for
     finally:
         for application in (PAGE, APPLICATION):
@@ -103,19 +108,19 @@ def _replicas(config: ServingConfig) -> int:
     return 1 if config.replicas is None else config.replicas
 
 
-def _wait_until_running(tell: Callable[[str], None]) -> None:
+def _wait_until_running(tell: Callable[[str], None], pause: Pause) -> None:
     """Wait for the application and its port. Raises RunFailed with what Ray Serve says."""
-    problem = _settled(APPLICATION, tell)
+    problem = _settled(APPLICATION, tell, pause)
     if problem is not None:
         raise RunFailed(f"The deployment did not start: {problem}", hint="The log of Ray Serve tells more.")
 
 
-def wait_for_page() -> str | None:
+def wait_for_page(pause: Pause = time.sleep) -> str | None:
     """Wait until the page can be opened; return why it did not start. The API serves all the same."""
-    return _settled(PAGE, lambda _: None)
+    return _settled(PAGE, lambda _: None, pause)
 
 
-def _settled(name: str, tell: Callable[[str], None]) -> str | None:
+def _settled(name: str, tell: Callable[[str], None], pause: Pause) -> str | None:
     """Wait until an application runs or is broken; return what Ray Serve says of one that is broken."""
     while True:
         application = serve.status().applications.get(name)
@@ -127,17 +132,17 @@ def _settled(name: str, tell: Callable[[str], None]) -> str | None:
             return " ".join([application.message, *told])[-2000:]
         if trouble := engine_trouble():
             tell(trouble)
-        time.sleep(PAUSE_S)
+        pause(PAUSE_S)
 
 
-def wait_until_ready(url: str, tell: Callable[[str], None]) -> dict[str, Any]:
+def wait_until_ready(url: str, tell: Callable[[str], None], pause: Pause = time.sleep) -> dict[str, Any]:
     """Return what /ready says once it says yes; ``tell`` hears what is wrong. Raises RunFailed after ten minutes."""
     deadline, notes = time.monotonic() + READY_TIMEOUT_S, list[str]()
     while time.monotonic() < deadline:
         try:
             answer = httpx2.get(f"{url}/ready", timeout=10, trust_env=False)
         except httpx2.TransportError:
-            time.sleep(0.5)
+            pause(READY_PAUSE_S)
             continue
         values: dict[str, Any] = answer.json()
         notes = values["notes"]
@@ -145,7 +150,7 @@ def wait_until_ready(url: str, tell: Callable[[str], None]) -> dict[str, Any]:
             tell(note)
         if answer.status_code == httpx2.codes.OK:
             return values
-        time.sleep(0.5)
+        pause(READY_PAUSE_S)
     hint = "The log of Ray Serve tells why."
     raise RunFailed(" ".join(["The deployment was not ready after 10 minutes.", *notes]), hint=hint)
 

@@ -53,7 +53,7 @@ class Handlers:
         }
 
     async def draw(self, values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Updates]:
-        """Draw what is chosen, telling how far it is. The end is one update: a busy browser loses one of two in a row."""
+        """Draw what is chosen, telling how far it is. The end is one update: of two in a row one can get lost."""
         view, idle, is_drawn = self.view, self.busy(drawing=False), False
         try:
             with tempfile.TemporaryDirectory(prefix="diptych-") as folder, self.stops.heard(_session(request)) as stop:
