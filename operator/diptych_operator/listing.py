@@ -12,10 +12,12 @@ OK: Final = 200
 Listed = Callable[[Kind], None]
 
 
-def session(info: kopf.ConnectionInfo, watched: Sequence[Kind], listed: Listed) -> kopf.AiohttpSession:
-    """Return kopf's way to the API server, on which `listed` hears of every list of a kind but the first."""
+def session(info: kopf.ConnectionInfo, watched: Sequence[Kind], listed: Listed, known: set[str]) -> kopf.AiohttpSession:
+    """Return kopf's way to the API server, on which `listed` hears of every list of a kind but the first.
+
+    `known` has the paths that were listed. It outlives a session: each new token begins another one.
+    """
     tracing = aiohttp.TraceConfig()
-    known: set[str] = set()
 
     async def heard(_: object, __: object, request: aiohttp.TraceRequestEndParams) -> None:
         query, path = request.url.query, request.url.path

@@ -1,10 +1,14 @@
 """A list of a kind is told from everything else that kopf asks for."""
 
+import asyncio
+
+import kopf
 import pytest
+from aiohttp import web
 
 from diptych_operator import kinds
 from diptych_operator.kinds import Kind
-from diptych_operator.listing import kind_at
+from diptych_operator.listing import kind_at, session
 from diptych_operator.watching import watches
 
 WATCHED = [watch.kind for watch in watches(gateway_api=False)]
@@ -25,3 +29,31 @@ WATCHED = [watch.kind for watch in watches(gateway_api=False)]
 )
 def test_a_list_is_known_by_its_path(path: str, kind: Kind | None) -> None:
     assert kind_at(path, WATCHED) == kind
+
+
+def test_a_list_on_a_new_token_is_no_first_list() -> None:
+    heard: list[Kind] = []
+
+    async def listed(port: int, known: set[str]) -> None:
+        info = kopf.ConnectionInfo(server=f"http://127.0.0.1:{port}")
+        client = session(info, WATCHED, heard.append, known).aiohttp_session
+        async with client, client.get(f"{info.server}/apis/ray.io/v1/rayjobs"):
+            pass
+
+    async def story() -> None:
+        known: set[str] = set()
+        app = web.Application()
+        app.router.add_get("/apis/ray.io/v1/rayjobs", _empty)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        for _ in range(2):
+            await listed(runner.addresses[0][1], known)
+        await runner.cleanup()
+
+    asyncio.run(story())
+    assert heard == [kinds.RAY_JOB]
+
+
+async def _empty(_: web.Request) -> web.Response:
+    return web.json_response({"items": []})
