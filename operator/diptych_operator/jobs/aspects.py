@@ -11,6 +11,7 @@ from diptych_operator.jobs.turn import Turn
 from diptych_operator.plan import Note
 from diptych_operator.pod_failures import PodFailure, why_waiting
 
+HELD: Final = "Somebody suspended the RayJob: set its spec.suspend to false. To pause a job, set it on the FineTuneJob."
 NOT_TAKEN_UP: Final = "KubeRay has not taken the RayJob up yet. Is it running?"
 WARNINGS: Final = frozenset({"Failed", "Retrying"})
 WORDS: Final[dict[JobPhase, str]] = {
@@ -64,6 +65,8 @@ def words(phase: JobPhase, status: FineTuneJobStatus) -> str:
 
 def provisioned(turn: Turn, ray: RayState) -> Aspect:
     """Return whether the pods of an attempt are there, and if not, what they wait for."""
+    if ray.is_held and not ray.queued:
+        return gone("RayJobSuspended", HELD)
     if ray.is_held:
         return gone("WaitingForQuota", "The queue has not let the job in yet.")
     if not ray.deployment:

@@ -42,3 +42,9 @@ def test_what_the_queue_writes_into_a_rayjob_is_left_alone() -> None:
 
 def test_only_jobs_with_a_queue_have_the_condition() -> None:
     assert "Admitted" not in {condition.type for condition in JobStory().settle().status.conditions}
+
+
+def test_a_rayjob_that_somebody_suspended_without_a_queue_is_told() -> None:
+    story = JobStory().run().play("Suspending", "Suspended")
+    assert story.condition("Provisioned")[1] == "RayJobSuspended"
+    assert "spec.suspend" in story.condition("Provisioned")[2]
