@@ -13,7 +13,7 @@ from diptych_operator.kinds import Kind, Manifest
 WATCH_S: Final = 240
 PAUSE_S: Final = 1.0
 PATIENCE_S: Final = 60.0
-"""How long an API server may be away before following ends."""
+"""How long an API server that had answered may be away before following ends."""
 GONE: Final = "DELETED"
 CHANGED: Final = frozenset({"ADDED", "MODIFIED"})
 
@@ -22,11 +22,11 @@ def changes(cluster: Cluster, kind: Kind, name: str, deadline: float | None = No
     """Yield an object as it is and whenever it changes, None when it is not there; end at a moment of the clock.
 
     Raises:
-        RetryLater: when the API server stays away.
+        RetryLater: when the API server does not answer at first, or stays away later.
 
     """
     only = {"fieldSelector": f"metadata.name={name}"}
-    heard = time.monotonic()
+    heard: float | None = None
     while True:
         try:
             listed = cluster.list(kind, only)
@@ -36,7 +36,7 @@ def changes(cluster: Cluster, kind: Kind, name: str, deadline: float | None = No
             if seconds > 0:
                 yield from _events(cluster, kind, version, seconds, only)
         except RetryLater:
-            if time.monotonic() - heard > PATIENCE_S:
+            if heard is None or time.monotonic() - heard > PATIENCE_S:
                 raise
             time.sleep(PAUSE_S)
         if _left(deadline) <= 0:
