@@ -33,6 +33,12 @@ def conditions(
     return [_condition(known.get(aspect.type), aspect, generation, now) for aspect in aspects]
 
 
+def last_change(found: Sequence[Condition]) -> str:
+    """Return when a condition changed last; it tells the Event of a phase that comes again from the first one."""
+    latest = max((condition.last_transition_time for condition in found), default=None)
+    return f"{latest:%Y-%m-%dT%H:%M:%SZ}" if latest is not None else ""
+
+
 def _condition(known: Condition | None, aspect: Aspect, generation: int | None, now: datetime) -> Condition:
     same = known is not None and known.status == aspect.status
     return Condition(

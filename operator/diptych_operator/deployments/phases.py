@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from diptych_api.deploymentstatus import DeploymentFailure, DeploymentPhase
-from diptych_operator.conditions import Aspect
+from diptych_operator.conditions import Aspect, last_change
 from diptych_operator.deployments.look import Look
 from diptych_operator.deployments.serving_state import ServingState
 from diptych_operator.deployments.step import Step
@@ -87,7 +87,8 @@ def notes(look: Look, picture: Picture) -> tuple[Note, ...]:
     if before.phase == picture.phase and before.observed_generation is not None:
         return ()
     kind: Literal["Normal", "Warning"] = "Warning" if picture.phase in WARNINGS else "Normal"
-    return (Note(picture.phase, _why(look, picture)[1], kind, str(look.deployment.metadata.generation)),)
+    key = f"{look.deployment.metadata.generation} {last_change(before.conditions)}"
+    return (Note(picture.phase, _why(look, picture)[1], kind, key),)
 
 
 def _why(look: Look, picture: Picture) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from diptych_api.jobstatus import FineTuneJobStatus, JobPhase
 from diptych_api.names import QUEUE_LABEL
-from diptych_operator.conditions import Aspect
+from diptych_operator.conditions import Aspect, last_change
 from diptych_operator.jobs.ray_state import RayState
 from diptych_operator.jobs.turn import Turn
 from diptych_operator.plan import Note
@@ -47,7 +47,8 @@ def note(before: FineTuneJobStatus, after: FineTuneJobStatus) -> tuple[Note, ...
     if before.phase == after.phase and before.observed_generation is not None:
         return ()
     kind: Literal["Normal", "Warning"] = "Warning" if after.phase in WARNINGS else "Normal"
-    return (Note(after.phase, words(after.phase, after), kind, str(after.attempt)),)
+    key = f"{after.attempt} {last_change(before.conditions)}"
+    return (Note(after.phase, words(after.phase, after), kind, key),)
 
 
 def words(phase: JobPhase, status: FineTuneJobStatus) -> str:

@@ -94,6 +94,19 @@ def test_a_head_that_does_not_answer_degrades_what_served() -> None:
     assert (gallery.status["phase"], gallery.condition("Ready")[0]) == ("Degraded", "False")
 
 
+def test_a_deployment_that_is_ready_again_says_so_again() -> None:
+    gallery = Gallery()
+    gallery.serve()
+    before = gallery.ray_service["status"]
+    gallery.world.wait(10)
+    gallery.says(activeServiceStatus={"rayClusterName": gallery.active})
+    gallery.says(**before)
+    gallery.world.wait(10)
+    told = [event["reason"] for event in gallery.world.memory.events.values()]
+    assert gallery.status["phase"] == "Ready"
+    assert (told.count("Ready"), told.count("Degraded")) == (2, 1)
+
+
 def test_a_killed_engine_is_the_last_failure() -> None:
     gallery = Gallery()
     gallery.serve()

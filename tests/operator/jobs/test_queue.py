@@ -48,3 +48,9 @@ def test_a_rayjob_that_somebody_suspended_without_a_queue_is_told() -> None:
     story = JobStory().run().play("Suspending", "Suspended")
     assert story.condition("Provisioned")[1] == "RayJobSuspended"
     assert "spec.suspend" in story.condition("Provisioned")[2]
+
+
+def test_a_phase_that_comes_again_is_told_again() -> None:
+    story = JobStory().run().wait(10).play("Suspending", "Suspended").wait(10)
+    story.play("New", "Initializing", "Submitting", "Running")
+    assert [note.reason for note in story.told.values()].count("Running") == 2
