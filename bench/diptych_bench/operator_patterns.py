@@ -17,7 +17,7 @@ from diptych_api import names
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.wire import from_wire
 from diptych_bench.operator_job import PATTERN, Stage, finished, training
-from diptych_bench.operator_plane import NAMESPACE
+from diptych_bench.operator_plane import NAMESPACE, await_served
 from diptych_bench.operator_process import OperatorProcess, started_operator
 from diptych_operator.kinds import FINE_TUNE_JOB, FINE_TUNE_REPORT, NETWORK_POLICY, RAY_JOB, Manifest, kind_of
 from diptych_operator.manifests.job_volumes import run_place
@@ -71,6 +71,7 @@ def store_copies(plane: ControlPlane, pattern: Pattern, wanted: Sequence[str]) -
             puts = [{"requestPut": _put(copy)} for name in group for copy in pattern.copies(name)]
             etcd.post("/v3/kv/txn", json={"success": puts}).raise_for_status()
     plane.start_apiserver()
+    await_served(plane, [kind_of(found) for found in pattern.objects])
 
 
 @dataclass(frozen=True, slots=True)

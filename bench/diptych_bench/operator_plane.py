@@ -2,13 +2,14 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from cluster.control_plane import ControlPlane
 from cluster.objects import reference
+from cluster.rest import Refused
 from diptych_operator.kinds import Kind
 
 NAMESPACE: Final = "bench"
@@ -33,6 +34,20 @@ def stored(plane: ControlPlane, kind: Kind) -> int:
     """Return how many objects of a kind there are, without reading them."""
     answer = plane.api.request("GET", kind.path(NAMESPACE), limit=1)
     return len(answer["items"]) + int(answer["metadata"].get("remainingItemCount") or 0)
+
+
+def await_served(plane: ControlPlane, kinds: Sequence[Kind]) -> None:
+    """Wait until the API server has read all objects of some kinds: until then it sends clients away."""
+    deadline = time.monotonic() + PATIENCE_S
+    for kind in kinds:
+        while True:
+            try:
+                stored(plane, kind)
+                break
+            except Refused:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(LOOK_S)
 
 
 def await_stored(plane: ControlPlane, kind: Kind, count: int) -> None:
