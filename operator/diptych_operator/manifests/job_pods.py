@@ -16,6 +16,7 @@ from diptych_operator.manifests.job_secrets import secret_variables
 from diptych_operator.manifests.job_volumes import job_mounts, mount_folders
 from diptych_operator.manifests.metadata import labels_of
 from diptych_operator.manifests.pods import PodShape
+from diptych_operator.manifests.service_token import service_token
 from diptych_operator.manifests.volumes import Mount
 
 JOB_FOLDER: Final = "/etc/diptych"
@@ -25,8 +26,6 @@ PRE_STOP: Final = ("python", "-m", "diptych_training", "--stop", "--timeout")
 STATION: Final = "/tmp/diptych"  # noqa: S108 - a folder of the pod's own
 LOG: Final = "/proc/1/fd/1"
 """The container's own output, so that `kubectl logs` shows what the program says."""
-TOKEN_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
-TOKEN_SECONDS: Final = 3607
 LARGEST_JOB: Final = 150_000
 """Bytes of the resolved job: Kubernetes takes 256 KiB of annotations, and the RayJob carries it packed as well."""
 PORTS: Final = {"gcs-server": 6379, "dashboard": 8265, "client": 10001, "metrics": 8080}
@@ -49,7 +48,7 @@ def job_head(job: FineTuneJob, attempt: int, defaults: Defaults) -> PodShape:
         memory=defaults.head_memory,
         annotations={JOB_ANNOTATION: resolved_job(job)},
         env=(*(plain(name, value) for name, value in variables.items()), *_variables(job)),
-        mounts=(_job_file(), _token(), *job_mounts(job.spec)),
+        mounts=(_job_file(), service_token(), *job_mounts(job.spec)),
         ports=PORTS,
         pre_stop=_pre_stop(job),
     )
@@ -107,13 +106,3 @@ def _variables(job: FineTuneJob) -> tuple[Manifest, ...]:
 def _job_file() -> Mount:
     item = {"path": JOB_FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{JOB_ANNOTATION}']"}}
     return Mount("job", {"downwardAPI": {"items": [item]}}, JOB_FOLDER, read_only=True)
-
-
-def _token() -> Mount:
-    """Return the reporter's token where clients look for it; it is short-lived and this pod's alone."""
-    sources: list[Manifest] = [
-        {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_SECONDS}},
-        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
-    ]
-    return Mount("api-token", {"projected": {"sources": sources}}, TOKEN_FOLDER, read_only=True)

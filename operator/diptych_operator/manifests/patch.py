@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 from diptych_api.errors import SpecInvalid
 from diptych_operator.kinds import Manifest
 from diptych_operator.manifests.environment import NAME, TAKEN
+from diptych_operator.manifests.service_token import TOKEN_VOLUME
 from diptych_operator.manifests.spec_names import is_label_key, is_label_value, is_own_folder
 
 FIELD: Final = "pods.template"
@@ -76,7 +77,7 @@ def _check_metadata(metadata: Mapping[str, Any]) -> None:
 
 def _check_spec(spec: Mapping[str, Any], own: Manifest) -> None:
     _refuse_unknown(spec, POD_FIELDS, "spec.")
-    taken = {volume["name"] for volume in own["volumes"]}
+    taken = {TOKEN_VOLUME, *(volume["name"] for volume in own["volumes"])}
     for path, volume in _items(spec, "volumes", "spec."):
         if volume.get("name") in taken:
             _refuse(f"{path}name", f"{volume['name']} is a volume of the pod itself")
@@ -96,6 +97,8 @@ def _check_container(container: Mapping[str, Any], own: Manifest, path: str) -> 
             _refuse(f"{where}name", f"{name!r} is no name that may be set")
     for where, mount in _items(container, "volumeMounts", path):
         folder = mount.get("mountPath")
+        if mount.get("name") == TOKEN_VOLUME:
+            _refuse(f"{where}name", f"{TOKEN_VOLUME} has a token that is not for containers of yours")
         if not isinstance(folder, str) or not folder.startswith("/") or is_own_folder(folder):
             _refuse(f"{where}mountPath", f"{folder!r} is no folder that may be mounted")
         if mount.get("mountPropagation") not in (None, "None", "HostToContainer"):

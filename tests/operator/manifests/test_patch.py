@@ -22,6 +22,7 @@ def container(**fields: Any) -> dict[str, Any]:
 
 
 PROPAGATED = {"name": "x", "mountPath": "/data", "mountPropagation": "Bidirectional"}
+TOKEN = {"name": "api-token", "mountPath": "/token"}
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"kind": "Pod"}, "kind"),
     ({"metadata": {"labels": {"diptych.dev/job": "other"}}}, "diptych.dev/job is not yours to set"),
@@ -43,6 +44,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"spec": container(env=[{"name": "HOME", "value": "/"}])}, "'HOME'"),
     ({"spec": container(volumeMounts=[{"name": "x", "mountPath": "/data/../etc"}])}, "'/data/../etc'"),
     ({"spec": container(volumeMounts=[{"name": "x", "mountPath": "/usr/bin"}])}, "'/usr/bin'"),
+    (
+        {"spec": {"containers": [{"name": "side", "volumeMounts": [TOKEN]}]}},
+        "a token that is not for containers of yours",
+    ),
+    ({"spec": {"volumes": [{"name": "api-token", "emptyDir": {}}]}}, "api-token is a volume of the pod itself"),
     ({"spec": container(volumeMounts=[PROPAGATED])}, "may not reach the node"),
     ({"spec": {"containers": [{"name": "side", "ports": [{"name": "a", "hostPort": 80}]}]}}, "hostPort"),
     ({"spec": {"volumes": [{"name": "x", "hostPath": {"path": "/"}}]}}, "spec.volumes[0].hostPath"),
