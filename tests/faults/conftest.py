@@ -77,8 +77,9 @@ def new_stage(control_plane: ControlPlane, player: Player) -> Iterator[Callable[
         return Stage(control_plane.api, player, made[-1])
 
     yield make
-    for name in made:
-        control_plane.api.delete(reference("v1", "Namespace", name))
+    for space in (reference("v1", "Namespace", name) for name in made):
+        if control_plane.api.is_there(space):
+            control_plane.api.delete(space)
 
 
 @pytest.fixture

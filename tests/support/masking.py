@@ -27,6 +27,13 @@ UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 CLUSTER = re.compile(rf"\b([a-z]+)-[{LETTERS}]{{5}}\b")
 
 
+def masked_children(api: Rest, namespace: str) -> dict[str, Any]:
+    """Return what the operator made in a namespace."""
+    kinds_made = {kind.kind for kind in CHILDREN}
+    found = masked_namespace(api, namespace)
+    return {name: each for name, each in found.items() if name.split()[0] in kinds_made}
+
+
 def masked_namespace(api: Rest, namespace: str) -> dict[str, Any]:
     """Return everything of ours in a namespace, and what was told about it."""
     found = {
@@ -51,7 +58,8 @@ def is_child(found: Values) -> bool:
 
 def masked(found: Values, namespace: str) -> Any:
     """Return an object without what differs between two equal runs."""
-    metadata = {name: part for name, part in found["metadata"].items() if name not in DRAWN}
+    drawn = DRAWN if found["kind"] in {kind.kind for kind in OURS} else (*DRAWN, "generation")
+    metadata = {name: part for name, part in found["metadata"].items() if name not in drawn}
     if (sealed := unsealed(found)) is not None:
         annotations = {name: text for name, text in metadata["annotations"].items() if name != HASH_ANNOTATION}
         metadata["annotations"] = annotations | {APPLIED_ANNOTATION: sealed}

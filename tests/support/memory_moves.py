@@ -12,6 +12,8 @@ from support.memory_world import World
 
 SPACE = "art"
 JOB, GALLERY, MODEL = "noto", "gallery", "best"
+TRAINING, SERVING = names.ray_job_name(JOB), names.ray_service_name(GALLERY)
+"""Their RayJob and RayService."""
 Act = Callable[[World], None]
 Moves = dict[str, Act]
 """What may happen now, by name."""
@@ -73,7 +75,7 @@ def _edits(world: World, ref: Ref) -> Moves:
 
 def _kuberay(world: World) -> Moves:
     found: Moves = {}
-    for kind, name in ((kinds.RAY_JOB, names.ray_job_name(JOB)), (kinds.RAY_SERVICE, names.ray_service_name(GALLERY))):
+    for kind, name in ((kinds.RAY_JOB, TRAINING), (kinds.RAY_SERVICE, SERVING)):
         ref = Ref(kind, SPACE, name)
         if (child := world.memory.objects.get(ref)) is None:
             continue
@@ -88,7 +90,7 @@ def _kuberay(world: World) -> Moves:
 
 def _program(world: World) -> Moves:
     """Return what the head pod may report, while there is one."""
-    ray_job = world.memory.objects.get(Ref(kinds.RAY_JOB, SPACE, names.ray_job_name(JOB)), {})
+    ray_job = world.memory.objects.get(Ref(kinds.RAY_JOB, SPACE, TRAINING), {})
     if ray_job.get("status", {}).get("jobDeploymentStatus") not in {"Running", "Complete", "Failed"}:
         return {}
     found = {f"report {step}": _reports({"phase": "Training", "step": step}) for step in (10, 71)}

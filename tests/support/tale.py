@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from cluster.proxy import Proxy
+from cluster.rest import Rest
 from support.masking import masked_namespace
 from support.operator_process import OperatorProcess
 from support.stage import Stage
@@ -13,6 +14,7 @@ from support.waiting import until
 from support.workloads import Steps, Wanted
 
 STEP_S = 90
+Look = Callable[[Rest, str], dict[str, Any]]
 QUIET_S = 1.5
 
 
@@ -22,11 +24,17 @@ def tell(steps: Steps, operator: OperatorProcess) -> None:
         until(_while_alive(operator, wanted), STEP_S)
 
 
-def must_end(stage: Stage, operator: OperatorProcess, end: dict[str, Any]) -> None:
-    """Wait until a namespace is as it was at another end. Raises AssertionError with what differs."""
+def must_end(stage: Stage, operator: OperatorProcess, end: dict[str, Any], look: Look = masked_namespace) -> None:
+    """Wait until a namespace looks as at another end. Raises AssertionError with what differs."""
+
+    def differs() -> list[tuple[str, Any, Any]]:
+        found = look(stage.api, stage.namespace)
+        return [(key, found.get(key), end.get(key)) for key in {*found, *end} if found.get(key) != end.get(key)]
+
     with suppress(AssertionError):
-        until(_while_alive(operator, lambda: masked_namespace(stage.api, stage.namespace) == end), STEP_S)
-    assert masked_namespace(stage.api, stage.namespace) == end
+        until(_while_alive(operator, lambda: not differs()), STEP_S)
+    wrong = differs()
+    assert not wrong, wrong
 
 
 def at_rest(proxy: Proxy, quiet_s: float = QUIET_S) -> None:

@@ -15,7 +15,16 @@ from diptych_operator.kinds import (
     Kind,
     Manifest,
 )
-from support.memory_moves import GALLERY, JOB, MODEL, artifact, figures, gallery_spec, job_spec, model_spec
+from support.memory_moves import (
+    GALLERY,
+    JOB,
+    MODEL,
+    artifact,
+    figures,
+    gallery_spec,
+    job_spec,
+    model_spec,
+)
 from support.stage import Stage
 
 Wanted = Callable[[], bool]
@@ -110,7 +119,7 @@ def _running(stage: Stage, *, made: bool = False) -> Steps:
     """Make the job, unless it is there, and let KubeRay start it."""
     if not made:
         stage.create(job_spec())
-    yield lambda: stage.find(RAY_JOB, JOB) is not None and stage.phase(FINE_TUNE_JOB, JOB) in ("Pending", "Retrying")
+    yield (lambda: stage.find(RAY_JOB, JOB) is not None and stage.phase(FINE_TUNE_JOB, JOB) in ("Pending", "Retrying"))
     for states, phase in (
         (("Initializing",), "Provisioning"),
         (("WorkersStarting", "Submitting"), "Starting"),
