@@ -36,8 +36,7 @@ class OperatorProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.resume()
-        self.stop()
+        self.end()
 
     @property
     def is_running(self) -> bool:
@@ -56,6 +55,11 @@ class OperatorProcess:
     def stop(self) -> None:
         """Ask it to end, and wait."""
         self.server.stop()
+
+    def end(self) -> None:
+        """Stop it, whatever state it is in."""
+        self.resume()
+        self.stop()
 
     def kill(self) -> None:
         """End it as a crash would; return when it is dead."""
