@@ -26,7 +26,7 @@ CHAPTERS = {
     "nothing": (),
     "training": (
         *("create DiffusionModel", "create FineTuneJob", "RayJob Initializing", "RayJob WorkersStarting"),
-        *("RayJob Submitting", "RayJob Running", "report 10"),
+        *("head starts", "RayJob Submitting", "RayJob Running", "report 10"),
     ),
     "trained": ("report success", "RayJob Succeeded"),
     "serving": (

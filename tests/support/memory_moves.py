@@ -7,7 +7,7 @@ from typing import Any
 from cluster.player import STATES, _merged, _place, _words
 from diptych_api import names
 from diptych_operator import kinds
-from diptych_operator.kinds import Kind, Manifest, Ref
+from diptych_operator.kinds import Kind, Manifest, Ref, ref_of
 from support.memory_world import World
 
 SPACE = "art"
@@ -28,7 +28,7 @@ FAILURES = ("DatasetInvalid", "WorkerLost", "StoreUnwritable")
 
 def moves(world: World) -> Moves:
     """Return everything that may happen now, in an order that does not change."""
-    found = {**_people(world), **_kuberay(world), **_program(world), **_others(world)}
+    found = {**_people(world), **_kuberay(world), **_head(world), **_program(world), **_others(world)}
     return found | {f"wait {seconds}": _waiting(seconds) for seconds in (1, 61, 4000)}
 
 
@@ -86,6 +86,33 @@ def _kuberay(world: World) -> Moves:
         states = [name for name, state in STATES[kind.kind].items() if now in state.after]
         found |= {f"{kind.kind} {state}": _plays(ref, state) for state in states}
     return found
+
+
+def _head(world: World) -> Moves:
+    """Return what may become of the head pod of a job's cluster."""
+    ray_job = world.memory.objects.get(Ref(kinds.RAY_JOB, SPACE, TRAINING), {})
+    status = ray_job.get("status", {})
+    if status.get("jobDeploymentStatus") not in {"Initializing", "Running"} or not status.get("rayClusterName"):
+        return {}
+    cluster, owner = status["rayClusterName"], ray_job["metadata"]
+    name = f"{cluster}-head"
+    if (found := world.memory.objects.get(Ref(kinds.POD, SPACE, name))) is not None:
+        restarts = found["status"]["containerStatuses"][0]["restartCount"] + 1
+        return {"head starts anew": _shows(found, restarts), "head goes": _removes(ref_of(found))}
+    labels = names.labels(owner["labels"].get(names.OWNER_UID, ""), job=JOB)
+    metadata = {
+        "name": name,
+        "namespace": SPACE,
+        "uid": f"head-{next(world.memory._numbers)}",
+        "labels": labels | {"ray.io/node-type": "head", "ray.io/cluster": cluster},
+        "ownerReferences": [{"uid": owner["uid"]}],
+    }
+    return {"head starts": _shows({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {}}, 0)}
+
+
+def _shows(pod: Manifest, restarts: int) -> Act:
+    container = {"name": "ray", "restartCount": restarts}
+    return lambda world: world.memory.put({**pod, "status": {"phase": "Running", "containerStatuses": [container]}})
 
 
 def _program(world: World) -> Moves:
