@@ -13,9 +13,13 @@ from diptych_operator.settings import Settings, read_settings
 
 async def _run(settings: Settings) -> int:
     stop = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    return 0 if await run(settings, stop) else 1
+
+    def listen() -> None:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, stop.set)
+
+    listen()
+    return 0 if await run(settings, stop, listen=listen) else 1
 
 
 def main() -> int:

@@ -81,7 +81,7 @@ class Operator:
         """Return why nothing is reconciled; empty while everything is, or while another replica does it."""
         return self.trouble or self.silence()
 
-    async def run(self, stop: asyncio.Event) -> bool:
+    async def run(self, stop: asyncio.Event, listen: Callable[[], None] = lambda: None) -> bool:
         """Work until `stop` is set; return whether it was. False: the Lease or a watch was lost, start again."""
         await self._until_possible()
         self.trouble = ""
@@ -90,7 +90,7 @@ class Operator:
             return True
         _log.info("leading", identity=self.lease.identity)
         ended = asyncio.Event()
-        parts = [self.lease.keep(), self._watch(ended), self._work(), self._stopped(stop)]
+        parts = [self.lease.keep(), self._watch(ended, listen), self._work(), self._stopped(stop)]
         tasks = [asyncio.ensure_future(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -109,9 +109,9 @@ class Operator:
     async def _stopped(self, stop: asyncio.Event) -> None:
         await stop.wait()
 
-    async def _watch(self, stop: asyncio.Event) -> None:
+    async def _watch(self, stop: asyncio.Event, started: Callable[[], None]) -> None:
         namespaces = self.settings.watch_namespaces
-        await watch(self.ears, self.watched, self.kube.configuration, namespaces, stop)
+        await watch(self.ears, self.watched, self.kube.configuration, namespaces, stop, started)
 
     async def _work(self) -> None:
         """Reconcile everything once the store is full. Never returns."""
@@ -185,8 +185,11 @@ async def run(
     *,
     kubeconfig: Path | None = None,
     started: Callable[[int], None] = lambda _: None,
+    listen: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Run the operator until `stop` is set; return whether it was. `started` hears the port of /metrics.
+    """Run the operator until `stop` is set; return whether it was.
+
+    `started` hears the port of /metrics. `listen` is called when kopf has taken the signals that set `stop`.
 
     Raises:
         DiptychError: when there is no way to an API server, or the operator lacks rights that it cannot do without.
@@ -204,6 +207,6 @@ async def run(
     try:
         async with answering(settings.port, metrics, alive=operator.silence, ready=operator.unready) as port:
             started(port)
-            return await operator.run(stop)
+            return await operator.run(stop, listen)
     finally:
         await kube.close()

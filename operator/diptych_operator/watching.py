@@ -145,11 +145,21 @@ def settings_for(watched: Sequence[Watch], *, cluster_wide: bool) -> kopf.Operat
 
 
 async def watch(
-    ears: Ears, watched: Sequence[Watch], configuration: Configuration, namespaces: Sequence[str], stop: asyncio.Event
+    ears: Ears,
+    watched: Sequence[Watch],
+    configuration: Configuration,
+    namespaces: Sequence[str],
+    stop: asyncio.Event,
+    started: Callable[[], None],
 ) -> None:
-    """Run kopf until `stop` is set. It returns or raises earlier when a watch breaks for good."""
+    """Run kopf until `stop` is set. It returns or raises earlier when a watch breaks for good.
+
+    `started` is called when kopf runs: by then it has taken SIGTERM and SIGINT for itself.
+    """
     memories = Forgetful()
-    ending = asyncio.ensure_future(memories.ending.wait())  # before kopf starts: it cancels what is younger
+    ready = asyncio.Event()
+    # Before kopf starts: it cancels what is younger.
+    ending, telling = asyncio.ensure_future(memories.ending.wait()), asyncio.ensure_future(_tell(ready, started))
     running = asyncio.ensure_future(
         kopf.operator(
             registry=registry_for(ears, watched, configuration),
@@ -159,6 +169,7 @@ async def watch(
             clusterwide=not namespaces,
             namespaces=tuple(namespaces),
             stop_flag=stop,
+            ready_flag=ready,
         )
     )
     try:
@@ -169,9 +180,14 @@ async def watch(
         else:
             _log.error("watches do not end")
     finally:
-        ending.cancel()
-        running.cancel()
+        for task in (ending, telling, running):
+            task.cancel()
         await asyncio.wait((running,), timeout=END_S)
+
+
+async def _tell(ready: asyncio.Event, started: Callable[[], None]) -> None:
+    await ready.wait()
+    started()
 
 
 async def connection(configuration: Configuration) -> kopf.ConnectionInfo:
