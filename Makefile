@@ -46,5 +46,6 @@ bench: init
 	$(RUN) python bench/serve.py encoding
 	$(RUN) python bench/serve.py soak --minutes 1
 	$(RUN) python bench/serve.py cold-start
+	$(RUN) python bench/operate.py --small
 clean:
 	rm -rf .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache demo dist
