@@ -128,7 +128,7 @@ def _head_lost(turn: Turn, ray: RayState, current: RunningAttempt) -> End | None
     if report is not None and report.phase == "Suspended":
         return failed(turn, failure("Interrupted", "The program was asked to stop, and its head pod is gone."))
     if why_ended(turn.seen.pods) is None and (report is None or report.failure is None):
-        return failed(turn, failure("HeadLost", "The head pod is gone, and another one took its place."))
+        return failed(turn, failure("HeadLost", "The head ended, and another one took its place."))
     return failed(turn, failure_of(turn.seen, ray, report))
 
 
