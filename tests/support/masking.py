@@ -22,6 +22,8 @@ CHILDREN = (
 DRAWN = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "selfLink")
 ADDRESSES = ("clusterIP", "clusterIPs")
 MEASURED = ("gpuSeconds", "activeSeconds", "gpuSecondsBefore")
+HASHES = ("configHash", "desiredHash")
+"""Over manifests with uids in them."""
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 CLUSTER = re.compile(rf"\b([a-z]+)-[{LETTERS}]{{5}}\b")
@@ -80,6 +82,8 @@ def _masked(value: Any, namespace: str) -> Any:
 
 
 def _part(name: str, value: Any, namespace: str) -> Any:
+    if name in HASHES and value:
+        return "<hash>"
     return "<seconds>" if name in MEASURED else _masked(value, namespace)
 
 
