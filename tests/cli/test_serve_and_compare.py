@@ -159,7 +159,7 @@ class Stranger(BaseHTTPRequestHandler):
 def test_compare_knows_that_a_server_is_not_ours(place: Path, content: bytes) -> None:
     handler = type("Handler", (Stranger,), {"content": content})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
+        threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         ended = diptych("compare", "a dog", "--server", f"http://127.0.0.1:{other.server_port}")
         other.shutdown()
     assert ended.exit_code == 1

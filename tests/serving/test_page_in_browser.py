@@ -25,6 +25,7 @@ from support.tiny_models import make_pipeline
 PORT = 18471
 FOLLOWED: dict[str, Any] = {
     "defaults": {"steps": 12, "guidanceScale": 2},
+    "limits": {"maxSteps": 1000},
     "examples": ["a fox", "an owl"],
     "promptTemplates": [{"name": "emoji", "template": "{prompt}!"}],
 }
@@ -176,10 +177,10 @@ def test_steps_and_previews_are_seen_on_the_way(deployment: Deployment) -> None:
              for (const image of document.querySelectorAll('#slider img')) window.told.push(image.src);
            }).observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true}); }"""
     )
-    page.locator("#steps input[type=number]").fill("90")
+    page.locator("#steps input[type=number]").fill("400")
     deployment.draw()
     told = page.evaluate("window.told")
-    assert any("of 90" in text for text in told)
+    assert any("of 400" in text for text in told)
     assert any("preview-" in text for text in told)
 
 
@@ -244,9 +245,9 @@ def test_a_drawing_can_be_stopped_and_no_late_step_takes_the_word(deployment: De
     """On a slow line, steps are still on their way when the visitor stops."""
     page = deployment.window.page
     page.evaluate(SLOW_LINE)
-    page.locator("#steps input[type=number]").fill("150")
+    page.locator("#steps input[type=number]").fill("900")
     page.locator("#draw").click()
-    expect(page.locator("#status")).to_contain_text("of 150")
+    expect(page.locator("#status")).to_contain_text("of 900")
     page.locator("#stop").click()
     expect(page.locator("#status")).to_contain_text("stopped.")
     page.wait_for_function("window.onTheirWay === 0")
