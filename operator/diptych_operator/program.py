@@ -128,6 +128,7 @@ class Operator:
 
     async def _worker(self) -> None:
         while True:
+            await asyncio.sleep(0)  # nothing else waits where nothing is to be written: the Lease must have its turn
             ref = await self.queue.get()
             try:
                 delay_s = await self.reconciler.reconcile(ref)
