@@ -5,7 +5,7 @@ import time
 
 from kubernetes.aio.client import Configuration
 
-from diptych_operator.kinds import LEASE
+from diptych_operator.kinds import FINE_TUNE_JOB, LEASE, Ref
 from diptych_operator.kube import Kube
 from diptych_operator.metrics import Metrics
 from diptych_operator.program import Operator
@@ -26,3 +26,19 @@ def test_an_operator_that_hears_nothing_is_neither_ready_nor_alive() -> None:
 
     silent = "the watches are silent for 300 s"
     assert asyncio.run(story()) == [("", ""), (silent, silent)]
+
+
+def test_others_have_their_turn_between_two_resources() -> None:
+    async def story() -> int:
+        kube = Kube(Configuration(host="http://127.0.0.1:1"))
+        operator = Operator(read_settings({}), kube, Metrics())
+        for number in range(100):
+            operator.queue.add(Ref(FINE_TUNE_JOB, "nowhere", f"job-{number}"))
+        worker = asyncio.ensure_future(operator._worker())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        worker.cancel()
+        await kube.close()
+        return len(operator.queue)
+
+    assert asyncio.run(story()) >= 90
