@@ -37,14 +37,17 @@ def masked_children(api: Rest, namespace: str) -> dict[str, Any]:
 
 
 def masked_namespace(api: Rest, namespace: str) -> dict[str, Any]:
-    """Return everything of ours in a namespace, and what was told about it."""
+    """Return everything of ours in a namespace, and what was told about it.
+
+    An operator that is down while a change comes and goes does not tell of it: the same words count once.
+    """
     found = {
         f"{kind.kind} {each['metadata']['name']}": masked(each, namespace)
         for kind in (*OURS, *CHILDREN)
         for each in listed(api, kind, namespace)
         if kind in OURS or is_child(each)
     }
-    return found | {"events": sorted(_told(api, namespace))}
+    return found | {"events": sorted(set(_told(api, namespace)))}
 
 
 def listed(api: Rest, kind: Kind, namespace: str) -> list[Values]:
