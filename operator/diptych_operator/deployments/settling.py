@@ -11,6 +11,7 @@ from typing import Final
 
 from diptych_operator.deployments.look import Look
 from diptych_operator.deployments.step import Step
+from diptych_operator.plan import Action, Apply
 
 SETTLE_S: Final = 5.0
 
@@ -26,7 +27,9 @@ class Settling:
 def settling(look: Look, step: Step) -> Settling:
     """Return whether the wanted configuration runs, as far as that can be told now."""
     state, service = look.state, look.service
-    if step.stage != "Following" or step.actions or state is None or service is None or service.hash != step.desired:
+    if step.stage != "Following" or state is None or service is None or service.hash != step.desired:
+        return Settling(taken_in=False)
+    if any(not _repairs(action) for action in step.actions):
         return Settling(taken_in=False)
     if state.pending or state.observed < state.generation or not state.applications:
         return Settling(taken_in=False)
@@ -35,6 +38,11 @@ def settling(look: Look, step: Step) -> Settling:
         return Settling(taken_in=True)
     waited_s = (look.now - _since(look)).total_seconds()
     return Settling(taken_in=True) if waited_s >= SETTLE_S else Settling(taken_in=False, wait_s=SETTLE_S - waited_s)
+
+
+def _repairs(action: Action) -> bool:
+    """Whether an action brings back what others changed: what it makes of the spec shows in the next generation."""
+    return isinstance(action, Apply) and action.repairs
 
 
 def _since(look: Look) -> datetime:
