@@ -61,10 +61,16 @@ class Lease:
             await asyncio.sleep(self.seconds / RENEWALS)
 
     async def keep(self) -> None:
-        """Renew it, again and again; return when it is lost."""
+        """Renew it, again and again; return when it is lost.
+
+        A refusal is waited out: an API server that starts refuses everybody until it has read its roles.
+        """
         while self.is_held():
             await asyncio.sleep(self.seconds / RENEWALS)
-            await self._try()
+            try:
+                await self._try()
+            except Refused as error:
+                _log.warning("lease not renewed", error=error.message, identity=self.identity)
 
     async def release(self) -> None:
         """Let the next one have it at once."""

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from diptych_operator.cluster import Conflict, Unreachable
+from diptych_operator.cluster import Conflict, Refused, Unreachable
 from diptych_operator.kinds import LEASE, Ref
 from diptych_operator.lease import Lease
 
@@ -107,6 +107,22 @@ def test_a_request_without_an_answer_does_not_extend_it() -> None:
     assert first.is_held()
     clock.now += 1
     assert not first.is_held()
+
+
+def test_a_refusal_is_waited_out_as_long_as_it_is_held() -> None:
+    clock = Clock()
+
+    class Refusing(Shelf):
+        """Refuses to be written, as an API server does that has not read its roles yet."""
+
+        async def replace(self, manifest: dict[str, Any]) -> dict[str, Any]:
+            clock.now += 1
+            raise Refused("forbidden")
+
+    lease = Lease(Refusing(), REF, "a", 1, clock)
+    assert tried(lease)
+    asyncio.run(lease.keep())
+    assert not lease.is_held()
 
 
 def test_one_that_is_released_can_be_taken_at_once() -> None:
