@@ -20,7 +20,7 @@ PERCENT: Final = 100
 class Idle:
     """How many jobs have ended, and for how many seconds that is watched. All are compared every 300 s."""
 
-    steps: tuple[tuple[int, int], ...] = ((1000, 60), (10_000, 330))
+    steps: tuple[tuple[int, int], ...] = ((1000, 60), (10_000, 120))
 
 
 def idle(effort: Idle) -> Outcome:

@@ -40,7 +40,7 @@ class OperatorProcess:
             "DIPTYCH_LEASE_NAMESPACE": NAMESPACE,
         }
         self.server = Server([sys.executable, "-m", "diptych_operator"], self.log, environment)
-        self.web = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60, trust_env=False)
+        self.web = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=300, trust_env=False)
 
     def start(self) -> None:
         """Start it and wait until it has read what is there."""
@@ -109,6 +109,9 @@ def started_operator(
     try:
         operator.start()
         yield operator
+    except Exception:
+        sys.stderr.write(f"The operator's log ends with:\n{operator.server.tail()}\n")
+        raise
     finally:
         operator.stop()
         operator.web.close()
