@@ -21,7 +21,7 @@ QUIET_S = 1.5
 def tell(steps: Steps, operator: OperatorProcess) -> None:
     """Act step by step. Raises AssertionError when a step does not come true."""
     for wanted in steps:
-        until(_while_alive(operator, wanted), STEP_S)
+        until(while_alive(operator, wanted), STEP_S)
 
 
 def must_end(stage: Stage, operator: OperatorProcess, end: dict[str, Any], look: Look = masked_namespace) -> None:
@@ -32,7 +32,7 @@ def must_end(stage: Stage, operator: OperatorProcess, end: dict[str, Any], look:
         return [(key, found.get(key), end.get(key)) for key in {*found, *end} if found.get(key) != end.get(key)]
 
     with suppress(AssertionError):
-        until(_while_alive(operator, lambda: not differs()), STEP_S)
+        until(while_alive(operator, lambda: not differs()), STEP_S)
     wrong = differs()
     assert not wrong, wrong
 
@@ -42,7 +42,9 @@ def at_rest(proxy: Proxy, quiet_s: float = QUIET_S) -> None:
     until(lambda: time.monotonic() - proxy.last_write > quiet_s)
 
 
-def _while_alive(operator: OperatorProcess, wanted: Wanted) -> Callable[[], bool]:
+def while_alive(operator: OperatorProcess, wanted: Wanted) -> Callable[[], bool]:
+    """Return a condition that starts the operator again whenever it is looked at and finds it ended."""
+
     def check() -> bool:
         if not operator.is_running:
             operator.start(leading=False)
