@@ -16,6 +16,9 @@ from support.waiting import until
 
 START_S = 60
 FAST_LEASE = {"lease_seconds": 5, "request_timeout_s": 4}
+"""For tests that wait for a Lease to run out. A busy machine loses such a one without a fault."""
+KOPFS = "closing of asynchronous generator"
+"""What kopf leaves behind when the operator ends over a watch that hangs; told by asyncio, with a traceback."""
 
 
 class OperatorProcess:
@@ -24,7 +27,7 @@ class OperatorProcess:
     def __init__(self, kubeconfig: Path, folder: Path, name: str = "operator", **settings: object) -> None:
         self.port = free_port()
         self.log = folder / f"{name}.log"
-        chosen: dict[str, object] = {"identity": name, "port": self.port, "image": "diptych:test", **FAST_LEASE}
+        chosen: dict[str, object] = {"identity": name, "port": self.port, "image": "diptych:test"}
         given = {f"DIPTYCH_{key.upper()}": str(value) for key, value in (chosen | settings).items()}
         environment = {"KUBECONFIG": str(kubeconfig), "PYTHONUNBUFFERED": "1", **given}
         self.server = Server([sys.executable, "-m", "diptych_operator"], self.log, environment)
@@ -99,7 +102,8 @@ class OperatorProcess:
     def complaints(self) -> list[str]:
         """Return what no log of a healthy operator has: tracebacks and failed reconciles."""
         told = [json.dumps(line) for line in self.lines()]
-        return [line for line in told if "Traceback" in line or "reconcile failed" in line]
+        bad = [line for line in told if "Traceback" in line or "reconcile failed" in line]
+        return [line for line in bad if KOPFS not in line]
 
     def _signal(self, number: int) -> None:
         assert self.server.process is not None

@@ -13,7 +13,7 @@ from support.stage import Stage
 from support.waiting import until
 from support.workloads import Steps, Wanted
 
-STEP_S = 90
+STEP_S = 180
 Look = Callable[[Rest, str], dict[str, Any]]
 QUIET_S = 1.5
 
