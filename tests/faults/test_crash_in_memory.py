@@ -17,7 +17,7 @@ from support.memory_world import Moment, World
 
 CHOICES = st.lists(st.integers(0, 2**20), min_size=6, max_size=14)
 LONG = settings(
-    max_examples=130, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink)
+    max_examples=170, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink)
 )
 SHORT = settings(LONG, max_examples=3, derandomize=True)
 LIKELY = 4
