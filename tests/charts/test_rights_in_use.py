@@ -10,6 +10,7 @@ import pytest
 from cluster.control_plane import ControlPlane
 from cluster.fixtures import create_namespace
 from cluster.objects import reference
+from diptych_api.names import ray_job_name, ray_service_name
 from support.helm import HOME
 from support.operator_process import OperatorProcess
 from support.rights import ACCOUNT, USER, granted, install_account, used
@@ -30,8 +31,8 @@ RESOURCES = (
     reference("diptych.dev/v1alpha1", "DiffusionDeployment", "noto", TEAM) | {"spec": MINIMAL["DiffusionDeployment"]},
 )
 CHILDREN = (
-    reference("ray.io/v1", "RayJob", "noto", TEAM),
-    reference("ray.io/v1", "RayService", "noto", TEAM),
+    reference("ray.io/v1", "RayJob", ray_job_name("noto"), TEAM),
+    reference("ray.io/v1", "RayService", ray_service_name("noto"), TEAM),
     reference("rbac.authorization.k8s.io/v1", "Role", "diptych-reporter", TEAM),
 )
 
