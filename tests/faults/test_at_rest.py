@@ -125,7 +125,8 @@ def test_every_right_that_was_granted_was_used_and_none_was_missing(
     policy = deployment_policy_name(GALLERY)
     until(lambda: all(stage.find(kinds.NETWORK_POLICY, policy) is None for stage in busy))
     records = control_plane.audit.records(mark, user=USER)
-    assert [_told(record) for record in records if not record.was_allowed] == []
+    ours = {stage.namespace for stage in busy}  # in others, that are being deleted, nothing may be made any more
+    assert [_told(record) for record in records if not record.was_allowed and record.namespace in ours] == []
     rights = granted({})
     unused = sorted(map(str, rights - used(records) - HELD_TO_BE_HANDED_ON))
     assert unused == [], "\n".join(unused)

@@ -7,6 +7,7 @@ from typing import Any
 
 from cluster.proxy import Proxy
 from cluster.rest import Rest
+from diptych_api.errors import RunFailed
 from support.masking import masked_namespace
 from support.operator_process import OperatorProcess
 from support.stage import Stage
@@ -47,7 +48,10 @@ def while_alive(operator: OperatorProcess, wanted: Wanted) -> Callable[[], bool]
 
     def check() -> bool:
         if not operator.is_running:
-            operator.start(leading=False)
+            try:
+                operator.start(leading=False)
+            except RunFailed:  # killed again, before it could say that it is ready
+                return False
         return wanted()
 
     return check
