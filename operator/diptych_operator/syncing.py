@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -51,10 +52,10 @@ class Syncing:
         """Look again every so often, and soon after a suspicion. Never returns."""
         due = time.monotonic() + self._every_s
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(max(due - time.monotonic(), 0)):
                     await self._suspicion.wait()
-            except TimeoutError:
+            if time.monotonic() >= due:  # also while one suspicion follows the other
                 self._suspected |= set(self._watched)
                 due = time.monotonic() + self._every_s
             self._suspicion.clear()
