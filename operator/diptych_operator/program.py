@@ -90,7 +90,7 @@ class Operator:
             return True
         _log.info("leading", identity=self.lease.identity)
         ended = asyncio.Event()
-        parts = [self.lease.keep(), self._watch(ended, listen), self._work(), self._stopped(stop)]
+        parts = [self.lease.keep(), self._watch(ended, listen), self._work(), stop.wait()]
         tasks = [asyncio.ensure_future(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -105,9 +105,6 @@ class Operator:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.lease.release()
         return stop.is_set()
-
-    async def _stopped(self, stop: asyncio.Event) -> None:
-        await stop.wait()
 
     async def _watch(self, stop: asyncio.Event, started: Callable[[], None]) -> None:
         namespaces = self.settings.watch_namespaces

@@ -91,11 +91,6 @@ class ServingState:
         )
 
     @property
-    def is_replacing(self) -> bool:
-        """Whether a new cluster starts beside the one that answers."""
-        return bool(self.active and self.pending)
-
-    @property
     def has_lost_head(self) -> bool:
         """Whether nothing is known of the applications though no other cluster starts: the head is not ready."""
         return bool(self.active and not self.pending and not self.applications)
