@@ -23,6 +23,8 @@ QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 QUEUE_PRIORITY_LABEL: Final = "kueue.x-k8s.io/priority-class"
 REPORTER_ACCOUNT: Final = "diptych-reporter"
 POD_ACCOUNT: Final = "diptych-pod"
+WORKSPACE: Final = "diptych-workspace"
+"""The claim of a namespace at which relative paths of a job start, as on one machine at the folder it is run from."""
 
 
 def ray_job_name(job: str) -> str:

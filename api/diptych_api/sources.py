@@ -106,7 +106,9 @@ class Output(Model):
     """Where the run store is kept. Exactly one of uri and pvc."""
 
     uri: Location | None = Field(
-        default=None, description="A local path, file://, s3:// or gs://. Runs are folders below it."
+        default=None,
+        description="A local path, file://, s3:// or gs://; runs are folders below it. On Kubernetes, relative paths "
+        "start at the claim diptych-workspace.",
     )
     pvc: Claim | None = Field(default=None, description="A folder on a volume.")
     credentials: SecretKey | None = Field(default=None, description="Credentials for the object store.")

@@ -68,3 +68,13 @@ def test_a_pod_says_nothing_of_settings_that_its_operator_honours() -> None:
     given = spec(suspend=False, maxGpuSeconds=5, resources={"pods": {}}, promotion={"model": "noto"})
     assert len(ignored(given)) == 4
     assert ignored(given, in_pod=True) == []
+
+
+def test_relative_paths_of_a_pod_start_at_the_workspace_and_examples_may_come_with_the_image(tmp_path: Path) -> None:
+    workspace, image = tmp_path / "workspace", tmp_path / "image"
+    (workspace / "pictures").mkdir(parents=True)
+    given = spec(evaluation={"rivals": "examples/rivals"}, output={"uri": "runs"})
+    found = localized(given, image, {"diptych-workspace": workspace})
+    assert found.dataset.source.uri == str(workspace / "pictures")
+    assert found.evaluation.rivals == str(image / "examples" / "rivals")
+    assert found.output.uri == str(workspace / "runs")

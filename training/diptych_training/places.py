@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from diptych_api.finetunejob import FineTuneJobSpec
+from diptych_api.names import WORKSPACE
 from diptych_api.sources import Base, Claim, DatasetSource, Output
 from diptych_training.run_store_location import mounted
 
@@ -18,7 +19,8 @@ def localized(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None = Non
     """Return the spec with relative local paths made absolute and, in a pod, volumes as folders.
 
     ``mounts`` is None on one machine: there, volumes and Secrets stay in the spec and are refused where they are met.
-    In a pod, credentials leave the spec: the object stores' own tools read them from the environment.
+    In a pod, credentials leave the spec: the object stores' own tools read them from the environment. Relative paths
+    start at the workspace, a volume; what it has not is looked for in ``base_dir``, where the image has the examples.
 
     Raises:
         UnsupportedHere: for a volume that is not mounted in this pod, or a folder that is outside of it.
@@ -29,7 +31,9 @@ def localized(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None = Non
         update={
             "base": _base(spec.base, base_dir, mounts),
             "dataset": spec.dataset.model_copy(update={"source": source}),
-            "evaluation": spec.evaluation.model_copy(update={"rivals": _path(spec.evaluation.rivals, base_dir)}),
+            "evaluation": spec.evaluation.model_copy(
+                update={"rivals": _path(spec.evaluation.rivals, base_dir, mounts)}
+            ),
             "output": _output(spec.output, mounts),
         }
     )
@@ -43,14 +47,14 @@ def _base(base: Base, base_dir: Path, mounts: Mounts | None) -> Base:
     if base.hugging_face is not None and base.hugging_face.token is not None:
         token = base.hugging_face.token.model_copy(update={"key": HUB_TOKEN})
         return base.model_copy(update={"hugging_face": base.hugging_face.model_copy(update={"token": token})})
-    return base.model_copy(update={"uri": _path(base.uri, base_dir)})
+    return base.model_copy(update={"uri": _path(base.uri, base_dir, mounts)})
 
 
 def _source(source: DatasetSource, base_dir: Path, mounts: Mounts | None) -> DatasetSource:
     if mounts is None:
         return source.model_copy(update={"uri": _path(source.uri, base_dir)})
     field = "spec.dataset.source"
-    uri = _folder(source.pvc, mounts, field) if source.pvc is not None else _path(source.uri, base_dir)
+    uri = _folder(source.pvc, mounts, field) if source.pvc is not None else _path(source.uri, base_dir, mounts)
     return source.model_copy(update={"uri": uri, "pvc": None, "credentials": None})
 
 
@@ -58,6 +62,8 @@ def _output(output: Output, mounts: Mounts | None) -> Output:
     if mounts is None:
         return output
     uri = _folder(output.pvc, mounts, "spec.output") if output.pvc is not None else output.uri
+    if WORKSPACE in mounts and uri is not None and "://" not in uri:
+        uri = str(mounts[WORKSPACE] / uri)
     return output.model_copy(update={"uri": uri, "pvc": None, "credentials": None})
 
 
@@ -65,5 +71,9 @@ def _folder(claim: Claim, mounts: Mounts, field: str) -> str:
     return str(mounted(claim, mounts, field))
 
 
-def _path(uri: str | None, base_dir: Path) -> str | None:
-    return uri if uri is None or "://" in uri else str((base_dir / uri).resolve())
+def _path(uri: str | None, base_dir: Path, mounts: Mounts | None = None) -> str | None:
+    if uri is None or "://" in uri:
+        return uri
+    in_workspace = mounts[WORKSPACE] / uri if mounts and WORKSPACE in mounts else None
+    found = in_workspace if in_workspace is not None and in_workspace.exists() else base_dir / uri
+    return str(found.resolve())

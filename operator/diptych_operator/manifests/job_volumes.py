@@ -7,7 +7,9 @@ from urllib.parse import unquote, urlsplit
 from diptych_api.cluster import Pods
 from diptych_api.errors import SpecInvalid
 from diptych_api.finetunejob import FineTuneJob, FineTuneJobSpec
+from diptych_api.names import WORKSPACE
 from diptych_api.runstore import run_folder, run_name
+from diptych_api.sources import Claim
 from diptych_operator.manifests.spec_names import check_claim
 from diptych_operator.manifests.volumes import Mount, claim_folder, claim_mounts
 
@@ -23,7 +25,6 @@ def job_mounts(spec: FineTuneJobSpec) -> tuple[Mount, ...]:
         SpecInvalid: for names that no claim has, and for an output that would go with the pod.
 
     """
-    _check_output(spec)
     return claim_mounts(_claims(spec))
 
 
@@ -34,18 +35,23 @@ def mount_folders(spec: FineTuneJobSpec) -> dict[str, str]:
 
 def run_place(job: FineTuneJob) -> str:
     """Return the folder of the job's run, as its pods see it."""
-    output, namespace = job.spec.output, job.metadata.namespace
-    if output.pvc is not None:
-        root = str(PurePosixPath(claim_folder(output.pvc.claim_name)) / output.pvc.path)
-    else:
-        root = output.uri or ""
-    return run_folder(root, namespace, run_name(job.metadata.name, job.spec))
+    output = _output_claim(job.spec)
+    root = str(PurePosixPath(claim_folder(output.claim_name)) / output.path) if output else job.spec.output.uri or ""
+    return run_folder(root, job.metadata.namespace, run_name(job.metadata.name, job.spec))
+
+
+def _output_claim(spec: FineTuneJobSpec) -> Claim | None:
+    """Return the claim with the run store: a relative path is a folder of the workspace."""
+    output = spec.output
+    return Claim(claim_name=WORKSPACE, path=output.uri) if _is_relative(output.uri) and output.uri else output.pvc
 
 
 def _claims(spec: FineTuneJobSpec) -> dict[str, bool]:
-    """Return the claims by name, and whether pods write there."""
-    fields = {"output": spec.output.pvc, "dataset.source": spec.dataset.source.pvc, "base": spec.base.pvc}
-    found: dict[str, bool] = {}
+    """Return the claims by name, and whether pods write there. Raises SpecInvalid."""
+    _check_output(spec)
+    fields = {"output": _output_claim(spec), "dataset.source": spec.dataset.source.pvc, "base": spec.base.pvc}
+    read = (spec.dataset.source.uri, spec.base.uri, spec.evaluation.rivals)
+    found = {WORKSPACE: False} if any(map(_is_relative, read)) else {}
     for field, claim in fields.items():
         if claim is not None:
             check_claim(claim, f"{field}.pvc")
@@ -58,10 +64,15 @@ def _check_output(spec: FineTuneJobSpec) -> None:
     if uri is None or ("://" in uri and not uri.startswith("file://")):
         return
     path = unquote(urlsplit(uri).path) if uri.startswith("file://") else uri
-    if not path.startswith("/"):
-        raise SpecInvalid(f"output.uri: {uri!r} is a folder of the pod, which goes with it.", hint=HINT)
-    if not _is_mounted(path, spec.resources.pods):
+    if _is_relative(uri):
+        if {"..", "~"} & set(PurePosixPath(uri).parts):
+            raise SpecInvalid(f"output.uri: {uri!r} is no folder of the workspace, the claim {WORKSPACE}.", hint=HINT)
+    elif not _is_mounted(path, spec.resources.pods):
         raise SpecInvalid(f"output.uri: {uri!r} is below no writable mount, so it would go with the pod.", hint=HINT)
+
+
+def _is_relative(uri: str | None) -> bool:
+    return uri is not None and "://" not in uri and not uri.startswith("/")
 
 
 def _is_mounted(path: str, pods: Pods) -> bool:

@@ -57,7 +57,8 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 
 JOBS: list[tuple[dict[str, Any], str]] = [
-    ({"output": {"uri": "runs"}}, "'runs' is a folder of the pod"),
+    ({"output": {"uri": "../runs"}}, "'../runs' is no folder of the workspace"),
+    ({"output": {"uri": "~/runs"}}, "'~/runs' is no folder of the workspace"),
     ({"output": {"uri": "file:///data/runs"}}, "below no writable mount"),
     ({"output": {"pvc": {"claimName": "Store"}}}, "output.pvc.claimName"),
     ({"output": {"uri": "s3://b/r", "credentials": {"name": "s3", "key": "1"}}}, "output.credentials.key: '1'"),

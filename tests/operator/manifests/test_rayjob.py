@@ -14,6 +14,7 @@ from diptych_operator.defaults import Defaults
 from diptych_operator.kinds import Manifest
 from diptych_operator.manifests.accounts import accounts
 from diptych_operator.manifests.job_policy import job_policy
+from diptych_operator.manifests.job_volumes import run_place
 from diptych_operator.manifests.rayjob import ray_job
 from support.job_story import job_values
 
@@ -82,6 +83,15 @@ def test_claims_are_mounted_where_the_program_is_told_and_only_the_output_may_be
     told = json.loads(variables(head(job))["DIPTYCH_MOUNTS"])
     assert told == {"store": "/mnt/claims/store", "pictures": "/mnt/claims/pictures"}
     assert {mounts[told["store"]], not mounts[told["pictures"]]} == {False}
+
+
+def test_relative_paths_are_of_the_workspace_which_is_written_for_the_output_alone() -> None:
+    relative = {"source": {"uri": "examples/noto"}}
+    for output, read_only in (({"uri": "runs"}, False), ({"uri": "s3://bucket/runs"}, True)):
+        job = stored(dataset=relative, output=output)
+        (mount,) = [each for each in mounts_of(worker(job)) if each["mountPath"] == "/mnt/claims/diptych-workspace"]
+        assert mount.get("readOnly", False) is read_only
+    assert run_place(stored(output={"uri": "runs"})).startswith("/mnt/claims/diptych-workspace/runs/")
 
 
 def mounts_of(template: Manifest) -> list[Manifest]:
