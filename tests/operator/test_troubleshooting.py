@@ -31,5 +31,5 @@ def named_errors(kind: type[DiptychError] = DiptychError) -> set[str]:
 
 
 def test_every_reason_has_an_entry_and_every_entry_is_a_reason() -> None:
-    entries = re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.M)
+    entries = re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE)
     assert sorted(entries) == sorted(named_errors() | {*FAILURES, *HINTS, *troubles.HINTS} | STATES)
