@@ -135,6 +135,11 @@ class Dataset(Model):
     layout: Layout = Field(default="ImageFolder", description="How pictures and captions are kept.")
     image_column: Text = Field(default="file_name", description="Field or column that names the picture.")
     caption_column: Text = Field(default="text", description="Field or column with the caption, or a list of them.")
+    where: dict[Text, Text] = Field(
+        default={},
+        max_length=16,
+        description="Read only rows that have these values in these further columns, such as class in ClassFolders.",
+    )
     limit: int | None = Field(default=None, ge=1, le=100_000_000, description="Read at most this many samples.")
     caption_policy: Literal["First", "All", "PerEpoch"] = Field(
         default="First",

@@ -11,9 +11,7 @@ from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_training.data.layout import READERS
 
 IGNORED_LOCALLY = (
-    "active_deadline_seconds",
     "managed_by",
-    "max_gpu_seconds",
     "pre_running_deadline_seconds",
     "suspend",
     "ttl_seconds_after_finished",
@@ -40,7 +38,7 @@ def refused(spec: FineTuneJobSpec) -> Iterator[str]:
     }
     yield from (f"{setting} is not supported yet." for setting, asked in later.items() if asked)
     if spec.dataset.layout not in READERS:
-        yield f"spec.dataset.layout: {spec.dataset.layout} is not supported yet; {' and '.join(READERS)} are."
+        yield f"spec.dataset.layout: {spec.dataset.layout} is not supported yet; {', '.join(READERS)} are."
     yield from _refused_forms(spec)
     yield from _refused_evaluation(spec.evaluation)
 

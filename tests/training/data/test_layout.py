@@ -54,7 +54,7 @@ def test_metadata_may_be_csv(root: Path, dataset: Make) -> None:
 )
 def test_a_broken_csv_is_refused(root: Path, dataset: Make, row: bytes) -> None:
     (root / "metadata.csv").write_bytes(b"file_name,text\n" + row)
-    with pytest.raises(DatasetInvalid, match=r"metadata\.csv: "):
+    with pytest.raises(DatasetInvalid, match=r"metadata\.csv after line 1: "):
         read_layout(root, dataset(root))
 
 
@@ -155,7 +155,6 @@ def test_a_folder_of_another_layout_gets_a_hint(
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("layout", ["ClassFolders", "CaptionTable", "Flickr30k", "Sidecar", "HubDataset"])
-def test_layouts_to_come_say_what_there_is(root: Path, dataset: Make, layout: str) -> None:
-    with pytest.raises(UnsupportedHere, match=f"cannot read {layout}. It reads ImageFolder and JsonLines."):
-        read_layout(root, dataset(root, layout=layout))
+def test_a_layout_to_come_says_what_there_is(root: Path, dataset: Make) -> None:
+    with pytest.raises(UnsupportedHere, match=r"cannot read HubDataset\. It reads ImageFolder, JsonLines, "):
+        read_layout(root, dataset(root, layout="HubDataset"))

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,10 @@ class Entry:
     path: Path
     captions: tuple[str, ...]
     sha256: str
+    size: tuple[int, int] | None = None
+    """Width and height in pixels, upright; None in manifests of earlier versions."""
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What else the layout tells of it, such as its class."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,14 @@
 """The ImageFolder layout: pictures with metadata.jsonl or metadata.csv, as Hugging Face data sets have it."""
 
-import csv
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 from diptych_api.dataset import Dataset
 from diptych_api.errors import DatasetInvalid
-from diptych_training.data.json_lines import MAX_LINE_BYTES, manifest_rows
-from diptych_training.data.names import key_below
-from diptych_training.data.row import Row, row_of
+from diptych_training.data.json_lines import manifest_rows
+from diptych_training.data.row import Row
 from diptych_training.data.sample import Rejected
+from diptych_training.data.table import csv_rows
 
 JSON_NAME, CSV_NAME = "metadata.jsonl", "metadata.csv"
 
@@ -20,24 +18,9 @@ def rows(root: Path, dataset: Dataset) -> Iterator[Row | Rejected]:
     if (root / JSON_NAME).exists():
         yield from manifest_rows(root, JSON_NAME, dataset)
     elif (root / CSV_NAME).exists():
-        yield from _csv_rows(root, dataset)
+        yield from csv_rows(root, CSV_NAME, dataset)
     else:
         raise _missing(root)
-
-
-def _csv_rows(root: Path, dataset: Dataset) -> Iterator[Row | Rejected]:
-    try:
-        key_below(root, CSV_NAME)
-        with (root / CSV_NAME).open(encoding="utf-8-sig", newline="") as file:
-            bounded = iter(partial(file.readline, MAX_LINE_BYTES), "")
-            reader = csv.DictReader(bounded, strict=True)
-            for fields in reader:
-                if None in fields or None in fields.values():
-                    yield Rejected("", reader.line_num, "not as many fields as the header has")
-                else:
-                    yield row_of(reader.line_num, fields, dataset)
-    except (csv.Error, ValueError) as error:  # past a broken quote no line can be trusted
-        raise DatasetInvalid(f"{root / CSV_NAME}: {error}.", hint="Write it as UTF-8 with a header line.") from error
 
 
 def _missing(root: Path) -> DatasetInvalid:

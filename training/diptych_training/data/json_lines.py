@@ -6,11 +6,10 @@ from pathlib import Path
 
 from diptych_api.dataset import Dataset
 from diptych_api.errors import DatasetInvalid
-from diptych_training.data.names import key_below
+from diptych_training.data.lines import TOO_LONG, bounded_lines
 from diptych_training.data.row import Row, row_of
 from diptych_training.data.sample import Rejected
 
-MAX_LINE_BYTES = 2**20
 PREFERRED = ("manifest.jsonl", "train.jsonl")
 
 
@@ -33,20 +32,8 @@ def rows(root: Path, dataset: Dataset) -> Iterator[Row | Rejected]:
 
 def manifest_rows(root: Path, name: str, dataset: Dataset) -> Iterator[Row | Rejected]:
     """Yield a row for each line of the manifest ``name``; empty lines are passed over."""
-    try:
-        key_below(root, name)
-    except ValueError as error:
-        raise DatasetInvalid(f"{root / name}: {error}.", hint="Put the manifest itself into the folder.") from error
-    with (root / name).open("rb") as file:
-        number = 0
-        while line := file.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            if len(line) > MAX_LINE_BYTES:
-                while not line.endswith(b"\n") and (line := file.readline(MAX_LINE_BYTES)):
-                    pass
-                yield Rejected("", number, f"line longer than {MAX_LINE_BYTES} bytes")
-            elif line.strip():
-                yield _parse(number, line, dataset)
+    for number, line in bounded_lines(root, name):
+        yield Rejected("", number, TOO_LONG) if line is None else _parse(number, line, dataset)
 
 
 def _parse(number: int, line: bytes, dataset: Dataset) -> Row | Rejected:

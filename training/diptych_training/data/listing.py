@@ -5,10 +5,12 @@ train.jsonl and validation.jsonl are themselves manifests of the JsonLines layou
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
+
+from pydantic import Field
 
 from diptych_api.errors import DatasetInvalid, StoreUnwritable
 from diptych_api.fields import Model, Sha256
@@ -23,6 +25,8 @@ class _Line(Model):
     path: str
     caption: str | list[str]
     sha256: Sha256
+    size: tuple[int, int] | None = None
+    metadata: dict[str, str] = Field(default={})
 
 
 class _RejectedLine(Model):
@@ -81,15 +85,21 @@ def write_rejected(rejected: Iterable[Rejected], folder: Path) -> Path:
     return folder / REJECTED
 
 
+def left_out(rejected: Sequence[Rejected], folder: Path) -> str:
+    """Return a sentence on what a manifest in ``folder`` lacks, and where all of it is listed."""
+    many = f"{len(rejected):,} pictures or rows are" if len(rejected) > 1 else "1 picture or row is"
+    return f"{many} left out, such as {rejected[0]}. All: {folder / REJECTED}."
+
+
 def _line(entry: Entry) -> _Line:
     caption = entry.captions[0] if len(entry.captions) == 1 else list(entry.captions)
-    return _Line(path=entry.key, caption=caption, sha256=entry.sha256)
+    return _Line(path=entry.key, caption=caption, sha256=entry.sha256, size=entry.size, metadata=dict(entry.metadata))
 
 
 def _entries(path: Path, root: Path) -> Iterator[Entry]:
     for line in map(_Line.model_validate_json, _lines(path)):
         captions = (line.caption,) if isinstance(line.caption, str) else tuple(line.caption)
-        yield Entry(line.path, root / line.path, captions, line.sha256)
+        yield Entry(line.path, root / line.path, captions, line.sha256, line.size, line.metadata)
 
 
 def _lines(path: Path) -> list[bytes]:
@@ -102,7 +112,7 @@ def _write_lines(path: Path, rows: Iterable[Model]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
-            file.writelines(row.model_dump_json().encode() + b"\n" for row in rows)
+            file.writelines(row.model_dump_json(exclude_defaults=True).encode() + b"\n" for row in rows)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

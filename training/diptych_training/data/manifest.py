@@ -10,13 +10,13 @@ from diptych_api.dataset import Dataset
 from diptych_api.errors import DatasetInvalid, UnsupportedHere
 from diptych_training.data.entry import Entry, Manifest, digest_of, read_entry, verify
 from diptych_training.data.layout import read_layout
-from diptych_training.data.listing import read, write, write_rejected
+from diptych_training.data.listing import left_out, read, write, write_rejected
 from diptych_training.data.picture import decode, read_bytes
 from diptych_training.data.sample import Rejected, Sample
 from diptych_training.data.source import open_source
 from diptych_training.data.split import split
 
-__all__ = ["Entry", "Manifest", "prepare", "read", "read_entry", "verify", "write"]
+__all__ = ["Entry", "Manifest", "left_out", "prepare", "read", "read_entry", "verify", "write"]
 
 THREADS, BATCH = 8, 256
 
@@ -30,15 +30,21 @@ def prepare(dataset: Dataset, workdir: Path, report: Callable[[int, int], None])
     _refuse_unsupported(dataset)
     root = open_source(dataset.source, workdir)
     samples, rejected = read_layout(root, dataset)
+    rows, lost = len(rejected) + sum(sample.rows for sample in samples), len(rejected)
     entries: list[Entry] = []
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads:
         for start in range(0, len(samples), BATCH):
-            for done, looked in enumerate(threads.map(_look, samples[start : start + BATCH]), start + 1):
-                entries += [looked] if isinstance(looked, Entry) else []
-                rejected += [looked] if isinstance(looked, Rejected) else []
+            batch = samples[start : start + BATCH]
+            for done, (sample, looked) in enumerate(zip(batch, threads.map(_look, batch), strict=True), start + 1):
+                if isinstance(looked, Entry):
+                    entries.append(looked)
+                else:
+                    rejected.append(looked)
+                    lost += sample.rows
                 report(done, len(samples))
     listed_in = write_rejected(rejected, workdir)
-    _refuse_too_bad(dataset, len(entries), rejected, listed_in)
+    if lost > dataset.bad_samples.max_fraction * rows:
+        raise _too_bad(dataset, rejected, lost, rows, listed_in)
     train, held_out = split(entries, dataset.split)
     if not train:
         raise DatasetInvalid(
@@ -52,20 +58,18 @@ def prepare(dataset: Dataset, workdir: Path, report: Callable[[int, int], None])
 def _look(sample: Sample) -> Entry | Rejected:
     try:
         data = read_bytes(sample.path)
-        decode(data)
+        picture = decode(data)
     except DatasetInvalid as error:
         return Rejected(sample.key, sample.line, error.message)
-    return Entry(sample.key, sample.path, sample.captions, hashlib.sha256(data).hexdigest())
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Entry(sample.key, sample.path, sample.captions, sha256, picture.size, sample.metadata)
 
 
-def _refuse_too_bad(dataset: Dataset, usable: int, rejected: Sequence[Rejected], listed_in: Path) -> None:
-    total, allowed = usable + len(rejected), dataset.bad_samples.max_fraction
-    if not rejected or len(rejected) <= allowed * total:
-        return
-    reasons = "; ".join(str(item) for item in rejected[:3])
-    raise DatasetInvalid(
-        f"{len(rejected)} of {total} samples are unusable ({len(rejected) / total:.1%}, allowed is {allowed:.1%}). "
-        f"The first: {reasons}. All of them: {listed_in}.",
+def _too_bad(dataset: Dataset, rejected: Sequence[Rejected], lost: int, rows: int, listed_in: Path) -> DatasetInvalid:
+    allowed = dataset.bad_samples.max_fraction
+    return DatasetInvalid(
+        f"{lost} of {rows} samples are unusable ({lost / rows:.1%}, allowed is {allowed:.1%}). "
+        f"The first: {'; '.join(map(str, rejected[:3]))}. All of them: {listed_in}.",
         hint="Repair or remove them, or raise spec.dataset.badSamples.maxFraction.",
     )
 

@@ -3,19 +3,24 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from diptych_api.dataset import Dataset
 from diptych_training.data.sample import Rejected
 
-ALIASES = {"file_name": "path", "text": "caption"}
-"""Names that stand for the default columns where these are absent: the manifests of other trainers."""
+ALIASES: Final = {"file_name": ("path", "image", "image_name"), "text": ("caption", "comment")}
+"""Names that stand for the default columns where these are absent: the manifests and tables of others."""
+MAX_METADATA: Final = 32
+MAX_LETTERS: Final = 256
+"""Further columns that are kept for each picture, and how long their values may be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One picture as a file names it; nothing in it can be trusted yet."""
 
-    line: int
+    line: int | None
+    """Counted from 1; None where a layout has no lines."""
     name: object
     captions: object
     metadata: Mapping[str, str]
@@ -34,8 +39,9 @@ def row_of(line: int, fields: Mapping[str, object], dataset: Dataset) -> Row | R
         there = ", ".join(str(field) for field in list(fields)[:10])
         return Rejected(name if isinstance(name, str) else "", line, f"no field {wanted}; there is: {there}"[:300])
     rest = {k: str(v) for k, v in fields.items() if k not in {picture, caption} and isinstance(v, str | int | float)}
-    return Row(line, fields[picture], fields[caption], rest)
+    short = [item for item in rest.items() if max(map(len, item)) <= MAX_LETTERS]
+    return Row(line, fields[picture], fields[caption], dict(short[:MAX_METADATA]))
 
 
 def _column(fields: Mapping[str, object], name: str) -> str | None:
-    return next((column for column in (name, ALIASES.get(name)) if column in fields), None)
+    return next((column for column in (name, *ALIASES.get(name, ())) if column in fields), None)

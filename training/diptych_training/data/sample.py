@@ -16,6 +16,13 @@ class Sample:
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
     line: int | None = field(default=None, compare=False)
     """Where the layout names it, counted from 1; None where a layout has no lines."""
+    rows: int = field(default=1, compare=False)
+    """Rows of the layout that speak of it: what is lost with it."""
+
+    @property
+    def place(self) -> str:
+        """Return where people find it."""
+        return f"line {self.line}" if self.line else self.key
 
 
 @dataclass(frozen=True, slots=True)
