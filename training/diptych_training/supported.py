@@ -11,7 +11,9 @@ from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_training.data.layout import READERS
 
 IGNORED_LOCALLY = (
+    "active_deadline_seconds",
     "managed_by",
+    "max_gpu_seconds",
     "pre_running_deadline_seconds",
     "suspend",
     "ttl_seconds_after_finished",
