@@ -11,6 +11,7 @@ from diptych_cli.commands import (
     cancel,
     compare,
     export,
+    from_yaml,
     generate,
     get,
     logs,
@@ -41,6 +42,9 @@ COMMANDS = (
 )
 for module in COMMANDS:
     app.command(module.NAME, epilog=module.EXAMPLES)(with_exit_code(module.command))
+job = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Make jobs.")
+job.command(from_yaml.NAME, epilog=from_yaml.EXAMPLES)(with_exit_code(from_yaml.command))
+app.add_typer(job, name="job")
 
 
 def _tell_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so

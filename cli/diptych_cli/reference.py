@@ -1,6 +1,7 @@
 """Write the reference of the command line from the commands themselves: `python -m diptych_cli.reference FILE`."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,9 +28,18 @@ def reference() -> str:
         f"{HEADER}# The `diptych` command\n\n{group.help}\n",
         f"{COMPLETION}\n\n| exit code | meaning |\n|---|---|\n{codes}\n",
         JSON,
-        *(_section(name, command) for name, command in group.commands.items()),
+        *(_section(name, command) for name, command in commands(group)),
     ]
     return "\n".join(parts)
+
+
+def commands(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - typer does not name its base classes
+    """Yield the commands by name, those of a group with the group's name before theirs."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", command
 
 
 def _section(name: str, command: Any) -> str:  # noqa: ANN401 - typer does not name its base classes
