@@ -5,7 +5,7 @@ UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 RESTARTS := tests/faults/test_api_server_trouble.py# kills the API server: alone, or what follows may find it lame
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
-.PHONY: init lint type test unit integration cluster page demo docs proto generate bench clean
+.PHONY: init lint type test unit integration cluster node e2e images page demo docs proto generate bench clean
 
 .cache/uv/bin/uv:
 	python3 -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv==0.13.8
@@ -16,7 +16,7 @@ lint: init
 type: init
 	$(RUN) mypy
 unit: init
-	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (slow or ray or fuzz or browser or integration)" $(PARALLEL)
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (slow or ray or fuzz or browser or integration or e2e)" $(PARALLEL)
 test: unit
 	OMP_NUM_THREADS=1 $(RUN) pytest -m "(slow or fuzz) and not integration" $(PARALLEL)
 	$(RUN) pytest -m ray
@@ -26,6 +26,12 @@ integration: init
 	$(RUN) pytest -m integration $(RESTARTS) || $(RUN) pytest -m integration $(RESTARTS) --last-failed
 cluster: init
 	@PYTHONPATH=tests $(RUN) python -m cluster
+node: init
+	@PYTHONPATH=tests $(RUN) python -m cluster.node
+e2e: init
+	$(RUN) pytest -m e2e
+images:
+	@images/build.sh
 page: init
 	@command -v chromium >/dev/null || if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq chromium; \
 	else echo "The page is tried in Chromium. Install it first: sudo apt-get install chromium"; exit 1; fi

@@ -44,7 +44,7 @@ def variable(field: str) -> str:
 
 
 def _default_image() -> str:
-    return f"ghcr.io/diptych-dev/diptych-ray:{version('diptych')}"
+    return f"ghcr.io/diptych-dev/diptych/ray:{version('diptych')}"
 
 
 def _own_identity() -> str:

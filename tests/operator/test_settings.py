@@ -10,7 +10,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     settings = read_settings({})
     assert settings.ray_version == "2.60.0"
     assert settings.watch_namespaces == []
-    assert settings.image.startswith("ghcr.io/diptych-dev/diptych-ray:")
+    assert settings.image.startswith("ghcr.io/diptych-dev/diptych/ray:")
 
 
 def test_every_field_is_read_from_its_variable() -> None:

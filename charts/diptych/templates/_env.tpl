@@ -1,7 +1,7 @@
 {{- /* The operator's settings, in the order of operator/diptych_operator/settings.py. */ -}}
 {{- define "diptych.env" -}}
 - name: DIPTYCH_IMAGE
-  value: {{ .Values.ray.image | default (printf "ghcr.io/diptych-dev/diptych-ray:%s" .Chart.AppVersion) | quote }}
+  value: {{ .Values.ray.image | default (printf "ghcr.io/diptych-dev/diptych/ray:%s" .Chart.AppVersion) | quote }}
 - name: DIPTYCH_IMAGE_PULL_POLICY
   value: {{ .Values.ray.imagePullPolicy | quote }}
 - name: DIPTYCH_RAY_VERSION

@@ -13,7 +13,7 @@ class Image(Model):
     """Image of the operator."""
 
     repository: str = Field(
-        default="ghcr.io/diptych-dev/diptych-operator", min_length=1, max_length=256, description="Image without tag."
+        default="ghcr.io/diptych-dev/diptych/operator", min_length=1, max_length=256, description="Image without tag."
     )
     tag: str = Field(
         default="",

@@ -34,7 +34,7 @@ class Ray(Model):
     image: Annotated[str, StringConstraints(pattern=r"^\S*$", max_length=512)] = setting(
         "image",
         "",
-        "Image of the Ray clusters; ghcr.io/diptych-dev/diptych-ray of the chart's appVersion if empty.",
+        "Image of the Ray clusters; ghcr.io/diptych-dev/diptych/ray of the chart's appVersion if empty.",
     )
     image_pull_policy: PullPolicy = setting("image_pull_policy")
     version: RayVersion = setting("ray_version")
