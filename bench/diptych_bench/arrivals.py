@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from diptych_diffusion.drawings import Settings
+from diptych_diffusion.drawing_settings import Settings
 from diptych_serving.image_request import Arm, ImageRequest
 
 ADAPTERS: Final = tuple(f"style-{number}" for number in range(1, 6))

@@ -14,7 +14,7 @@ from diptych_bench.figures import Spread, ratios, save, show
 from diptych_bench.machine import this_machine, watched
 from diptych_bench.peers import OURS, PROMPT, TWO_PIPELINES, Draw, Studio, peers
 from diptych_bench.shapes import Shape, make_adapter, make_base, million_parameters
-from diptych_diffusion.drawings import Settings
+from diptych_diffusion.drawing_settings import Settings
 from diptych_diffusion.pipeline import load
 
 LARGEST_DIFFERENCE: Final = 5e-6

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from diptych_diffusion.drawings import Settings
+from diptych_diffusion.drawing_settings import Settings
 from diptych_diffusion.pipeline import load
 from diptych_serving.engine import Engine
 from diptych_serving.image_request import Event, Failed, Finished, ImageRequest

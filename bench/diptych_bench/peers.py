@@ -17,7 +17,8 @@ from torch import Tensor
 
 from diptych_diffusion.adapter_weights import AdapterWeights
 from diptych_diffusion.components import Components
-from diptych_diffusion.drawings import Settings, advance, begin
+from diptych_diffusion.drawing_settings import Settings
+from diptych_diffusion.drawings import advance, begin
 from diptych_diffusion.prompts import encode
 from diptych_diffusion.slot_bank import SlotBank
 

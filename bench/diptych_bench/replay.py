@@ -12,7 +12,8 @@ import torch
 from diptych_bench.arrivals import ADAPTERS, Arrival
 from diptych_bench.policies import Policy
 from diptych_bench.simulation import Costs, Outcome
-from diptych_diffusion.drawings import Drawing, Settings, advance, begin
+from diptych_diffusion.drawing_settings import Settings
+from diptych_diffusion.drawings import Drawing, advance, begin
 from diptych_diffusion.prompts import encode
 from diptych_diffusion.sampler import decode
 from diptych_serving.engine import Engine

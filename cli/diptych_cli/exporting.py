@@ -11,6 +11,7 @@ from diptych_api.artifact import ArtifactFormat
 from diptych_api.errors import UnsupportedHere, UserError
 from diptych_cli.artifact_files import fetch_artifact, form_folder
 from diptych_cli.runs import find_run
+from diptych_diffusion.loading import loading
 
 FORMATS: dict[str, ArtifactFormat] = {
     "peft": "PEFT",
@@ -77,7 +78,8 @@ def _copy(source: Path, request: ExportRequest) -> list[Path]:
 
 
 def _convert(source: Path, request: ExportRequest) -> list[Path]:
-    from diptych_diffusion import adapter_files  # noqa: PLC0415 - imports torch, which a copy does not need
+    with loading():
+        from diptych_diffusion import adapter_files  # noqa: PLC0415 - imports torch, which a copy does not need
 
     weights = adapter_files.load_adapter(source)
     if request.form == "peft":

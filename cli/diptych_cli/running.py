@@ -22,6 +22,7 @@ from diptych_cli.story import Story
 from diptych_cli.story_lines import Lines
 from diptych_cli.story_view import closing
 from diptych_cli.tellers import JsonLines, LiveView, PlainLines, Silent, Teller
+from diptych_diffusion.loading import loading
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ def run_with_ray(
     job: FineTuneJob, request: RunRequest, on_report: Callable[[Report], None], stop: threading.Event
 ) -> str:
     """Run the training program in this process."""
-    from diptych_training.run import RunOptions, run  # noqa: PLC0415 - takes seconds: PyTorch and Ray
+    with loading():
+        from diptych_training.run import RunOptions, run  # noqa: PLC0415 - takes seconds: PyTorch and Ray
 
     options = RunOptions(base_dir=Path.cwd(), address=request.address)
     return str(run(job, options, on_report, stop).folder)

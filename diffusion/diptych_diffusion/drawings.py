@@ -16,27 +16,10 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Generator, Tensor
 
-from diptych_api.after import Scheduler
 from diptych_diffusion.components import Components
+from diptych_diffusion.drawing_settings import Settings
 from diptych_diffusion.schedulers import make_scheduler
 from diptych_diffusion.slot_bank import Held, OwnUNet, SlotBank, runs_of
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a picture is drawn. ``height`` and ``width`` are pixels."""
-
-    height: int
-    width: int
-    steps: int = 30
-    guidance_scale: float = 7.5
-    scheduler: Scheduler = "DDIM"
-    eta: float = 0.0
-
-    @property
-    def rows(self) -> int:
-        """Rows of a picture in each UNet call; at guidance 1 and below the negative prompt has no weight."""
-        return 2 if self.guidance_scale > 1 else 1
 
 
 @dataclass(slots=True)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from diptych_api.after import Scheduler
 from diptych_api.errors import SpecInvalid
 from diptych_diffusion.components import Components
-from diptych_diffusion.drawings import Settings, advance, begin
+from diptych_diffusion.drawing_settings import Settings
+from diptych_diffusion.drawings import advance, begin
 from diptych_diffusion.prompts import encode
 
 DECODED_AT_ONCE: Final = 4

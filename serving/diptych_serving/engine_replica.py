@@ -11,12 +11,13 @@ from ray.serve.handle import DeploymentHandle
 
 from diptych_api.servingconfig import ServingConfig
 from diptych_api.wire import from_wire
+from diptych_diffusion.loading import loading
 from diptych_serving.degrade import Degraded
-from diptych_serving.engine_start import build_drawer, reason_of
 from diptych_serving.image_request import Event, ImageRequest
 from diptych_serving.ray_metrics import EngineMetrics
 from diptych_serving.replica_facts import ReplicaFacts
 from diptych_serving.scaling import WORK_LEFT
+from diptych_serving.starting import reason_of
 
 CACHE: Final = Path("~/.cache/diptych")
 REPORT_EVERY_S: Final = 2.0
@@ -35,6 +36,8 @@ class EngineReplica:
         self._registry = registry
         self._tasks: list[asyncio.Future[None]] = []
         try:
+            with loading():
+                from diptych_serving.engine_start import build_drawer  # noqa: PLC0415 - only engines need torch
             self.drawer, self.base = build_drawer(from_wire(ServingConfig, values), CACHE.expanduser())
         except Exception as error:
             await self._tell(registry.note, STARTING, reason_of(error))

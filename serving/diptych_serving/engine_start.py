@@ -37,8 +37,3 @@ def build_drawer(config: ServingConfig, cache: Path) -> tuple[Drawer, BaseFacts]
     engine = Engine(base, checker, slots=config.slots, max_rank=config.max_rank, max_rows=rows)
     keeper = AdapterKeeper(engine.bank, base, lambda uri: fetch_adapter(uri, cache))
     return Drawer(engine, keeper), base_facts(name_of(config.base), base, has_checker=checker is not None)
-
-
-def reason_of(error: Exception) -> str:
-    """Return why a start failed, for /ready."""
-    return f"{type(error).__name__}: {error}"

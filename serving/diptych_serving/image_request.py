@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych_diffusion.drawings import Settings
+from diptych_diffusion.drawing_settings import Settings
 
 UNIT_PIXELS = 512 * 512
 Picture = NDArray[np.uint8]

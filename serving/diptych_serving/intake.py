@@ -8,7 +8,7 @@ from typing import Final
 from diptych_api.generation import PromptTemplate
 from diptych_api.limits import Limits
 from diptych_api.servingconfig import RegistryConfig
-from diptych_diffusion.drawings import Settings
+from diptych_diffusion.drawing_settings import Settings
 from diptych_serving.bodies import ArmBody, CompareBody, GenerateBody, GridBody, PictureBody, SettingsBody
 from diptych_serving.image_request import Arm, ImageRequest
 from diptych_serving.refusals import Code, Refused, invalid

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from diptych_api.deploymentstatus import AdapterState
 from diptych_api.training import Method
-from diptych_diffusion.components import Components
+
+if TYPE_CHECKING:  # gateways and the registry go without torch
+    from diptych_diffusion.components import Components
 
 ORDER: tuple[AdapterState, ...] = ("Failed", "Waiting", "Loading", "Loaded")
 """From the worst news to the best."""
@@ -26,7 +29,7 @@ class BaseFacts:
     """Whether a safety checker looks at its pictures while ``safety.enabled``."""
 
 
-def base_facts(name: str, base: Components, *, has_checker: bool = False) -> BaseFacts:
+def base_facts(name: str, base: "Components", *, has_checker: bool = False) -> BaseFacts:
     """Return what a loaded base can do."""
     height, width = base.picture_size
     dtype = str(base.denoiser.dtype).removeprefix("torch.")

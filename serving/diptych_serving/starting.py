@@ -15,3 +15,8 @@ def engine_trouble() -> str:
     application = serve.status().applications.get(APPLICATION)
     engine = None if application is None else application.deployments.get(ENGINE)
     return "" if engine is None or engine.status == DeploymentStatus.HEALTHY else engine.message[:LONGEST]
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a start failed, for /ready."""
+    return f"{type(error).__name__}: {error}"

@@ -5,7 +5,7 @@ import pytest
 from diptych_bench.arrivals import Arrival, at_once, mixed_requests, poisson
 from diptych_bench.policies import FIFO, OURS, POLICIES, SERIAL, Policy
 from diptych_bench.simulation import Costs, simulate
-from diptych_diffusion.drawings import Settings
+from diptych_diffusion.drawing_settings import Settings
 from diptych_serving.image_request import Arm, ImageRequest
 
 FLAT = Costs(dict.fromkeys(range(1, 9), 1.0), dict.fromkeys(range(1, 9), 1.0), begin_s=0.0, decode_s=0.0)

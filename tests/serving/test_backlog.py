@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from diptych_api.limits import Limits
-from diptych_diffusion.drawings import Settings
+from diptych_diffusion.drawing_settings import Settings
 from diptych_serving.backlog import Backlog, Entry
 from diptych_serving.image_request import ImageRequest
 from diptych_serving.refusals import Code, Refused

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from diptych_diffusion.drawings import Settings, advance
+from diptych_diffusion.drawing_settings import Settings
+from diptych_diffusion.drawings import advance
 from diptych_diffusion.pipeline import load
 from diptych_serving.device_health import BROKEN_AFTER, is_device_error
 from diptych_serving.engine import Engine

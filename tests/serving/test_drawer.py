@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych_diffusion.drawings import Settings
+from diptych_diffusion.drawing_settings import Settings
 from diptych_diffusion.pipeline import load
 from diptych_serving.adapter_keeper import AdapterKeeper
 from diptych_serving.degrade import Degraded

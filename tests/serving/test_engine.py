@@ -17,7 +17,8 @@ from diptych_api.errors import AdapterInvalid, QueueTimeout, RetryLater, SpecInv
 from diptych_api.training import LoRA
 from diptych_diffusion.adapter_weights import AdapterWeights
 from diptych_diffusion.components import Components
-from diptych_diffusion.drawings import Settings, advance
+from diptych_diffusion.drawing_settings import Settings
+from diptych_diffusion.drawings import advance
 from diptych_diffusion.lora import adapter_state, inject, trainable
 from diptych_diffusion.pipeline import load
 from diptych_diffusion.sampler import SampleRequest, sample

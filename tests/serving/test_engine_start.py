@@ -9,7 +9,8 @@ from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
 from diptych_api.errors import DiptychError, UnsupportedHere
 from diptych_api.servingconfig import ServingConfig
 from diptych_serving.devices import choose_device
-from diptych_serving.engine_start import build_drawer, reason_of
+from diptych_serving.engine_start import build_drawer
+from diptych_serving.starting import reason_of
 from diptych_serving.supported import check_supported
 from support.tiny_models import add_checker, make_pipeline
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from diptych_diffusion.drawings import Settings
+from diptych_diffusion.drawing_settings import Settings
 from diptych_diffusion.pipeline import load
 from diptych_serving.bodies import PicturesReply
 from diptych_serving.engine import Engine

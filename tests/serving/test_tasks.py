@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from diptych_diffusion.drawings import Settings
+from diptych_diffusion.drawing_settings import Settings
 from diptych_serving.image_request import Arm, Event, ImageRequest, Progress
 from diptych_serving.tasks import Floor, Task
 

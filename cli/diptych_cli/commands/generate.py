@@ -8,6 +8,7 @@ import typer
 
 from diptych_cli.arguments import AsJson
 from diptych_cli.command import examples
+from diptych_diffusion.loading import loading
 
 NAME = "generate"
 EXAMPLES = examples(
@@ -108,6 +109,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
 
         ask(request, server)
         return
-    from diptych_cli.drawing import draw  # noqa: PLC0415 - imports torch
+    with loading():
+        from diptych_cli.drawing import draw  # noqa: PLC0415 - imports torch
 
     draw(request)
