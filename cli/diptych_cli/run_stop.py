@@ -31,7 +31,7 @@ def stop_run(target: str, overrides: Sequence[str]) -> None:
     os.kill(process, signal.SIGTERM)
     typer.echo(f"asked process {process}: it saves a checkpoint first …")
     deadline = time.monotonic() + PATIENCE_S
-    while (folder := store.local()) is not None and lock_holder(folder) == process:
+    while _lock_holder(store) == process:
         if time.monotonic() > deadline:
             raise RetryLater(f"Process {process} still works on {shown(store.uri())}.", hint=f"kill -9 {process}")
         time.sleep(POLL_S)
@@ -44,8 +44,7 @@ def stop_run(target: str, overrides: Sequence[str]) -> None:
 
 def _holder(store: RunStore) -> int:
     """Return the process of ours that works on a run. Raises UserError."""
-    folder = store.local()
-    process = None if folder is None else lock_holder(folder)
+    process = _lock_holder(store)
     if process is None:
         raise UserError(
             f"No process of this machine works on {shown(store.uri())}.",
@@ -61,3 +60,11 @@ def _holder(store: RunStore) -> int:
             hint="Stop it where it was started: its folder is shared with another machine.",
         )
     return process
+
+
+def _lock_holder(store: RunStore) -> int | None:
+    """Return the process of this machine that has a run."""
+    if folder := store.local():
+        return lock_holder(folder)
+    lease = store.leaseholder()
+    return lease.process if lease is not None and lease.is_here else None

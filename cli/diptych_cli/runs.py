@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-import fsspec
-
 from diptych_api.errors import UserError
 from diptych_api.presets import resolve
 from diptych_api.report import Phase, Report
 from diptych_api.runstore import LOCAL_NAMESPACE, RUN_FILE, STATUS_FILE, RunRecord, run_name
 from diptych_cli.job_file import read_job
 from diptych_cli.where import is_path
+from diptych_diffusion.object_store import file_system
 from diptych_training.run_store import RunStore
 from diptych_training.run_store_lock import LOCK_FILE
 
@@ -34,7 +33,7 @@ def find_run(target: str, overrides: Sequence[str] = ()) -> RunStore:
         store = RunStore.open(output, namespace, run_name(job.metadata.name, job.spec), Path.cwd())
         hint = f"Start it: diptych run {target}. A run with --set is found with the same --set."
     else:
-        fs, root = fsspec.url_to_fs(target)
+        fs, root = file_system(target)
         store = RunStore(fs, root.rstrip("/"))
         hint = "List all runs: diptych status"
         if not is_path(target):
@@ -55,12 +54,14 @@ def record_of(store: RunStore) -> RunRecord | None:
 
 
 def is_going(store: RunStore, report: Report | None) -> bool:
-    """Whether a process works on the run. Of a run in an object store, the report is believed."""
+    """Whether a process works on the run."""
     if report is None or report.phase in ENDED:
         return False
     lock = store.local(LOCK_FILE)
-    if lock is None or not lock.exists():
-        return lock is None
+    if lock is None:
+        return store.leaseholder() is not None
+    if not lock.exists():
+        return False
     holder = lock.read_text(encoding="utf-8").strip()
     return holder.isdecimal() and _is_alive(int(holder))
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-import fsspec
 from httpx2 import HTTPError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
@@ -19,6 +18,7 @@ from diptych_api.artifact import FOLDERS
 from diptych_api.errors import BaseInvalid, DiptychError, HubAuth, RetryLater, UnsupportedHere
 from diptych_api.runstore import ARTIFACT_FILE
 from diptych_api.sources import HuggingFaceModel
+from diptych_diffusion.object_store import file_system
 
 WANTED: Final = re.compile(
     r"((unet|vae|text_encoder|tokenizer|scheduler)/)?[A-Za-z0-9_][A-Za-z0-9._-]*\.(safetensors|json|txt)"
@@ -106,7 +106,7 @@ def from_store(uri: str, cache_dir: Path, *, with_checker: bool = False) -> Path
     except DiptychError:
         raise
     except (ImportError, ValueError) as cause:
-        raise UnsupportedHere(f"{uri} cannot be opened: {cause}", hint="Install the store's fsspec package.") from cause
+        raise UnsupportedHere(f"{uri} cannot be opened: {cause}", hint="Give s3://, gs:// or a local path.") from cause
     except (FileNotFoundError, PermissionError) as cause:
         raise BaseInvalid(f"{uri} cannot be read: {cause}", hint="Check the name and the credentials.") from cause
     except Exception as cause:  # each store's package raises kinds of its own
@@ -114,7 +114,7 @@ def from_store(uri: str, cache_dir: Path, *, with_checker: bool = False) -> Path
 
 
 def _copy(uri: str, cache_dir: Path, *, with_checker: bool) -> Path:
-    files, root = fsspec.url_to_fs(uri)
+    files, root = file_system(uri)
     root = f"{root}/{FOLDERS['Pipeline']}" if files.exists(f"{root}/{ARTIFACT_FILE}") else root
     by_name = {path.removeprefix(root).lstrip("/"): entry for path, entry in files.find(root, detail=True).items()}
     names = wanted_files(by_name, with_checker=with_checker)

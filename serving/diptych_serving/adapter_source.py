@@ -7,12 +7,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-import fsspec
-
 from diptych_api.artifact import FOLDERS
 from diptych_api.errors import AdapterInvalid, DiptychError, RetryLater, UnsupportedHere
 from diptych_api.runstore import ARTIFACT_FILE
 from diptych_diffusion.fetch import wanted_files
+from diptych_diffusion.object_store import file_system
 
 LARGEST: Final = 16 << 30
 """Of a pipeline in fp32 with room to spare."""
@@ -49,7 +48,7 @@ def _copied(uri: str, cache_dir: Path) -> Path:
     except DiptychError:
         raise
     except (ImportError, ValueError) as cause:
-        raise UnsupportedHere(f"{uri} cannot be opened: {cause}", hint="Install the store's fsspec package.") from cause
+        raise UnsupportedHere(f"{uri} cannot be opened: {cause}", hint="Give s3://, gs:// or a local path.") from cause
     except (FileNotFoundError, PermissionError) as cause:
         raise AdapterInvalid(f"{uri} cannot be read: {cause}", hint="Check the name and the credentials.") from cause
     except Exception as cause:  # each store's package raises kinds of its own
@@ -58,7 +57,7 @@ def _copied(uri: str, cache_dir: Path) -> Path:
 
 def _copy(uri: str, cache_dir: Path) -> Path:
     """Copy the adapter's files, under a name that no other state of them has."""
-    files, root = fsspec.url_to_fs(uri)
+    files, root = file_system(uri)
     if files.exists(f"{root}/{ARTIFACT_FILE}"):
         root = f"{root}/{_form(uri, {form for form in SERVED if files.exists(f'{root}/{form}')})}"
     entries = files.find(root, maxdepth=DEEPEST, detail=True)

@@ -16,6 +16,7 @@ from support.waiting import until
 if TYPE_CHECKING:
     from cluster.control_plane import ControlPlane
     from cluster.kuberay import KubeRay
+    from cluster.object_server import Bucket, ObjectServer
     from cluster.player import Player
     from cluster.ray_pods import RayPods
 
@@ -24,7 +25,11 @@ NUMBERS = itertools.count(1)
 KUBERAY_NAMESPACES = [f"kuberay-{number}" for number in range(1, 17)]
 LEFT = iter(KUBERAY_NAMESPACES)
 
-PROGRAMS = {"control_plane": ("etcd", "kube-apiserver", "kube-controller-manager"), "kuberay": ("ray-operator",)}
+PROGRAMS = {
+    "control_plane": ("etcd", "kube-apiserver", "kube-controller-manager"),
+    "kuberay": ("ray-operator",),
+    "object_server": ("versitygw",),
+}
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -74,6 +79,26 @@ def kuberay_namespace(control_plane: "ControlPlane", kuberay: "KubeRay") -> Iter
     create_namespace(control_plane, name)
     yield name
     remove_namespace(control_plane, name)
+
+
+@pytest.fixture(scope="session")
+def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ObjectServer"]:
+    """Yield a real S3 server, and tell this process and its children where it is."""
+    from cluster.object_server import ObjectServer  # noqa: PLC0415 - takes time
+
+    server = ObjectServer(tmp_path_factory.mktemp("object-server"))
+    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(object_server: "ObjectServer") -> "Bucket":
+    """Return a fresh bucket."""
+    return object_server.bucket(f"bucket-{os.getpid()}-{next(NUMBERS)}")
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,7 @@ TOOLS = {
     "kubeconform": Tool("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
     "kube-score": Tool("kube-score", "github.com/zegl/kube-score/cmd/kube-score"),
     "monitoring": Tool("monitoring", "diptych.dev/tests/cluster/monitoring"),
+    "versitygw": Tool("versitygw", "github.com/versity/versitygw/cmd/versitygw"),
 }
 
 

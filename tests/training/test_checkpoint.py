@@ -22,7 +22,7 @@ def disk(tmp_path: Path) -> RunStore:
 
 @pytest.fixture(params=["disk", "bucket"])
 def store(request: pytest.FixtureRequest, disk: RunStore) -> RunStore:
-    return disk if request.param == "disk" else RunStore(Bucket(), "/bucket/local/noto")
+    return disk if request.param == "disk" else RunStore(Bucket(), "bucket/local/noto")
 
 
 def test_a_checkpoint_comes_back_bit_for_bit(store: RunStore) -> None:

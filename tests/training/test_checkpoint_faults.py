@@ -27,7 +27,7 @@ def disk(tmp_path: Path) -> RunStore:
 
 @pytest.fixture(params=["disk", "bucket"])
 def store(request: pytest.FixtureRequest, disk: RunStore) -> RunStore:
-    return disk if request.param == "disk" else RunStore(Bucket(), "/bucket/local/noto")
+    return disk if request.param == "disk" else RunStore(Bucket(), "bucket/local/noto")
 
 
 def test_a_save_killed_at_any_line_leaves_the_step_before_or_this_one(disk: RunStore, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_disk_that_fills_up_leaves_the_last_good_one(disk: RunStore) -> None:
 @pytest.mark.parametrize("allowed", range(5))
 def test_an_object_store_that_fills_up_leaves_the_last_good_one(allowed: int) -> None:
     bucket = Bucket()
-    store = RunStore(bucket, "/bucket/local/noto")
+    store = RunStore(bucket, "bucket/local/noto")
     save(store, 1, state(1))
     bucket.allowed = allowed
     with pytest.raises(StoreUnwritable, match=r"step-000002.*No space left on device.*Free some space"):
@@ -153,7 +153,7 @@ def test_submitting_returns_before_the_save_is_done(disk: RunStore) -> None:
 
 def test_a_failed_save_is_raised_once_at_the_next_submit(tmp_path: Path) -> None:
     bucket = Bucket(allowed=0)
-    store = RunStore(bucket, "/bucket/local/noto")
+    store = RunStore(bucket, "bucket/local/noto")
     with CheckpointWriter(store, keep=2) as writer:
         writer.submit(1, state(1))
         with pytest.raises(StoreUnwritable, match="step-000001"):
@@ -164,7 +164,7 @@ def test_a_failed_save_is_raised_once_at_the_next_submit(tmp_path: Path) -> None
 
 
 def test_a_failed_save_is_raised_at_the_end_and_does_not_hide_another_error() -> None:
-    store = RunStore(Bucket(allowed=0), "/bucket/local/noto")
+    store = RunStore(Bucket(allowed=0), "bucket/local/noto")
     with pytest.raises(StoreUnwritable), CheckpointWriter(store, keep=2) as writer:
         writer.submit(1, state(1))
 

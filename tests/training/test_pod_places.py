@@ -1,4 +1,4 @@
-"""In a pod, volumes are folders and secrets are of the environment; on one machine both are refused where met."""
+"""In a pod, volumes are folders; secrets are of the environment, and on one machine somebody has to put them there."""
 
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,17 @@ def test_a_folder_outside_of_its_volume_is_refused(tmp_path: Path) -> None:
         localized(spec(output=outside), tmp_path, {"models": tmp_path / "mnt"})
 
 
-def test_credentials_are_of_the_environment_in_a_pod_alone(tmp_path: Path) -> None:
+def test_credentials_leave_the_spec_in_a_pod_and_must_be_set_on_one_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = spec(output={"uri": "runs", "credentials": SECRET}, dataset={"source": {"uri": "p", "credentials": SECRET}})
     in_pod, here = localized(given, tmp_path, {}), localized(given, tmp_path)
     assert (in_pod.output.credentials, in_pod.dataset.source.credentials) == (None, None)
-    with pytest.raises(UnsupportedHere, match="Secrets are read on Kubernetes only"):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    with pytest.raises(UnsupportedHere, match=r"spec\.output\.credentials: .* AWS_ACCESS_KEY_ID is not set.*export"):
         RunStore.open(here.output, "local", "run", tmp_path)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    assert RunStore.open(here.output, "local", "run", tmp_path).local() == tmp_path / "runs" / "local" / "run"
 
 
 def test_the_token_of_the_hub_has_one_variable_in_every_pod(tmp_path: Path) -> None:
@@ -65,7 +70,7 @@ def test_relative_paths_start_at_the_folder_and_remote_ones_stay(tmp_path: Path)
 
 
 def test_a_pod_says_nothing_of_settings_that_its_operator_honours() -> None:
-    given = spec(suspend=False, maxGpuSeconds=5, resources={"pods": {}}, promotion={"model": "noto"})
+    given = spec(suspend=False, ttlSecondsAfterFinished=5, resources={"pods": {}}, promotion={"model": "noto"})
     assert len(ignored(given)) == 4
     assert ignored(given, in_pod=True) == []
 

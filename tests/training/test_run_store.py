@@ -17,7 +17,7 @@ def local(tmp_path: Path) -> RunStore:
 
 @pytest.fixture(params=["local", "remote"])
 def store(request: pytest.FixtureRequest, local: RunStore) -> RunStore:
-    return local if request.param == "local" else RunStore(Bucket(), "/bucket/local/noto")
+    return local if request.param == "local" else RunStore(Bucket(), "bucket/local/noto")
 
 
 def test_opening_a_store_makes_nothing(local: RunStore, tmp_path: Path) -> None:

@@ -54,13 +54,15 @@ def test_a_path_through_a_file_is_refused_with_a_hint(tmp_path: Path) -> None:
         (OSError(28, "No space left on device"), "No space left on device.*Free some space"),
         (PermissionError(13, "Permission denied"), "Permission denied.*right to write"),
         (OSError(30, "Read-only file system"), "read-only"),
-        (RuntimeError("NoCredentials: Unable to locate credentials"), "Unable to locate credentials.*credentials"),
+        (PermissionError(13, "no credentials were found"), "no credentials were found.*AWS_ACCESS_KEY_ID"),
+        (FileNotFoundError(2, "the bucket bucket does not exist"), "does not exist.*Create the bucket"),
+        (ConnectionError("http://s3 cannot be reached"), "cannot be reached.*connection"),
     ],
 )
-def test_an_object_store_that_refuses_is_named_with_the_reason(error: Exception, words: str) -> None:
-    store = RunStore(Bucket(1, error), "/bucket/local/noto")
+def test_an_object_store_that_refuses_is_named_with_the_reason(error: OSError, words: str) -> None:
+    store = RunStore(Bucket(1, error), "bucket/local/noto")
     store.write_bytes("run.json", b"first")
-    with pytest.raises(StoreUnwritable, match=f"(?s)memory:///?bucket/local/noto/run.json.*{words}"):
+    with pytest.raises(StoreUnwritable, match=f"s3://bucket/local/noto/run.json.*{words}"):
         store.write_bytes("run.json", b"second")
     assert store.read_bytes("run.json") == b"first"
 

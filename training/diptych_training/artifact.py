@@ -135,6 +135,7 @@ def _workshop() -> Iterator[Path]:
 def _publish(store: RunStore, folder: Path, draft: ArtifactRecord) -> ArtifactRef:
     """Put the folder into the store as ``artifact/``; artifact.json comes last, so that where it is, all is."""
     record = draft.model_copy(update={"files": _files(folder)})
+    store.remove(f"{ARTIFACT}/{ARTIFACT_FILE}")
     store.put_folder(folder, ARTIFACT)
     store.write_json(f"{ARTIFACT}/{ARTIFACT_FILE}", record)
     return ArtifactRef(

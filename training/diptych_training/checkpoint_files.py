@@ -66,16 +66,25 @@ def write_state(folder: Path, step: int, state: CheckpointState) -> None:
 def read_marker(folder: Path, step: int) -> Marker:
     """Return what complete.json says. Raises CheckpointCorrupt where it is missing, damaged or of another step."""
     try:
-        marker = Marker.model_validate_json((folder / COMPLETE_FILE).read_bytes())
+        data = (folder / COMPLETE_FILE).read_bytes()
     except FileNotFoundError as error:
         raise CheckpointCorrupt(f"{folder} is not complete: it has no {COMPLETE_FILE}.") from error
-    except (OSError, ValidationError) as error:
+    except OSError as error:
         raise CheckpointCorrupt(f"{folder / COMPLETE_FILE} cannot be read: {error}") from error
+    return parse_marker(data, str(folder), step)
+
+
+def parse_marker(data: bytes, place: str, step: int) -> Marker:
+    """Return the marker in bytes that were read at ``place``. Raises CheckpointCorrupt as read_marker does."""
+    try:
+        marker = Marker.model_validate_json(data)
+    except ValidationError as error:
+        raise CheckpointCorrupt(f"{place}/{COMPLETE_FILE} cannot be read: {error}") from error
     strange = [
         name for name in marker.files if name != META_FILE and not GROUP_NAME.fullmatch(name.removesuffix(SUFFIX))
     ]
     if strange or marker.step != step or META_FILE not in marker.files:
-        raise CheckpointCorrupt(f"{folder / COMPLETE_FILE} does not describe the checkpoint of step {step}.")
+        raise CheckpointCorrupt(f"{place}/{COMPLETE_FILE} does not describe the checkpoint of step {step}.")
     return marker
 
 

@@ -10,7 +10,14 @@ from pathlib import Path
 from diptych_api.errors import CheckpointCorrupt
 from diptych_api.report import CheckpointRef
 from diptych_api.runstore import CHECKPOINTS, COMPLETE_FILE, checkpoint_name, checkpoint_step
-from diptych_training.checkpoint_files import CheckpointState, read_marker, read_state, verify, write_state
+from diptych_training.checkpoint_files import (
+    CheckpointState,
+    parse_marker,
+    read_marker,
+    read_state,
+    verify,
+    write_state,
+)
 from diptych_training.run_store import RunStore
 from diptych_training.run_store_errors import writing
 from diptych_training.run_store_local import make_folder, publish_folder, remove_unfinished, temporary_beside
@@ -45,11 +52,10 @@ def load(store: RunStore, step: int) -> CheckpointState:
 
 
 def newest_step(store: RunStore, on_skip: Callable[[str], None]) -> int | None:
-    """Return what newest returns without its state: the files are hashed, no tensor is loaded."""
+    """Return what newest returns without its state: the files are hashed, in an object store measured."""
     for step in reversed(steps(store)):
         try:
-            with _folder(store, step) as folder:
-                verify(folder, step)
+            _check(store, step)
         except CheckpointCorrupt as error:
             on_skip(error.message)
         else:
@@ -119,14 +125,10 @@ def _is_same(old: Path, new: Path, step: int) -> bool:
 
 
 def _save_remote(store: RunStore, step: int, state: CheckpointState) -> None:
-    with tempfile.TemporaryDirectory(prefix="diptych-") as scratch:
+    with writing(tempfile.gettempdir(), is_remote=False), tempfile.TemporaryDirectory(prefix="diptych-") as scratch:
         folder = Path(scratch, "checkpoint")
         write_state(folder, step, state)
-        marker = (folder / COMPLETE_FILE).read_bytes()
-        (folder / COMPLETE_FILE).unlink()
-        store.remove(_path(step, COMPLETE_FILE))
-        store.put_folder(folder, _path(step))
-        store.write_bytes(_path(step, COMPLETE_FILE), marker)
+        store.put_folder(folder, _path(step), last=COMPLETE_FILE)
 
 
 @contextmanager
@@ -143,11 +145,23 @@ def _folder(store: RunStore, step: int) -> Iterator[Path]:
 
 
 def _is_whole(store: RunStore, step: int) -> bool:
-    """Return whether a checkpoint is good; in an object store the marker, put last, is taken for it."""
+    try:
+        _check(store, step)
+    except CheckpointCorrupt:
+        return False
+    return True
+
+
+def _check(store: RunStore, step: int) -> None:
+    """Raise CheckpointCorrupt where files are not as the marker says; in an object store only their sizes are seen."""
     if local := store.local(_path(step)):
-        try:
-            verify(local, step)
-        except CheckpointCorrupt:
-            return False
-        return True
-    return store.exists(_path(step, COMPLETE_FILE))
+        verify(local, step)
+        return
+    place = store.uri(_path(step))
+    data = store.read_bytes(_path(step, COMPLETE_FILE))
+    if data is None:
+        raise CheckpointCorrupt(f"{place} is not complete: it has no {COMPLETE_FILE}.")
+    sizes = store.sizes(_path(step))
+    for name, record in parse_marker(data, place, step).files.items():
+        if sizes.get(name) != record.size:
+            raise CheckpointCorrupt(f"{place}/{name} has {sizes.get(name)} bytes and should have {record.size}.")

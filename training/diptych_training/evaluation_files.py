@@ -68,7 +68,7 @@ def publish(report: EvaluationReport, album: Album, store: RunStore) -> Evaluati
         (folder / EVALUATION_FILE).write_text(
             complete.model_dump_json(by_alias=True, indent=2) + "\n", encoding="utf-8"
         )
-        store.put_folder(folder, EVALUATION)
+        store.put_folder(folder, EVALUATION, last=EVALUATION_FILE)
     return complete
 
 

@@ -14,8 +14,10 @@ from pydantic import BaseModel
 
 from diptych_api.runstore import RUN_FILE
 from diptych_api.sources import Output
+from diptych_diffusion.object_store import ObjectStore
 from diptych_training import run_store_local as disk
 from diptych_training.run_store_errors import writing
+from diptych_training.run_store_lease import LEASE_FILE, Hold, Lease, holder_of, leased
 from diptych_training.run_store_location import locate
 from diptych_training.run_store_lock import folder_lock
 from diptych_training.run_store_read import StoreReader
@@ -42,25 +44,32 @@ class RunStore(StoreReader):
         return RunStore(self.fs, "/".join([str(PurePosixPath(self.root).parent), *parts]))
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[Hold]:
         """Keep every other process from this run while the body runs, and clear what killed writers left.
 
-        The lock ends with its process, kill -9 included. Object stores have none: there, whoever starts runs must
-        take care (on Kubernetes the operator does).
+        On a disk the lock ends with its process, kill -9 included; in an object store it is a lease, which runs out
+        half a minute later.
 
         Raises:
             RetryLater: when another process has the run; the message names it.
 
         """
-        folder = self.local()
-        if folder is None:
-            yield
-            return
         with ExitStack() as stack:
             with self._writing():
-                stack.enter_context(folder_lock(folder))
-                disk.remove_unfinished(folder)
-            yield
+                hold = self._locked(stack)
+            yield hold
+
+    def _locked(self, stack: ExitStack) -> Hold:
+        if folder := self.local():
+            stack.enter_context(folder_lock(folder))
+            disk.remove_unfinished(folder)
+        elif isinstance(self.fs, ObjectStore):
+            return stack.enter_context(leased(self.fs, self._at(LEASE_FILE)))
+        return Hold()
+
+    def leaseholder(self) -> Lease | None:
+        """Return who has this run in an object store; None on a disk."""
+        return holder_of(self.fs, self._at(LEASE_FILE)) if isinstance(self.fs, ObjectStore) else None
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Replace a file in one step."""
@@ -85,16 +94,22 @@ class RunStore(StoreReader):
                 before = self.read_bytes(path) or b""
                 self.fs.pipe_file(self._at(path), before + data)
 
-    def put_folder(self, folder: Path, path: str) -> None:
-        """Copy a local folder to ``path``; files that were there before and are not in ``folder`` go."""
+    def put_folder(self, folder: Path, path: str, *, last: str = "") -> None:
+        """Copy a local folder to ``path``; files that were there before and are not in ``folder`` go.
+
+        In an object store files come one by one, and the one called ``last`` is there only while all others are.
+        """
         with self._writing(path):
             if target := self.local(path):
                 disk.copy_folder(folder, target)
                 return
             new = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
-            for name, file in sorted(new.items()):
-                self.fs.put_file(str(file), self._at(path, name))
-            for old in self._files(path) - new.keys():
+            before = self.sizes(path).keys()
+            if last in before:
+                self.fs.rm_file(self._at(path, last))
+            for name in sorted(new, key=lambda name: (name == last, name)):
+                self.fs.put_file(str(new[name]), self._at(path, name))
+            for old in before - new.keys():
                 self.fs.rm_file(self._at(path, old))
 
     def remove(self, path: str) -> None:
@@ -112,5 +127,6 @@ class RunStore(StoreReader):
 def runs(output: Output, base_dir: Path, mounts: Mapping[str, Path] | None = None) -> list[RunStore]:
     """Return the stores of all runs of all namespaces below an output, by namespace and name."""
     fs, root = locate(output, base_dir, mounts)
-    found = sorted(fs.glob(f"{root}/*/*/{RUN_FILE}"))
-    return [RunStore(fs, str(PurePosixPath(path).parent)) for path in found]
+    top = StoreReader(fs, root)
+    names = [f"{namespace}/{name}" for namespace in top.list() for name in top.list(namespace)]
+    return [RunStore(fs, f"{root}/{name}") for name in names if top.exists(f"{name}/{RUN_FILE}")]

@@ -8,6 +8,10 @@ from diptych_api.errors import DiptychError, StoreUnwritable
 
 _SPACE = "Free some space, or set spec.output.uri to another place; then run again to go on from the last checkpoint."
 _RIGHTS = "Give this user the right to write there, or set spec.output.uri to another place."
+_KEYS = (
+    "Check the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS; "
+    "`aws configure export-credentials --format env` prints those of a profile) and their right to write there."
+)
 HINTS = {
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,
@@ -16,6 +20,7 @@ HINTS = {
     errno.EPERM: _RIGHTS,
     errno.EROFS: "The file system is mounted read-only; set spec.output.uri to another place.",
     errno.ENOTDIR: "A part of this path is a file; set spec.output.uri to a folder.",
+    errno.ENOENT: "Create the bucket, or correct spec.output.uri.",
     errno.EMFILE: "Too many files are open; raise the limit (ulimit -n).",
 }
 
@@ -28,12 +33,26 @@ def writing(where: str, *, is_remote: bool) -> Iterator[None]:
     except DiptychError:
         raise
     except OSError as error:
-        hint = HINTS.get(error.errno or 0, "Check the disk or the connection, then run again.")
-        raise StoreUnwritable(f"Cannot write {where}: {error.strerror or error}.", hint=hint) from error
-    except Exception as error:
-        if not is_remote:
-            raise
-        # Clients of object stores have error types of their own, such as botocore's NoCredentialsError.
-        raise StoreUnwritable(
-            f"Cannot write {where}: {type(error).__name__}: {error}.", hint="Check the credentials and the connection."
-        ) from error
+        hint = _hint(error, is_remote=is_remote)
+        raise StoreUnwritable(f"Cannot write {where}: {_cause(error)}.", hint=hint) from error
+
+
+@contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Turn what an object store raises for a read of ``where`` into StoreUnwritable; what is not there is not there."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise
+    except OSError as error:
+        raise StoreUnwritable(f"Cannot read {where}: {_cause(error)}.", hint=_hint(error, is_remote=True)) from error
+
+
+def _cause(error: OSError) -> str:
+    return (error.strerror or str(error)).removesuffix(".")
+
+
+def _hint(error: OSError, *, is_remote: bool) -> str:
+    if is_remote and error.errno in {errno.EACCES, errno.EPERM}:
+        return _KEYS
+    return HINTS.get(error.errno or 0, "Check the disk or the connection, then run again.")

@@ -1,17 +1,15 @@
 """Where a spec's output is: a file system and a folder in it."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from diptych_api.errors import UnsupportedHere
-from diptych_api.sources import Claim, Output
-
-PACKAGES: Final = {"s3": "s3fs", "gs": "gcsfs"}
-"""Object stores by scheme, and the Python package that speaks to each."""
+from diptych_api.sources import Claim, Output, SecretKey
+from diptych_diffusion.object_store import SCHEMES, file_system
 
 
 def locate(
@@ -22,32 +20,31 @@ def locate(
     Relative local paths start at ``base_dir``. ``mounts`` tells where volumes are mounted, by claim.
 
     Raises:
-        UnsupportedHere: for a volume that is not mounted, credentials of a Secret, or an object store whose package
-            is missing.
+        UnsupportedHere: for a volume that is not mounted, credentials that are not in the environment, or a place
+            that cannot be written to.
 
     """
-    if output.credentials is not None:
-        raise UnsupportedHere(
-            "spec.output.credentials: Secrets are read on Kubernetes only.",
-            hint="Here, leave it out and set what the store's own tools read, such as AWS_ACCESS_KEY_ID.",
-        )
+    check_credentials(output.credentials, "spec.output")
     if output.uri is None:
         return LocalFileSystem(), str(mounted(output.pvc, mounts or {}, "spec.output"))
     scheme, separator, rest = output.uri.partition("://")
     if not separator or scheme == "file":
         return LocalFileSystem(), str(_absolute(rest if separator else output.uri, base_dir))
-    if scheme not in PACKAGES:
+    if scheme not in SCHEMES or not rest.strip("/"):
         raise UnsupportedHere(
-            f"spec.output.uri: cannot write to {scheme}://.", hint="Use a local path, file://, s3:// or gs://."
+            f"spec.output.uri: cannot write to {output.uri}.",
+            hint="Use a local path, file://, s3://bucket/folder or gs://bucket/folder.",
         )
-    try:
-        return fsspec.filesystem(scheme), rest.rstrip("/")
-    except ImportError as error:
-        package = PACKAGES[scheme]
+    return file_system(output.uri)
+
+
+def check_credentials(credentials: SecretKey | None, field: str) -> None:
+    """Raise UnsupportedHere where credentials are asked for and the environment does not have them."""
+    if credentials is not None and not os.environ.get(credentials.key):
         raise UnsupportedHere(
-            f"spec.output.uri: {scheme}:// needs the Python package {package}.",
-            hint=f"Install it: uv pip install {package}",
-        ) from error
+            f"{field}.credentials: the environment variable {credentials.key} is not set.",
+            hint=f"export {credentials.key}=… On Kubernetes, the Secret {credentials.name} fills it.",
+        )
 
 
 def _absolute(path: str, base_dir: Path) -> Path:

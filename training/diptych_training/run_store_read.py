@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar, overload
@@ -11,6 +12,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel, ValidationError
 
 from diptych_api.errors import RunFailed
+from diptych_training.run_store_errors import reading
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -47,14 +49,14 @@ class StoreReader:
 
     def exists(self, path: str) -> bool:
         """Return whether a file or folder is there."""
-        self.fs.invalidate_cache()
-        return bool(self.fs.exists(self._at(path)))
+        with self._reading(path):
+            return bool(self.fs.exists(self._at(path)))
 
     def list(self, path: str = "") -> tuple[str, ...]:
         """Return the sorted names in a folder, hidden ones left out; none where there is no folder."""
-        self.fs.invalidate_cache()
         try:
-            found = self.fs.ls(self._at(path), detail=False)
+            with self._reading(path):
+                found = self.fs.ls(self._at(path), detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return ()
         names = {PurePosixPath(entry).name for entry in found}
@@ -63,9 +65,19 @@ class StoreReader:
     def read_bytes(self, path: str) -> bytes | None:
         """Return a file's contents; None where there is no such file."""
         try:
-            data: bytes = self.fs.cat_file(self._at(path))
+            with self._reading(path):
+                data: bytes = self.fs.cat_file(self._at(path))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
+        return data
+
+    def read_start(self, path: str, size: int) -> bytes:
+        """Return the first bytes of a file, ``size`` of them where it has as many; none where there is no file."""
+        try:
+            with self._reading(path):
+                data: bytes = self.fs.cat_file(self._at(path), 0, size)
+        except FileNotFoundError:
+            return b""
         return data
 
     @overload
@@ -108,15 +120,26 @@ class StoreReader:
         if local := self.local(path):
             return local
         folder = Path(tempfile.mkdtemp(prefix="diptych-"))
-        for name in self._files(path):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            self.fs.get_file(self._at(path, name), str(folder / name))
+        names = sorted(self.sizes(path))
+        targets = [folder / name for name in names]
+        for parent in {target.parent for target in targets}:
+            parent.mkdir(parents=True, exist_ok=True)
+        with self._reading(path):
+            self.fs.get([self._at(path, name) for name in names], list(map(str, targets)))
         return folder
 
-    def _files(self, path: str) -> set[str]:
-        self.fs.invalidate_cache()
+    def sizes(self, path: str) -> dict[str, int]:
+        """Return the files below a folder, and how long each is."""
         base = self._at(path)
-        return {str(PurePosixPath(file).relative_to(base)) for file in self.fs.find(base)}
+        with self._reading(path):
+            found = self.fs.find(base, detail=True)
+        sizes = {str(PurePosixPath(file).relative_to(base)): int(entry["size"]) for file, entry in found.items()}
+        if strange := [name for name in sizes if ".." in PurePosixPath(name).parts]:
+            raise RunFailed(f"{self.uri(path)} holds a file that leaves it: {strange[0]}.", hint="Remove that object.")
+        return sizes
+
+    def _reading(self, *parts: str) -> AbstractContextManager[None]:
+        return nullcontext() if self.is_local else reading(self.uri(*parts))
 
     def _at(self, *parts: str) -> str:
         return "/".join([self.root, *(part for part in parts if part)])

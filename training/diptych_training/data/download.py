@@ -7,8 +7,10 @@ from typing import IO
 from urllib.parse import urlsplit
 
 import fsspec
+from obstore.exceptions import BaseError
 
-from diptych_api.errors import DatasetInvalid, RetryLater, SpecInvalid, UnsupportedHere
+from diptych_api.errors import DatasetInvalid, RetryLater, SpecInvalid
+from diptych_diffusion import object_store
 
 REMOTE = ("https", "s3", "gs", "hf", "memory")
 """Allowed schemes; ``memory`` is this process's own and serves tests."""
@@ -41,15 +43,7 @@ def file_system(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         stall = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
         headers = {"Accept-Encoding": "identity"}  # or ranges would count compressed bytes
         options["client_kwargs"] = {"timeout": stall, "headers": headers, "trust_env": True}
-    try:
-        fs: fsspec.AbstractFileSystem
-        fs, path = fsspec.core.url_to_fs(uri, **options)
-    except ImportError as error:
-        raise UnsupportedHere(
-            f"{scheme}:// needs a package that is not installed: {error}.",
-            hint="Install it, or copy the data set to a local folder.",
-        ) from error
-    return fs, path
+    return object_store.file_system(uri, **options)
 
 
 def download(uri: str, target: IO[bytes], max_bytes: int) -> str:
@@ -108,9 +102,13 @@ def public(uri: str) -> str:
 
 def explanation(uri: str, error: BaseException | None) -> DatasetInvalid | RetryLater:
     """Return what a file system's error means: something to change, or something that may pass."""
-    cause = error.__cause__ if error is not None and error.__cause__ is not None else error
-    status = getattr(cause, "status", None)
-    what = f"HTTP status {status}" if status is not None else type(cause).__name__
+    cause, status = error, None
+    if isinstance(error, OSError) and isinstance(error.__cause__, BaseError | FileNotFoundError):
+        what = error.strerror or str(error)  # of our own object stores; others may put secrets into their words
+    else:
+        cause = error.__cause__ if error is not None and error.__cause__ is not None else error
+        status = getattr(cause, "status", None)
+        what = f"HTTP status {status}" if status is not None else type(cause).__name__
     is_refused = status in CLIENT_ERRORS and status not in {TIMEOUT, TOO_MANY_REQUESTS}
     if is_refused or isinstance(cause, FileNotFoundError | PermissionError | ssl.SSLError):
         return DatasetInvalid(

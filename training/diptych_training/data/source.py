@@ -14,6 +14,7 @@ from diptych_training.data.archive import SUFFIXES, Kind, Limits, extract, kind_
 from diptych_training.data.download import download, file_system, public
 from diptych_training.data.remote_folder import mirror
 from diptych_training.data.staging import full_disk_named, is_complete, staged, top
+from diptych_training.run_store_location import check_credentials
 
 LISTED = 10
 FIELD = "spec.dataset.source"
@@ -55,11 +56,11 @@ def _supported_uri(source: DatasetSource) -> str:
     reasons = {
         "pvc": (source.pvc, "Mount the volume and give its path as uri."),
         "huggingFace": (source.hugging_face, "Download the data set and give its folder as uri."),
-        "credentials": (source.credentials, "The object stores' own environment variables are read."),
     }
     for name, (value, hint) in reasons.items():
         if value is not None:
             raise UnsupportedHere(f"{FIELD}.{name}: this place cannot use it.", hint=hint)
+    check_credentials(source.credentials, FIELD)
     if source.uri is None:
         raise SpecInvalid(f"{FIELD}: uri is missing.", hint="Give a folder or an archive.")
     return source.uri
