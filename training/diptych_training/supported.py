@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from diptych_api.after import Evaluation
 from diptych_api.errors import UnsupportedHere
 from diptych_api.finetunejob import FineTuneJobSpec
-from diptych_training.data.layout import READERS
 
 IGNORED_LOCALLY = (
     "active_deadline_seconds",
@@ -39,8 +38,6 @@ def refused(spec: FineTuneJobSpec) -> Iterator[str]:
         "spec.lora.textEncoderRank": spec.lora.text_encoder_rank > 0,
     }
     yield from (f"{setting} is not supported yet." for setting, asked in later.items() if asked)
-    if spec.dataset.layout not in READERS:
-        yield f"spec.dataset.layout: {spec.dataset.layout} is not supported yet; {', '.join(READERS)} are."
     yield from _refused_forms(spec)
     yield from _refused_evaluation(spec.evaluation)
 

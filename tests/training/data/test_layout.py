@@ -6,7 +6,7 @@ import PIL.Image
 import pytest
 
 from diptych_api.dataset import Dataset
-from diptych_api.errors import DatasetInvalid, UnsupportedHere
+from diptych_api.errors import DatasetInvalid
 from diptych_training.data.layout import read_layout
 
 Make = Callable[..., Dataset]
@@ -153,8 +153,3 @@ def test_a_folder_of_another_layout_gets_a_hint(
     with pytest.raises(DatasetInvalid) as caught:
         read_layout(root, dataset(root, layout=layout))
     assert words in str(caught.value)
-
-
-def test_a_layout_to_come_says_what_there_is(root: Path, dataset: Make) -> None:
-    with pytest.raises(UnsupportedHere, match=r"cannot read HubDataset\. It reads ImageFolder, JsonLines, "):
-        read_layout(root, dataset(root, layout="HubDataset"))

@@ -6,8 +6,16 @@ from pathlib import Path
 from typing import Final
 
 from diptych_api.dataset import Dataset, Layout
-from diptych_api.errors import DatasetInvalid, UnsupportedHere
-from diptych_training.data import caption_table, class_folders, flickr30k, image_folder, json_lines, sidecar
+from diptych_api.errors import DatasetInvalid
+from diptych_training.data import (
+    caption_table,
+    class_folders,
+    flickr30k,
+    hub_listing,
+    image_folder,
+    json_lines,
+    sidecar,
+)
 from diptych_training.data.names import key_below, shown
 from diptych_training.data.row import Reader, Row
 from diptych_training.data.sample import Rejected, Sample
@@ -19,6 +27,7 @@ READERS: Final[Mapping[Layout, Reader]] = {
     "CaptionTable": caption_table.rows,
     "Flickr30k": flickr30k.rows,
     "Sidecar": sidecar.rows,
+    "HubDataset": hub_listing.rows,
 }
 TABLES: Final[frozenset[Layout]] = frozenset({"CaptionTable", "Flickr30k"})
 """Layouts in which a picture may stand in several rows, each with one more caption."""
@@ -32,14 +41,8 @@ def read_layout(root: Path, dataset: Dataset) -> tuple[list[Sample], list[Reject
 
     Reading ends at ``dataset.limit`` samples. Pictures are not opened.
     """
-    reader = READERS.get(dataset.layout)
-    if reader is None:
-        raise UnsupportedHere(
-            f"spec.dataset.layout: this version cannot read {dataset.layout}.",
-            hint=f"It reads {', '.join(READERS)}.",
-        )
     gathered = _Gathered(root, dataset)
-    for row in reader(root, dataset):
+    for row in READERS[dataset.layout](root, dataset):
         if gathered.is_full:
             break
         gathered.take(row)

@@ -32,16 +32,23 @@ Reader = Callable[[Path, Dataset], Iterator[Row | Rejected]]
 
 def row_of(line: int, fields: Mapping[str, object], dataset: Dataset) -> Row | Rejected:
     """Return the row that these fields make, or why they make none."""
-    picture, caption = (_column(fields, name) for name in (dataset.image_column, dataset.caption_column))
+    picture, caption = (column(fields, name) for name in (dataset.image_column, dataset.caption_column))
     if picture is None or caption is None:
         wanted = dataset.image_column if picture is None else dataset.caption_column
         name = fields.get(picture) if picture is not None else ""
         there = ", ".join(str(field) for field in list(fields)[:10])
         return Rejected(name if isinstance(name, str) else "", line, f"no field {wanted}; there is: {there}"[:300])
-    rest = {k: str(v) for k, v in fields.items() if k not in {picture, caption} and isinstance(v, str | int | float)}
-    short = [item for item in rest.items() if max(map(len, item)) <= MAX_LETTERS]
-    return Row(line, fields[picture], fields[caption], dict(short[:MAX_METADATA]))
+    rest = short({name: value for name, value in fields.items() if name not in {picture, caption}})
+    return Row(line, fields[picture], fields[caption], rest)
 
 
-def _column(fields: Mapping[str, object], name: str) -> str | None:
+def short(fields: Mapping[str, object]) -> dict[str, str]:
+    """Return the plain fields that are worth keeping for each picture, as text."""
+    plain = {name: str(value) for name, value in fields.items() if isinstance(value, str | int | float)}
+    kept = [item for item in plain.items() if max(map(len, item)) <= MAX_LETTERS]
+    return dict(kept[:MAX_METADATA])
+
+
+def column(fields: Mapping[str, object], name: str) -> str | None:
+    """Return the field that is called ``name``, or by an alias of a default."""
     return next((column for column in (name, *ALIASES.get(name, ())) if column in fields), None)
