@@ -16,7 +16,7 @@ from diptych_training.cache import Cache, Encode, fill, inline, plan
 from diptych_training.cache_encode import CaptionItem, Item
 from diptych_training.cache_keys import CacheKeys, LatentKeys, TextKeys
 from diptych_training.cache_shards import find, shards
-from diptych_training.cache_sync import pull, push
+from diptych_training.cache_sync import fetch, through
 from diptych_training.run_store import RunStore
 from support.bucket import Bucket
 from support.kill_points import finished, fork, kill_points
@@ -162,19 +162,26 @@ def test_strangers_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "model.safetensors").read_bytes() == b"mine"
 
 
-def test_shards_travel_to_an_object_store_and_back(tmp_path: Path) -> None:
-    store = RunStore(Bucket(), "/bucket/local/noto").beside("cache")
-    items = captions(40)
-    fill(tmp_path / "here", items, lengths, inline, quiet)
-    push(store, tmp_path / "here")
+def test_what_an_object_store_has_is_not_encoded_again(tmp_path: Path) -> None:
+    store = RunStore(Bucket(), "bucket/local/noto").beside("cache")
+    items, encoded = captions(40), list[str]()
+
+    def counting(encode: Encode, chunks: Sequence[Sequence[Item]]) -> Iterable[bytes]:
+        encoded.extend(item.key for chunk in chunks for item in chunk)
+        return inline(encode, chunks)
+
+    fill(tmp_path / "here", items[:20], lengths, through(store, counting), quiet)
     names = store.list()
-    assert len(names) == 3
+    assert names == tuple(path.name for path in shards(tmp_path / "here"))
     data = bytearray(store.read_bytes(names[0]) or b"")
     data[-1] ^= 1  # a wrong number, in a file that reads well
     store.write_bytes(names[0], bytes(data))
-    pull(store, tmp_path / "there")
-    assert {path.name for path in shards(tmp_path / "there")} == set(names[1:])
-    places = fill(tmp_path / "there", items, lengths, inline, quiet)
+    store.write_bytes(f"{'0' * 64}.safetensors", b"\xff" * 100)
+    encoded.clear()
+    places = fill(tmp_path / "there", items, lengths, through(store, counting), quiet)
     assert [places[item.key].read().item() for item in items] == list(range(40))
-    push(store, tmp_path / "there")
+    kept = find(tmp_path / "here", [item.key for item in items[:20]])
+    assert len(encoded) == 40 - sum(place.path.name == names[1] for place in kept.values())
     assert hashlib.sha256(store.read_bytes(names[0]) or b"").hexdigest() == Path(names[0]).stem
+    fetch(store, tmp_path / "more", names)
+    assert [path.name for path in shards(tmp_path / "more")] == list(names)

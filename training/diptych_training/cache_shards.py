@@ -76,10 +76,15 @@ def find(folder: Path, keys: Iterable[str]) -> dict[str, Place]:
 
 def add(folder: Path, data: bytes) -> dict[str, Place]:
     """Keep a shard and return where its tensors are. Raises StoreUnwritable."""
-    path = folder / f"{hashlib.sha256(data).hexdigest()}{SUFFIX}"
+    path = folder / shard_name(data)
     with writing(str(path), is_remote=False), folder_lock(folder, wait=True):
         write_file(path, data)
     return _places(path)
+
+
+def shard_name(data: bytes) -> str:
+    """Return what a shard with these bytes is called."""
+    return f"{hashlib.sha256(data).hexdigest()}{SUFFIX}"
 
 
 def sweep(folder: Path) -> None:

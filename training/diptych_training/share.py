@@ -13,7 +13,7 @@ Identity = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Share:
-    """The resolved job and where its parts are: the same for every worker, sent by value."""
+    """The resolved job and where its parts are on the driver's machine: the same for every worker, sent by value."""
 
     spec: FineTuneJobSpec
     base_folder: Path
@@ -21,3 +21,5 @@ class Share:
     cache_folder: Path
     store: RunStore
     identity: Identity
+    shards: tuple[str, ...] = ()
+    """What of the store's cache the run needs, by name; of no use on a disk."""
