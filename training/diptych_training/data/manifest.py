@@ -9,6 +9,7 @@ from pathlib import Path
 from diptych_api.dataset import Dataset
 from diptych_api.errors import DatasetInvalid, UnsupportedHere
 from diptych_training.data.entry import Entry, Manifest, digest_of, read_entry, verify
+from diptych_training.data.hub_dataset import unpack
 from diptych_training.data.layout import read_layout
 from diptych_training.data.listing import left_out, read, write, write_rejected
 from diptych_training.data.picture import decode, read_bytes
@@ -28,7 +29,7 @@ def prepare(dataset: Dataset, workdir: Path, report: Callable[[int, int], None])
     many samples are unusable or none is left to train on.
     """
     _refuse_unsupported(dataset)
-    root = open_root(dataset, workdir)
+    root = open_root(dataset, workdir, report)
     samples, rejected = read_layout(root, dataset)
     rows, lost = len(rejected) + sum(sample.rows for sample in samples), len(rejected)
     entries: list[Entry] = []
@@ -55,9 +56,10 @@ def prepare(dataset: Dataset, workdir: Path, report: Callable[[int, int], None])
     return Manifest(root, tuple(train), tuple(held_out), tuple(rejected), digest_of(train, held_out))
 
 
-def open_root(dataset: Dataset, workdir: Path) -> Path:
-    """Return the folder with the data set's pictures on this machine; what is not local comes below ``workdir``, once."""
-    return open_source(dataset.source, workdir)
+def open_root(dataset: Dataset, workdir: Path, report: Callable[[int, int], None] = lambda _done, _total: None) -> Path:
+    """Return the local folder with the data set's pictures; what is not local comes below ``workdir``, once."""
+    root = open_source(dataset.source, workdir)
+    return unpack(root, dataset, workdir, report) if dataset.layout == "HubDataset" else root
 
 
 def _look(sample: Sample) -> Entry | Rejected:
