@@ -5,9 +5,9 @@ from pathlib import Path
 import yaml
 
 from cluster.certificates import Authority, write_key
-from cluster.ports import free_port
 from cluster.rest import Rest
 from cluster.server import Server
+from cluster.site import Site
 from cluster.tools import find
 
 ADMINISTRATORS = "system:masters"
@@ -32,9 +32,10 @@ AUDIT_POLICY = {
 class ApiServer:
     """An API server on a port that it keeps over restarts."""
 
-    def __init__(self, folder: Path, etcd_url: str, authority: Authority) -> None:
-        self.port = free_port()
-        self.url = f"https://127.0.0.1:{self.port}"
+    def __init__(self, folder: Path, etcd_url: str, authority: Authority, site: Site) -> None:
+        self.site = site
+        self.port = site.free_port()
+        self.url = f"https://{site.address}:{self.port}"
         self.audit_log = folder / "audit.log"
         self.service_account_key = write_key(folder / "pki" / "service-accounts.key")
         self.admin = authority.issue("admin", groups=[ADMINISTRATORS])
@@ -57,14 +58,15 @@ class ApiServer:
         self.server.stop(kill=kill, patience_s=ANSWERING_S)
 
     def _flags(self, etcd_url: str) -> dict[str, object]:
-        hosts = ["127.0.0.1", "localhost", "kubernetes.default.svc", FIRST_SERVICE_ADDRESS]
+        hosts = [self.site.address, "localhost", "kubernetes.default.svc", FIRST_SERVICE_ADDRESS]
         serving = self.authority.issue("kube-apiserver", hosts=hosts)
+        kubelets = self.authority.issue("kube-apiserver-client", groups=[ADMINISTRATORS])
         return {
             "etcd-servers": etcd_url,
-            "bind-address": "127.0.0.1",
-            "advertise-address": "127.0.0.1",
+            "bind-address": self.site.address,
+            "advertise-address": self.site.address,
             "secure-port": self.port,
-            "endpoint-reconciler-type": "none",
+            "endpoint-reconciler-type": "lease" if self.site.has_nodes else "none",
             "service-cluster-ip-range": SERVICE_ADDRESSES,
             "tls-cert-file": serving.certificate,
             "tls-private-key-file": serving.key,
@@ -72,7 +74,12 @@ class ApiServer:
             "service-account-issuer": ISSUER,
             "service-account-key-file": self.service_account_key,
             "service-account-signing-key-file": self.service_account_key,
-            "authorization-mode": "RBAC",
+            "authorization-mode": "Node,RBAC",
+            "enable-admission-plugins": "NodeRestriction",
+            "kubelet-certificate-authority": self.authority.certificate,
+            "kubelet-client-certificate": kubelets.certificate,
+            "kubelet-client-key": kubelets.key,
+            "kubelet-preferred-address-types": "InternalIP",
             "allow-privileged": "true",
             "shutdown-delay-duration": "0s",
         }

@@ -1,7 +1,5 @@
 """A control plane of Kubernetes in a folder: etcd, API server, controllers and the CRDs that Diptych needs."""
 
-import os
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -14,12 +12,15 @@ from cluster.certificates import Authority
 from cluster.controllers import Controllers
 from cluster.etcd import Etcd
 from cluster.kubeconfig import write_kubeconfig
+from cluster.kubectl import kubectl
 from cluster.objects import conditions, reference
 from cluster.rest import Rest
-from cluster.tools import find, kuberay_definitions
+from cluster.site import Site
+from cluster.tools import kuberay_definitions
 from support.waiting import until
 
 OWN_DEFINITIONS = Path(__file__).parents[2] / "crds"
+ALONE = Site()
 TOKEN_SECONDS = 3600 * 6
 
 
@@ -37,12 +38,12 @@ class ControlPlane:
     clients: list[Rest] = field(default_factory=list)
 
     @classmethod
-    def start(cls, folder: Path, *, own_crds: bool = True) -> Self:
+    def start(cls, folder: Path, *, own_crds: bool = True, site: Site = ALONE) -> Self:
         """Start everything in a folder. Without our own CRDs, a chart can bring them."""
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         authority = Authority(folder / "pki")
         etcd = Etcd(folder)
-        apiserver = ApiServer(folder, etcd.url, authority)
+        apiserver = ApiServer(folder, etcd.url, authority, site)
         admin = write_kubeconfig(
             folder / "kubeconfigs" / "admin.yaml", apiserver.url, authority.certificate, apiserver.admin
         )
@@ -118,11 +119,4 @@ class ControlPlane:
 
     def kubectl(self, *arguments: str | Path, stdin: str | None = None) -> str:
         """Return what kubectl prints as administrator. Raises CalledProcessError, with what it said in ``stderr``."""
-        return subprocess.run(
-            [find("kubectl"), *arguments],
-            env=os.environ | {"KUBECONFIG": str(self.admin_kubeconfig)},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        return kubectl(self.admin_kubeconfig, *arguments, stdin=stdin)

@@ -1,4 +1,4 @@
-"""kube-controller-manager with the controllers that work without nodes."""
+"""kube-controller-manager: Kubernetes' own controllers."""
 
 from pathlib import Path
 
@@ -10,34 +10,18 @@ from cluster.rest import Rest
 from cluster.server import Server
 from cluster.tools import find
 
-CONTROLLERS = (
-    "clusterrole-aggregation-controller",
-    "cronjob-controller",
-    "deployment-controller",
-    "disruption-controller",
-    "endpointslice-controller",
-    "garbage-collector-controller",
-    "job-controller",
-    "namespace-controller",
-    "replicaset-controller",
-    "resourcequota-controller",
-    "root-ca-certificate-publisher-controller",
-    "serviceaccount-controller",
-    "ttl-after-finished-controller",
-)
-
 
 class Controllers:
-    """Garbage collection, namespaces, service accounts, endpoint slices and others of Kubernetes' own."""
+    """Garbage collection, namespaces, service accounts, endpoint slices and what else the site asks for."""
 
     def __init__(self, folder: Path, apiserver: ApiServer, authority: Authority) -> None:
-        port = free_port()
+        port, site = free_port(), apiserver.site
         self.user = authority.issue("kube-controller-manager", groups=[ADMINISTRATORS], hosts=["127.0.0.1"])
         self.api = Rest(f"https://127.0.0.1:{port}", authority.certificate, self.user)
         config = folder / "kubeconfigs" / "kube-controller-manager.yaml"
         settings = {
             "kubeconfig": write_kubeconfig(config, apiserver.url, authority.certificate, self.user),
-            "controllers": ",".join(CONTROLLERS),
+            "controllers": ",".join(site.controllers),
             "bind-address": "127.0.0.1",
             "secure-port": port,
             "tls-cert-file": self.user.certificate,
@@ -47,6 +31,8 @@ class Controllers:
             "kube-api-qps": 200,
             "kube-api-burst": 400,
         }
+        if site.pods:
+            settings |= {"allocate-node-cidrs": "true", "cluster-cidr": site.pods}
         flags = [f"--{name}={value}" for name, value in settings.items()]
         log = folder / "logs" / "kube-controller-manager.log"
         self.server = Server([find("kube-controller-manager"), *flags], log)

@@ -22,7 +22,7 @@ class Server:
 
     def __init__(self, command: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None) -> None:
         self.command = [str(part) for part in command]
-        self.name = Path(self.command[0]).name
+        self.name = log.stem
         self.log = log
         self.environment = os.environ | dict(environment or {})
         self.process: subprocess.Popen[bytes] | None = None
@@ -45,13 +45,11 @@ class Server:
                 env=self.environment,
                 start_new_session=True,  # Ctrl-C is for us; we stop it in our order
             ).result()
-        deadline = time.monotonic() + timeout_s
-        while not is_ready():
-            if not self.is_running or time.monotonic() > deadline:
-                state = f"was not ready in {timeout_s:g} s" if self.is_running else "ended"
-                self.stop()
-                raise RunFailed(f"{self.name} {state}. Its log, {self.log}, ends with:\n{self.tail()}")
-            time.sleep(0.1)
+        try:
+            wait_for(is_ready, [self], timeout_s)
+        except RunFailed:
+            self.stop()
+            raise
 
     def stop(self, *, kill: bool = False, patience_s: float = PATIENCE_S) -> None:
         """End the program: asked first and then made to, or at once as a crash would."""
@@ -68,3 +66,14 @@ class Server:
     def tail(self) -> str:
         """Return the last lines of the log."""
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:])
+
+
+def wait_for(is_ready: Callable[[], bool], servers: Sequence[Server], timeout_s: float) -> None:
+    """Wait until what some programs do together is ready. Raises RunFailed with the log of who ended or is last."""
+    deadline = time.monotonic() + timeout_s
+    while not is_ready():
+        ended = next((server for server in servers if not server.is_running), None)
+        if ended or time.monotonic() > deadline:
+            told, state = (ended, "ended") if ended else (servers[-1], f"was not ready in {timeout_s:g} s")
+            raise RunFailed(f"{told.name} {state}. Its log, {told.log}, ends with:\n{told.tail()}")
+        time.sleep(0.1)

@@ -34,7 +34,7 @@ class Tool:
     linker: str = STRIPPED
 
 
-TOOLS = {
+CONTROL_PLANE = {
     "etcd": Tool("etcd", "go.etcd.io/etcd/server/v3"),
     "kube-apiserver": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver", STAMPED),
     "kube-controller-manager": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager", STAMPED),
@@ -46,6 +46,16 @@ TOOLS = {
     "monitoring": Tool("monitoring", "diptych.dev/tests/cluster/monitoring"),
     "versitygw": Tool("versitygw", "github.com/versity/versitygw/cmd/versitygw"),
 }
+NODE = {
+    "kube-scheduler": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler", STAMPED),
+    "kubelet": Tool("kubernetes", "k8s.io/kubernetes/cmd/kubelet", STAMPED),
+    "kube-proxy": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-proxy", STAMPED),
+    "coredns": Tool("coredns", "github.com/coredns/coredns"),
+    "kube-router": Tool("kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"),
+    "local-path": Tool("local-path", "github.com/rancher/local-path-provisioner"),
+    "grpcurl": Tool("grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl"),
+}
+TOOLS = CONTROL_PLANE | NODE
 
 
 def find(name: str) -> Path:
@@ -57,7 +67,12 @@ def find(name: str) -> Path:
 
 def kuberay_definitions() -> list[Path]:
     """Return the files of KubeRay's four CRDs, which come inside its module."""
-    return sorted(_kept("kuberay-crds", "kuberay", _copy_definitions).glob("*.yaml"))
+    return sorted((kuberay_manifests() / "crd" / "bases").glob("*.yaml"))
+
+
+def kuberay_manifests() -> Path:
+    """Return the folder of KubeRay's kustomizations, which come inside its module."""
+    return _kept("kuberay-config", "kuberay", _copy_manifests)
 
 
 def cache_folder() -> Path:
@@ -100,10 +115,13 @@ def _build(name: str, folder: Path) -> None:
     sys.stderr.write(f"built {name} in {time.monotonic() - started:.0f} s\n")
 
 
-def _copy_definitions(folder: Path) -> None:
+def _copy_manifests(folder: Path) -> None:
     module = json.loads(_go("mod", "download", "-json", KUBERAY_MODULE, group="kuberay"))
-    for file in (Path(module["Dir"]) / "config" / "crd" / "bases").glob("*.yaml"):
-        (folder / file.name).write_bytes(file.read_bytes())
+    config = Path(module["Dir"]) / "config"
+    for file in config.rglob("*.yaml"):
+        copy = folder / file.relative_to(config)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())  # the module's own files are read-only
 
 
 def _go(*arguments: str, group: str) -> str:
@@ -131,6 +149,6 @@ def _go(*arguments: str, group: str) -> str:
 
 
 if __name__ == "__main__":
-    for each in TOOLS:
+    for each in TOOLS if "node" in sys.argv[1:] else CONTROL_PLANE:
         find(each)
-    kuberay_definitions()
+    kuberay_manifests()

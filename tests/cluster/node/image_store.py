@@ -1,0 +1,68 @@
+"""The images of a node: made here or taken from buildah's storage, since there is no registry."""
+
+import contextlib
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from cluster.node import oci
+from cluster.node.commands import output
+from cluster.node.namespaces import Namespaces
+from diptych_api.errors import RunFailed
+
+BLOBS = Path("io.containerd.content.v1.content") / "blobs" / "sha256"
+
+
+class ImageStore:
+    """What containerd holds. It stays in its folder over restarts of the node."""
+
+    def __init__(self, namespaces: Namespaces, folder: Path) -> None:
+        self.namespaces = namespaces
+        self.folder = folder
+
+    @property
+    def root(self) -> Path:
+        """Return the folder that is containerd's own."""
+        return self.folder / "containerd"
+
+    def load(self, reference: str) -> None:
+        """Bring an image of buildah's into the node, unless it is there.
+
+        Layers are sent once and as they are: to compress them takes longer than all the rest. Their copies on the way
+        become links to containerd's own, by which buildah knows them the next time.
+        """
+        layout = self.folder / "layouts" / reference.replace("/", "_").replace(":", "_")
+        layout.mkdir(parents=True, exist_ok=True)
+        push = ["buildah", "push", "--quiet", "--disable-compression", reference, f"oci:{layout}:latest"]
+        output(push, hint="Build the images: `make images`.")
+        image = oci.from_layout(reference, layout)
+        self.add([image])
+        for blob in (layout / "blobs" / "sha256").iterdir():
+            blob.unlink()
+            if f"sha256:{blob.name}" in image.blobs:
+                blob.hardlink_to(self.root / BLOBS / blob.name)
+
+    def add(self, images: Sequence[oci.Image]) -> None:
+        """Bring images into the node, unpacked. What it has already is not sent again."""
+        held = self._held()
+        missing = [image for image in images if (image.reference, image.digest) not in held]
+        if not missing:
+            return
+        known = set(self._ctr("content", "list", "--quiet").split())
+        command = self.namespaces.inside("ctr", "--namespace=k8s.io", "images", "import", "-")
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe) as ctr:
+            assert ctr.stdin
+            assert ctr.stderr
+            with contextlib.suppress(BrokenPipeError), ctr.stdin:  # what it says of itself says more
+                oci.send(missing, known, ctr.stdin)
+            said = ctr.stderr.read().decode(errors="replace")
+        if ctr.returncode:
+            raise RunFailed(f"containerd did not take {', '.join(each.reference for each in missing)}: {said.strip()}")
+
+    def _held(self) -> set[tuple[str, str]]:
+        lines = self._ctr("images", "list").splitlines()[1:]
+        return {(name, digest) for name, _, digest, *_ in map(str.split, lines)}
+
+    def _ctr(self, *arguments: str) -> str:
+        return self.namespaces.run("ctr", "--namespace=k8s.io", *arguments)
