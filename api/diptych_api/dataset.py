@@ -61,12 +61,26 @@ class Split(Model):
         return train is None or held is None or train[1] <= held[0] or held[1] <= train[0]
 
 
+class AspectBuckets(Model):
+    """Shapes of at most size × size pixels; each picture takes the one nearest to its own aspect."""
+
+    step: int = Field(
+        default=64, ge=8, le=512, multiple_of=8, description="Sides of the shapes are multiples of it, in pixels."
+    )
+    max_aspect: float = Field(
+        default=2, ge=1, le=8, description="Longest side of a shape divided by its shortest, at most."
+    )
+
+
 class Image(Model):
-    """How a picture becomes a square tensor in [-1, 1]."""
+    """How a picture becomes a tensor in [-1, 1]: a square, or with aspectBuckets a shape near its own."""
 
     size: int = Field(default=512, ge=16, le=2048, multiple_of=8, description="Side in pixels.")
     crop: Literal["Center", "Stretch"] = Field(
         default="Center", description="Center: resize the short side, cut the middle. Stretch: change the aspect."
+    )
+    aspect_buckets: AspectBuckets | None = Field(
+        default=None, description="Keep the aspect of pictures, nearly; all are squares when unset."
     )
     horizontal_flip: bool = Field(
         default=False, description="Mirror each picture with probability one half, drawn for every visit."
@@ -74,6 +88,11 @@ class Image(Model):
     background: str = Field(
         default="#ffffff", pattern=r"^#[0-9a-fA-F]{6}$", max_length=7, description="Colour behind transparent pixels."
     )
+
+    @property
+    def square(self) -> "Image":
+        """Return the same without buckets: what evaluation compares is drawn as squares."""
+        return self.model_copy(update={"aspect_buckets": None})
 
 
 class BadSamples(Model):

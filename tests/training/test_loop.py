@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from diptych_api.errors import CheckpointCorrupt, NaNLoss
 from diptych_training.building import build_loop
@@ -13,7 +14,7 @@ from diptych_training.letters import Progress, Row
 from diptych_training.loop import Loop
 from diptych_training.saving import Keeper, restore
 from diptych_training.share import Share
-from support.tiny_jobs import tiny_share
+from support.tiny_jobs import tiny_share, write_pictures
 
 pytestmark = pytest.mark.slow
 
@@ -114,6 +115,25 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path: Path, micr
     train(tiny_share(tmp_path, output={"uri": "whole"}), whole)
     train(tiny_share(tmp_path, output={"uri": "cut"}, training={"microBatchSize": micro}), cut)
     assert list(cut.losses().values()) == pytest.approx(list(whole.losses().values()), rel=1e-5)
+
+
+def test_buckets_are_learned_from_and_gone_on_with_exactly(tmp_path: Path) -> None:
+    """Pictures of three shapes, some in one step: bitwise the same after a stop."""
+    pictures = write_pictures(tmp_path / "pictures")
+    for number, path in enumerate(sorted((pictures / "images").iterdir())):
+        with Image.open(path) as picture:
+            picture.resize(((64, 64), (128, 72), (72, 128))[number % 3]).save(path)
+    buckets = {"image": {"aspectBuckets": {"step": 16}}, "source": {"uri": str(pictures)}, "split": {"count": 5}}
+    whole, part, rest = Listener(), Listener(stop_at=3), Listener()
+    undisturbed = train(tiny_share(tmp_path / "a", dataset=buckets), whole)
+    shapes = [{visit.shape for visit in undisturbed.order.batch(step, 4)} for step in range(6)]
+    assert set().union(*shapes) == {(64, 64), (80, 48), (48, 80)}
+    share = tiny_share(tmp_path / "b", dataset=buckets)
+    train(share, part)
+    resumed = train(share, rest, go_on=True)
+    assert part.losses() | rest.losses() == whole.losses()
+    assert part.validations() | rest.validations() == whole.validations()
+    assert same_weights(undisturbed, resumed)
 
 
 def test_nan_loss_names_step_samples_and_last_good_checkpoint(tmp_path: Path) -> None:

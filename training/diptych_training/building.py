@@ -11,6 +11,7 @@ from diptych_diffusion.pipeline import Components, load
 from diptych_diffusion.schedule import NoiseSchedule
 from diptych_training.batch import BatchMaker
 from diptych_training.cache import open_cache
+from diptych_training.data.buckets import shapes_of
 from diptych_training.data.manifest import Manifest, read
 from diptych_training.letters import Tell
 from diptych_training.loop import Loop
@@ -34,13 +35,15 @@ def total_steps(spec: FineTuneJobSpec, visits_per_epoch: int) -> int:
 
 def order_of(spec: FineTuneJobSpec, manifest: Manifest) -> Order:
     """Return the sequence in which the training samples are seen."""
-    return Order(manifest.train, spec.dataset.caption_policy, spec.training.seed)
+    policy, training = spec.dataset.caption_policy, spec.training
+    return Order(manifest.train, policy, training.seed, spec.dataset.image, training.batch_size)
 
 
 def held_out_visits(spec: FineTuneJobSpec, manifest: Manifest) -> list[Visit]:
     """Return the visits of the validation: the first caption of the first held-out samples."""
     entries = manifest.held_out[: spec.training.validation.max_samples]
-    return [Visit(entry, entry.captions[0], epoch=0) for entry in entries]
+    shapes = shapes_of([entry.size for entry in entries], spec.dataset.image) or [None] * len(entries)
+    return [Visit(entry, entry.captions[0], 0, shape) for entry, shape in zip(entries, shapes, strict=True)]
 
 
 def build_loop(share: Share, device: torch.device, tell: Tell, *, rank: int = 0, world: int = 1) -> Loop:

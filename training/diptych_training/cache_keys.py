@@ -14,7 +14,7 @@ CODE_VERSION: Final = 1
 
 def latent_key(picture_sha256: str, vae_digest: str, image: Image, code_version: int = CODE_VERSION) -> str:
     """Return the name of a picture's latents: file contents, VAE weights and every setting of the transform."""
-    return _digest("latent", code_version, picture_sha256, vae_digest, image.model_dump(mode="json"))
+    return _digest("latent", code_version, picture_sha256, vae_digest, image.model_dump(mode="json", exclude_none=True))
 
 
 def text_key(caption: str, text_digest: str, code_version: int = CODE_VERSION) -> str:

@@ -141,7 +141,7 @@ def _without_adapter(models: Models) -> AbstractContextManager[None]:
 
 
 def _real(entries: Sequence[Entry | None], image: Image) -> tuple[Picture | None, ...]:
-    return tuple(None if entry is None else read_entry(entry, image) for entry in entries)
+    return tuple(None if entry is None else read_entry(entry, image.square) for entry in entries)
 
 
 def _pairs(request: SampleRequest, album: Album, measurements: Sequence[Measurement]) -> list[PairResult]:

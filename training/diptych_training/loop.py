@@ -10,6 +10,7 @@ import torch
 from diptych_api.errors import RunFailed
 from diptych_api.training import Training
 from diptych_training.batch import Batch, BatchMaker
+from diptych_training.data.buckets import grouped
 from diptych_training.letters import Progress, Row, Standing, Tell
 from diptych_training.optim import Average, learning_rate
 from diptych_training.order import Order, Visit, shard
@@ -94,7 +95,8 @@ class Loop:
         visits = self.order.batch(step, self.training.batch_size)
         mine = [visits[i] for i in shard(len(visits), self.rank, self.world)]
         size = self.training.micro_batch_size or max(1, len(mine))
-        pieces = [mine[i : i + size] for i in range(0, len(mine), size)]
+        alike = grouped(mine, lambda visit: visit.shape)
+        pieces = [group[i : i + size] for group in alike for i in range(0, len(group), size)]
         return pool.submit(lambda: [self.maker.training(piece) for piece in pieces])
 
     def _one_step(self, batches: Sequence[Batch], *, stop: bool) -> None:

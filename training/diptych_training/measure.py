@@ -63,7 +63,7 @@ def through_vae(components: Components, pictures: Pictures) -> Pictures:
 def captioned_pictures(folder: Path, image: Image) -> dict[str, Picture]:
     """Return the pictures of an ImageFolder by their first caption, the first of equals."""
     samples, _ = read_layout(folder, Dataset(source=DatasetSource(uri=str(folder)), image=image))
-    return {sample.captions[0]: read_picture(sample.path, image) for sample in reversed(samples)}
+    return {sample.captions[0]: read_picture(sample.path, image.square) for sample in reversed(samples)}
 
 
 def _seen(components: Components, pictures: Sequence[Picture | None]) -> Pictures | None:

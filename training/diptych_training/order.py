@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from diptych_api.dataset import Image
 from diptych_diffusion.draws import permutation
+from diptych_training.data.buckets import Blocks, Shape, grouped, shapes_of
 from diptych_training.data.captions import caption_index, expand
 from diptych_training.data.manifest import Entry
 
@@ -16,6 +18,8 @@ class Visit:
     entry: Entry
     caption: str
     epoch: int
+    shape: Shape | None = None
+    """Width and height that its picture is brought to; None where all are squares."""
 
     @property
     def key(self) -> str:
@@ -24,12 +28,20 @@ class Visit:
 
 
 class Order:
-    """The endless, seeded sequence of visits; position p belongs to epoch p // len(order)."""
+    """The endless, seeded sequence of visits; position p belongs to epoch p // len(order).
 
-    def __init__(self, entries: Sequence[Entry], policy: str, seed: int) -> None:
+    With aspect buckets every epoch is arranged so that steps of ``batch_size`` see one shape each. Only what is left
+    over of the buckets shares steps, so that each picture is still seen once an epoch and no step is short.
+    """
+
+    def __init__(
+        self, entries: Sequence[Entry], policy: str, seed: int, image: Image | None = None, batch_size: int = 1
+    ) -> None:
         self.policy = policy
         self.seed = seed
+        self.batch_size = batch_size
         self._entries = expand(entries, policy)
+        self._shapes = shapes_of([entry.size for entry in self._entries], image)
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
     def __len__(self) -> int:
@@ -37,14 +49,21 @@ class Order:
         return len(self._entries)
 
     def _shuffle(self, epoch: int) -> list[int]:
-        return permutation(len(self), self.seed, "order", epoch)
+        shuffled = permutation(len(self), self.seed, "order", epoch)
+        shapes = self._shapes
+        if shapes is None:
+            return shuffled
+        groups = grouped(shuffled, lambda index: shapes[index])
+        blocks = Blocks.of(groups, self.batch_size, begun=-epoch * len(self) % self.batch_size)
+        return blocks.in_order(permutation(len(blocks), self.seed, "blocks", epoch))
 
     def visit(self, position: int) -> Visit:
         """Return the visit at ``position``, counted from 0 over the whole run."""
         epoch, offset = divmod(position, len(self))
-        entry = self._entries[self._epoch(epoch)[offset]]
+        place = self._epoch(epoch)[offset]
+        entry = self._entries[place]
         index = caption_index(self.seed, epoch, entry.key, len(entry.captions), self.policy)
-        return Visit(entry, entry.captions[index], epoch)
+        return Visit(entry, entry.captions[index], epoch, None if self._shapes is None else self._shapes[place])
 
     def batch(self, step: int, size: int) -> list[Visit]:
         """Return the visits of optimiser step ``step``, counted from 0. Batches run on across epochs."""

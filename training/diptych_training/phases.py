@@ -15,6 +15,7 @@ from diptych_training.building import order_of, total_steps
 from diptych_training.cache import prepare_cache
 from diptych_training.cache_ray import ray_map
 from diptych_training.checkpoint import newest_step
+from diptych_training.data.buckets import counted, shapes_of
 from diptych_training.data.manifest import Manifest, left_out, prepare, read, write
 from diptych_training.finish import Finished, finish
 from diptych_training.mailbox import open_mailbox, take
@@ -79,7 +80,10 @@ def prepare_pictures(run: Run) -> Manifest:
         total_steps=total_steps(run.spec, len(order_of(run.spec, manifest))),
     )
     if manifest.rejected:
-        run.reporter.update(message=left_out(manifest.rejected, folder))
+        run.reporter.update(message=left_out(manifest.rejected, run.store.uri(MANIFEST)))
+    sizes = [entry.size for entry in (*manifest.train, *manifest.held_out)]
+    if shapes := shapes_of(sizes, run.spec.dataset.image):
+        run.reporter.update(message=counted(shapes))
     return manifest
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 
 from diptych_training.batch import BatchMaker
+from diptych_training.data.buckets import grouped
 from diptych_training.order import Visit, shard
 from diptych_training.step import sample_losses
 from diptych_training.trainee import Trainee
@@ -53,12 +54,13 @@ def validation_losses(
     try:
         for number in range(_chunks(len(visits), seat.world)):
             start = mine.start + number * CHUNK
-            chunk = slice(start, min(start + CHUNK, mine.stop))
+            chunk = range(start, min(start + CHUNK, mine.stop))
+            alike = grouped(chunk, lambda place: visits[place].shape)
             for draw in range(draws):
                 _give_up_together(trainee.device, seat, asked=wants_stop())
-                if chunk.start < chunk.stop:
-                    batch = maker.validation(visits[chunk], draw, draws).to(trainee.device)
-                    losses[chunk] += sample_losses(trainee, batch) / draws
+                for places in alike:
+                    batch = maker.validation([visits[place] for place in places], draw, draws).to(trainee.device)
+                    losses[places] += sample_losses(trainee, batch) / draws
     finally:
         trainee.train(on=True)
     if dist.is_initialized() and seat.world > 1:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from diptych_api.dataset import Image
 from diptych_api.errors import DatasetInvalid
-from diptych_training.data.picture import decode, read_bytes, square
+from diptych_training.data.picture import decode, fit, read_bytes
 from diptych_training.data.sample import Rejected
 
 
@@ -61,8 +61,8 @@ def verify(entry: Entry) -> bytes:
 
 
 def read_entry(entry: Entry, image: Image) -> NDArray[np.uint8]:
-    """Return the unchanged picture as uint8 ``[size, size, 3]``. Raises DatasetInvalid where it changed."""
-    return square(decode(verify(entry)), image)
+    """Return the unchanged picture as uint8 ``[H, W, 3]``. Raises DatasetInvalid where it changed."""
+    return fit(decode(verify(entry)), image)
 
 
 def _changed(entry: Entry, how: str) -> DatasetInvalid:

@@ -85,10 +85,10 @@ def write_rejected(rejected: Iterable[Rejected], folder: Path) -> Path:
     return folder / REJECTED
 
 
-def left_out(rejected: Sequence[Rejected], folder: Path) -> str:
+def left_out(rejected: Sequence[Rejected], folder: str) -> str:
     """Return a sentence on what a manifest in ``folder`` lacks, and where all of it is listed."""
     many = f"{len(rejected):,} pictures or rows are" if len(rejected) > 1 else "1 picture or row is"
-    return f"{many} left out, such as {rejected[0]}. All: {folder / REJECTED}."
+    return f"{many} left out, such as {rejected[0]}. All: {folder}/{REJECTED}."
 
 
 def _line(entry: Entry) -> _Line:

@@ -1,4 +1,4 @@
-"""From a picture file to a square of RGB pixels.
+"""From a picture file to RGB pixels of a square, or of the shape of an aspect bucket.
 
 Anything may be in the file, so it is read under limits: size on disk, formats by content, pixels before decoding.
 Colour profiles are ignored: pixels are taken as sRGB.
@@ -20,6 +20,7 @@ from PIL.Image import Transpose
 
 from diptych_api.dataset import Image
 from diptych_api.errors import DatasetInvalid
+from diptych_training.data.buckets import shape_of
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 MAX_FILE_BYTES, MAX_PIXELS = 32 * 2**20, 32_000_000
@@ -40,9 +41,9 @@ _warnings_lock = threading.Lock()  # catch_warnings changes filters of the whole
 
 
 def read_picture(path: Path, image: Image) -> NDArray[np.uint8]:
-    """Return the file's pixels as uint8 ``[size, size, 3]``. Raises DatasetInvalid for files that are refused."""
+    """Return the file's pixels as uint8 ``[H, W, 3]``. Raises DatasetInvalid for files that are refused."""
     try:
-        return square(decode(read_bytes(path)), image)
+        return fit(decode(read_bytes(path)), image)
     except DatasetInvalid as error:
         raise DatasetInvalid(f"{path}: {error.message}.", hint=error.hint) from error
 
@@ -87,20 +88,22 @@ def decode(data: bytes) -> PIL.Image.Image:
     raise DatasetInvalid(fault)
 
 
-def square(picture: PIL.Image.Image, image: Image) -> NDArray[np.uint8]:
-    """Return a decoded picture as uint8 ``[size, size, 3]``: the largest middle square, or all of it stretched.
+def fit(picture: PIL.Image.Image, image: Image) -> NDArray[np.uint8]:
+    """Return a decoded picture as uint8 ``[H, W, 3]`` of its shape: the largest middle part, or all of it stretched.
 
-    Resized by antialiased bicubic; the square is cut at whole pixels.
+    Resized by antialiased bicubic; the part is cut at whole pixels.
     """
+    shape = shape_of(picture.size, image)
     width, height = picture.size
     box = (0, 0, width, height)
     if image.crop == "Center":
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
+        wide = min(width, max(1, height * shape[0] // shape[1]))
+        high = min(height, max(1, width * shape[1] // shape[0]))
+        left, top = (width - wide) // 2, (height - high) // 2
+        box = (left, top, left + wide, top + high)
     rgb = _rgb(picture, image.background)
     # A box, not resize and crop: the long side of a sliver would take gigabytes in between.
-    return np.asarray(rgb.resize((image.size, image.size), PIL.Image.Resampling.BICUBIC, box=box))
+    return np.asarray(rgb.resize(shape, PIL.Image.Resampling.BICUBIC, box=box))
 
 
 def _open(data: bytes) -> PIL.Image.Image:
