@@ -6,6 +6,7 @@ import signal
 import sys
 
 from diptych_api.errors import DiptychError
+from diptych_api.names import PRODUCT
 from diptych_operator.logs import configure_logs
 from diptych_operator.program import run
 from diptych_operator.settings import Settings, read_settings
@@ -26,6 +27,7 @@ def main() -> int:
     """Run the operator; return the exit code: 0 when told to stop, 1 when it must be started again, 2 for a mistake."""
     try:
         settings = read_settings(os.environ)
+        os.environ.setdefault("USER", PRODUCT)  # kopf asks for the user's name, and a pod's number has none
         configure_logs(settings.log_level, settings.log_format)
         return asyncio.run(_run(settings))
     except DiptychError as error:

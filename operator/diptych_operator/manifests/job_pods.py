@@ -40,6 +40,7 @@ def job_head(job: FineTuneJob, attempt: int, defaults: Defaults) -> PodShape:
         "DIPTYCH_RUN": run_name(job.metadata.name, job.spec),
         "DIPTYCH_LOG": LOG,
         "RAY_JOB_STOP_WAIT_TIME_S": str(grace_s),
+        "RAY_task_oom_retries": "2",  # else Ray tries a task that needs too much memory again and again, for ever
     }
     return PodShape(
         account=REPORTER_ACCOUNT,

@@ -7,17 +7,19 @@
 | publish.token | DIPTYCH_PUBLISH_TOKEN |
 | dataset.captioning.apiKey | OPENAI_API_KEY |
 | tracking.token | MLFLOW_TRACKING_TOKEN |
-| output.credentials, dataset.source.credentials | the name of the key, such as AWS_SECRET_ACCESS_KEY |
+| output.credentials, dataset.source.credentials | the name of the key, such as AWS_SECRET_ACCESS_KEY; without one all |
+| | that object stores read, where the Secret has them |
 | resources.pods.env | the name that stands there |
 """
 
 from collections.abc import Iterator
 
 from diptych_api.finetunejob import FineTuneJobSpec
-from diptych_api.sources import SecretKey
+from diptych_api.sources import SecretKey, StoreSecret
 from diptych_operator.kinds import Manifest
-from diptych_operator.manifests.environment import from_secret, variable_of
+from diptych_operator.manifests.environment import from_secret
 from diptych_operator.manifests.spec_names import check_secret
+from diptych_operator.manifests.store_secrets import store_variables
 
 
 def secret_variables(spec: FineTuneJobSpec) -> tuple[Manifest, ...]:
@@ -30,8 +32,7 @@ def _variables(spec: FineTuneJobSpec) -> Iterator[Manifest]:
         check_secret(secret, field)
         yield from_secret(name, secret)
     for field, credentials in _credentials(spec):
-        check_secret(credentials, field)
-        yield from_secret(variable_of(credentials, field), credentials)
+        yield from store_variables(credentials, field)
 
 
 def _tokens(spec: FineTuneJobSpec) -> Iterator[tuple[str, str, SecretKey]]:
@@ -49,6 +50,6 @@ def _tokens(spec: FineTuneJobSpec) -> Iterator[tuple[str, str, SecretKey]]:
         yield "MLFLOW_TRACKING_TOKEN", "tracking.token", spec.tracking.token
 
 
-def _credentials(spec: FineTuneJobSpec) -> Iterator[tuple[str, SecretKey]]:
+def _credentials(spec: FineTuneJobSpec) -> Iterator[tuple[str, StoreSecret]]:
     found = {"output": spec.output.credentials, "dataset.source": spec.dataset.source.credentials}
     yield from ((f"{field}.credentials", secret) for field, secret in found.items() if secret)

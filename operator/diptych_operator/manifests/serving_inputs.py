@@ -17,6 +17,7 @@ from diptych_api.sources import Base, Claim, SecretKey
 from diptych_operator.kinds import Manifest
 from diptych_operator.manifests.environment import from_secret, merged, plain, variable_of
 from diptych_operator.manifests.spec_names import check_claim, check_secret, is_object_name
+from diptych_operator.manifests.store_secrets import store_variables
 from diptych_operator.manifests.volumes import CLAIMS, claim_folder
 
 HTTP_PORT = 8000
@@ -72,6 +73,9 @@ def claim_of(uri: str) -> str | None:
 def variables(spec: DiffusionDeploymentSpec) -> tuple[Manifest, ...]:
     """Return the environment that Secrets and the cache give to every pod. Raises SpecInvalid."""
     found = [_filled(secret, field) for field, secret in _credentials(spec)]
+    for n, adapter in enumerate(spec.adapters):
+        if adapter.credentials is not None:
+            found += store_variables(adapter.credentials, f"adapters[{n}].credentials")
     token = spec.base.hugging_face.token if spec.base.hugging_face else None
     if token is not None:
         check_secret(token, "base.huggingFace.token")
@@ -91,7 +95,6 @@ def _credentials(spec: DiffusionDeploymentSpec) -> Iterator[tuple[str, SecretKey
     found: Mapping[str, SecretKey | None] = {
         "auth.apiKeys": spec.auth.api_keys,
         "rateLimit.storePassword": spec.rate_limit.store_password,
-        **{f"adapters[{n}].credentials": adapter.credentials for n, adapter in enumerate(spec.adapters)},
     }
     yield from ((field, secret) for field, secret in found.items() if secret is not None)
 
