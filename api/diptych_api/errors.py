@@ -18,6 +18,7 @@ DiptychError
 │   ├── CacheCorrupt
 │   ├── ArtifactInvalid
 │   ├── DeadlineExceeded
+│   ├── GpuBudgetExceeded
 │   └── WorkerLost
 ├── Interrupted           asked to stop; state saved, run again to go on     exit 130
 └── RetryLater            may pass by itself                                 exit 75
@@ -157,6 +158,10 @@ class ArtifactInvalid(RunFailed):
 
 class DeadlineExceeded(RunFailed):
     """The run took longer than allowed."""
+
+
+class GpuBudgetExceeded(RunFailed):
+    """The run used more GPU seconds than allowed."""
 
 
 class WorkerLost(RunFailed):

@@ -88,6 +88,8 @@ class Report(Record):
     total: int = Field(default=0, ge=0, le=2**31, description="Items in all in a phase other than training.")
     message: str = Field(default="", max_length=1024, description="One sentence about what happens now.")
     attempt: int = Field(default=1, ge=1, le=1000, description="Attempt, counted from 1.")
+    active_seconds: float = Field(default=0, ge=0, le=1e12, description="Seconds that the run took, over all attempts.")
+    gpu_seconds: float = Field(default=0, ge=0, le=1e12, description="GPU seconds that it used, over all attempts.")
     checkpoint: CheckpointRef | None = Field(default=None, description="Newest valid checkpoint.")
     samples: list[SampleRef] = Field(default=[], max_length=8, description="Newest pictures drawn on the way.")
     artifact: ArtifactRef | None = Field(default=None, description="The finished artifact.")

@@ -18,7 +18,7 @@
 import hashlib
 import json
 import re
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -59,13 +59,17 @@ class RunRecord(Record):
     created: Time = Field(description="When the run was first begun.")
 
 
+PATIENCE: Final = frozenset({"active_deadline_seconds", "pre_running_deadline_seconds", "retry"})
+"""Fields that say how long to try, not what: a job that is created anew with more of it goes on with the same run."""
+
+
 def immutable_json(spec: FineTuneJobSpec) -> str:
     """Return the part of a spec that makes a run what it is, as canonical JSON.
 
     The preset is resolved first and values equal to the defaults are left out: writing a default or a preset's value
     by hand, or a newer version with more optional fields, gives the same text.
     """
-    excluded = set(FineTuneJobSpec.mutable) | {"preset"}
+    excluded = set(FineTuneJobSpec.mutable) | PATIENCE | {"preset"}
     values = resolve(spec).model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=excluded)
     return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 

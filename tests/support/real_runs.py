@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from diptych_api.report import Report
+from diptych_training.letters import Row
 
 COMMAND = [str(Path(sys.executable).with_name("diptych")), "run", "job.yaml", "--json"]
 
@@ -37,6 +38,10 @@ class RealRun:
             if condition(report):
                 return report
         raise AssertionError(f"the run ended early: {self.process.wait()}")
+
+    def until_trained(self, step: int) -> Report:
+        """Return the first report of training in this process that has reached ``step``."""
+        return self.until(lambda report: report.loss is not None and report.step >= step)
 
     def finish(self) -> tuple[int, Report | None]:
         """Read to the end; return exit code and last report."""
@@ -91,14 +96,20 @@ def run_folder(folder: Path) -> Path:
 
 
 def losses(folder: Path) -> dict[tuple[int, str], float]:
+    """Return the last word on the loss of every step of the run below ``folder``, by step and kind."""
+    lines = (run_folder(folder) / "metrics.jsonl").read_text().splitlines()
+    return losses_of(Row(**json.loads(line)) for line in lines)
+
+
+def losses_of(rows: Iterable[Row]) -> dict[tuple[int, str], float]:
     """Return the last word on the loss of every step, by step and kind."""
-    rows = [json.loads(line) for line in (run_folder(folder) / "metrics.jsonl").read_text().splitlines()]
-    return {(row["step"], kind): row[kind] for row in rows for kind in ("loss", "val_loss") if kind in row}
+    figures = [(row.step, kind, getattr(row, kind)) for row in rows for kind in ("loss", "val_loss")]
+    return {(step, kind): value for step, kind, value in figures if value is not None}
 
 
-def final_hashes(folder: Path) -> dict[str, Any]:
-    """Return the hashes of the newest checkpoint's files: weights, average and optimiser."""
-    newest = max((run_folder(folder) / "checkpoints").iterdir())
+def checkpoint_hashes(run: Path) -> dict[str, Any]:
+    """Return the hashes of the newest checkpoint's files in a run's folder: weights, average and optimiser."""
+    newest = max((run / "checkpoints").iterdir())
     files: dict[str, Any] = json.loads((newest / "complete.json").read_text())["files"]
     return {newest.name: {name: facts["sha256"] for name, facts in files.items()}}
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,7 @@ import pytest
 
 from support.patch_server import PatchServer, listening, write_account
 from support.processes import descendants
-from support.tiny_jobs import merged, write_pictures
-from support.tiny_models import make_pipeline
+from support.tiny_jobs import merged, tiny_share
 from support.waiting import until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -36,10 +36,9 @@ SPEC: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A volume with a base and pictures."""
+    """A volume with a base and pictures, and what an earlier run encoded of them."""
     folder = tmp_path_factory.mktemp("models")
-    make_pipeline(folder / "base")
-    write_pictures(folder / "pictures")
+    tiny_share(folder)
     return folder
 
 
@@ -64,6 +63,11 @@ def environment(folder: Path, models: Path) -> dict[str, str]:
     told = {"DIPTYCH_ATTEMPT": "2", "DIPTYCH_REPORT": "kubernetes", "DIPTYCH_MOUNTS": json.dumps(mounts)}
     here = {"DIPTYCH_STATION": str(folder / "station"), "DIPTYCH_LOG": str(folder / "log.jsonl")}
     return os.environ | told | here | {"DIPTYCH_RUN": "tiny-0badcafe", "OMP_NUM_THREADS": "1"}
+
+
+def write_cache(folder: Path, models: Path) -> None:
+    """Put what is encoded into the run store, where every run of the namespace finds it."""
+    shutil.copytree(models / "cache", folder / "work" / "team" / "cache" / "encoded")
 
 
 @contextmanager
@@ -109,6 +113,7 @@ def test_the_stop_hook_leaves_a_checkpoint_and_the_next_attempt_goes_on(
     tmp_path: Path, models: Path, server: PatchServer
 ) -> None:
     write_job(tmp_path, training={"steps": 5000, "checkpoint": {"everySteps": 4999}})
+    write_cache(tmp_path, models)
     with pod(tmp_path, models, server) as process:
         until(lambda: any(spec.get("loss") for spec in server.specs()), 400)
         hook = subprocess.run([*PROGRAM, "--stop"], env=environment(tmp_path, models), check=False)
@@ -122,6 +127,7 @@ def test_the_stop_hook_leaves_a_checkpoint_and_the_next_attempt_goes_on(
 
 def test_a_worker_alone_stops_the_run_when_its_pod_must_go(tmp_path: Path, models: Path, server: PatchServer) -> None:
     write_job(tmp_path, training={"steps": 5000, "checkpoint": {"everySteps": 4999}})
+    write_cache(tmp_path, models)
     with pod(tmp_path, models, server) as process:
         until(lambda: any(spec.get("loss") for spec in server.specs()), 400)
         (tmp_path / "station" / "stop").touch()

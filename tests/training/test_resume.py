@@ -1,20 +1,25 @@
-"""Runs that are killed and started again: losses and weights equal those of an undisturbed run, bitwise."""
+"""Runs that are killed and started again: losses and weights equal those of an undisturbed loop, bitwise."""
 
 import os
 import shutil
 import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
+import torch
 
-from support.real_runs import final_hashes, losses, run_folder, started, write_job
-from support.tiny_jobs import merged, write_pictures
-from support.tiny_models import make_pipeline
+from diptych_training.building import build_loop
+from diptych_training.checkpoint import CheckpointWriter
+from diptych_training.letters import Progress
+from diptych_training.saving import Keeper
+from support.real_runs import checkpoint_hashes, losses, losses_of, run_folder, started, write_job
+from support.tiny_jobs import merged, tiny_share
 
-pytestmark = pytest.mark.ray
-STEPS = 90
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+STEPS = 150
 SPEC: dict[str, Any] = {
     "base": {"uri": "base"},
     "lora": {"rank": 2, "alpha": 2, "dropout": 0.1},
@@ -29,27 +34,45 @@ SPEC: dict[str, Any] = {
     },
     "evaluation": {"enabled": False},
 }
+OURS = {key: SPEC[key] for key in ("lora", "training", "evaluation")}
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a loop without Ray made of the job: where its base and pictures are, every loss, the last checkpoint."""
+
+    folder: Path
+    losses: dict[tuple[int, str], float]
+    hashes: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a base, pictures and one complete run."""
+def one_thread() -> Iterator[None]:
+    """As many threads as the workers have, for the same bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Undisturbed:
     folder = tmp_path_factory.mktemp("undisturbed")
-    make_pipeline(folder / "base")
-    write_pictures(folder / "pictures")
-    write_job(folder, SPEC)
-    with started(folder) as run:
-        code, report = run.finish()
-    assert code == 0, (folder / "stderr.txt").read_text()
-    assert report is not None
-    assert report.phase == "Succeeded"
-    return folder
+    share, told = tiny_share(folder, **OURS), list[Progress]()
+    loop = build_loop(share, torch.device("cpu"), lambda progress: bool(told.append(progress)))
+    with CheckpointWriter(share.store, keep=1) as writer:
+        loop.keeper = Keeper(writer, share.identity)
+        assert loop.run()
+    rows = [row for progress in told for row in progress.rows]
+    local = share.store.local()
+    assert local is not None
+    return Undisturbed(folder, losses_of(rows), checkpoint_hashes(local))
 
 
-def copy_inputs(undisturbed: Path, folder: Path, **changes: Any) -> Path:
-    """Copy base, pictures and the encoded cache, not the run."""
-    for name in ("base", "pictures", "runs/local/cache"):
-        shutil.copytree(undisturbed / name, folder / name)
+def copy_inputs(undisturbed: Undisturbed, folder: Path, **changes: Any) -> Path:
+    """Copy base, pictures and what is encoded of them."""
+    for name, target in (("base", "base"), ("pictures", "pictures"), ("cache", "runs/local/cache/encoded")):
+        shutil.copytree(undisturbed.folder / name, folder / target)
     write_job(folder, merged(SPEC, changes))
     return folder
 
@@ -63,70 +86,55 @@ def go_on(folder: Path) -> None:
     assert report.phase == "Succeeded"
 
 
-def assert_same(folder: Path, undisturbed: Path) -> None:
-    """Compare every loss and the hashes of the last checkpoint."""
-    assert losses(folder) == losses(undisturbed)
-    assert final_hashes(folder) == final_hashes(undisturbed)
-
-
-def test_lost_worker_is_replaced_and_the_run_ends_well(undisturbed: Path, tmp_path: Path) -> None:
-    """Kill -9 of the training worker; nobody starts anything again."""
+def test_a_run_that_is_killed_in_every_way_ends_like_the_undisturbed_one(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
     folder = copy_inputs(undisturbed, tmp_path)
-    with started(folder) as run:
-        run.until(lambda r: r.step >= Random(1).randint(12, 50))
-        (worker,) = run.pids("RayTrainWorker")
-        signal_to(worker, signal.SIGKILL)
-        code, report = run.finish()
-    assert code == 0, (folder / "stderr.txt").read_text()
-    assert report is not None
-    assert report.attempt == 2
-    assert_same(folder, undisturbed)
-
-
-@pytest.mark.parametrize("whole_group", [False, True], ids=["driver", "process group"])
-def test_killed_run_goes_on_exactly(undisturbed: Path, tmp_path: Path, *, whole_group: bool) -> None:
-    """Kill -9 at an arbitrary step, tear the newest checkpoint too, start again."""
-    folder = copy_inputs(undisturbed, tmp_path)
-    with started(folder) as run:
-        run.until(lambda r: r.step >= Random(int(whole_group)).randint(12, 50))
-        if whole_group:
-            run.kill_all()
-        else:
-            run.process.kill()
-            run.process.wait()
-    if whole_group:
-        newest = max((run_folder(folder) / "checkpoints").glob("step-*"))
-        weights = newest / "parameters.safetensors"
-        weights.write_bytes(weights.read_bytes()[:-7])
+    a_lost_worker_is_replaced_until_the_driver_is_killed(folder)
+    all_its_processes_are_killed_and_the_newest_checkpoint_is_torn(folder)
+    for number, step in ((signal.SIGINT, 60), (signal.SIGTERM, 75)):
+        a_signal_saves_and_says_how_to_go_on(folder, number, step)
     go_on(folder)
-    assert_same(folder, undisturbed)
+    assert losses(folder) == undisturbed.losses
+    assert checkpoint_hashes(run_folder(folder)) == undisturbed.hashes
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_saves_and_says_how_to_go_on(undisturbed: Path, tmp_path: Path, number: signal.Signals) -> None:
-    """Exit code 130, the command on the screen, and an exact continuation."""
-    folder = copy_inputs(undisturbed, tmp_path)
+def a_lost_worker_is_replaced_until_the_driver_is_killed(folder: Path) -> None:
     with started(folder) as run:
-        run.until(lambda r: r.step >= 12)
-        signal_to(run.process.pid, number)
+        run.until_trained(12)
+        (worker,) = run.pids("RayTrainWorker")
+        os.kill(worker, signal.SIGKILL)
+        lost = run.until(lambda report: report.attempt == 2)
+        run.until(lambda report: report.step > lost.step)
+        run.process.kill()
+        run.process.wait()
+
+
+def all_its_processes_are_killed_and_the_newest_checkpoint_is_torn(folder: Path) -> None:
+    with started(folder) as run:
+        run.until_trained(45)
+        run.kill_all()
+    newest = max((run_folder(folder) / "checkpoints").glob("step-*"))
+    weights = newest / "parameters.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-7])
+
+
+def a_signal_saves_and_says_how_to_go_on(folder: Path, number: signal.Signals, step: int) -> None:
+    with started(folder) as run:
+        run.until_trained(step)
+        os.kill(run.process.pid, number)
         code, report = run.finish()
     assert code == 130, (folder / "stderr.txt").read_text()
     assert report is not None
     assert report.phase == "Suspended"
+    assert report.step < STEPS
     assert "diptych run job.yaml" in (folder / "stderr.txt").read_text()
-    go_on(folder)
-    assert_same(folder, undisturbed)
 
 
-def test_two_workers_learn_what_one_learns(undisturbed: Path, tmp_path: Path) -> None:
+def test_two_workers_learn_what_one_learns(undisturbed: Undisturbed, tmp_path: Path) -> None:
     """Same global batch: the same visits, noise and dropout, so losses within 1e-4 over 50 steps."""
     folder = copy_inputs(undisturbed, tmp_path, resources={"workers": 2}, training={"steps": 50})
     go_on(folder)
-    one, two = losses(undisturbed), losses(folder)
+    one, two = undisturbed.losses, losses(folder)
     steps = range(1, 51)
     assert [two[step, "loss"] for step in steps] == pytest.approx([one[step, "loss"] for step in steps], rel=1e-4)
-
-
-def signal_to(pid: int, number: signal.Signals) -> None:
-    """Send a signal to one process."""
-    os.kill(pid, number)

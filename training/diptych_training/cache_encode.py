@@ -19,6 +19,7 @@ from diptych_diffusion.pipeline import Components, load
 from diptych_training.cache_keys import CacheKeys
 from diptych_training.data.entry import Entry, read_entry
 from diptych_training.data.picture import to_tensor
+from diptych_training.out_of_memory import memory_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ class Encoder:
             raise BaseInvalid(
                 f"{self.folder} holds other weights than when the run began.", hint="Start the run again."
             )
-        return save({item.key: self._encode(components, item) for item in items})
+        with memory_named("encoding pictures", "Lower spec.dataset.image.size, or use a machine with more memory."):
+            return save({item.key: self._encode(components, item) for item in items})
 
     @torch.no_grad()
     def _encode(self, components: Components, item: Item) -> Tensor:

@@ -1,25 +1,28 @@
 """Encoding spread over a Ray cluster."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 
-from diptych_api.errors import DiptychError, HostOutOfMemory, WorkerLost
-from diptych_training.cache import Encode
-from diptych_training.cache_encode import Item
+from diptych_diffusion.loading import loading
+from diptych_training.ray_tasks import task_failures_named
+
+if TYPE_CHECKING:
+    from diptych_training.cache import Encode
+    from diptych_training.cache_encode import Item
 
 Reference = ray.ObjectRef[bytes]
 
 
-def ray_map(encode: Encode, chunks: Sequence[Sequence[Item]], *, num_gpus: float = 0) -> Iterator[bytes]:
+def ray_map(encode: "Encode", chunks: "Sequence[Sequence[Item]]", *, num_gpus: float = 0) -> Iterator[bytes]:
     """Yield the shard of each chunk as it is done, one Ray task each; ``num_gpus`` is what a task takes.
 
     A task takes one CPU. No more than two tasks for each CPU of the cluster are out at once, so that results do not
     pile up. A worker keeps the models that it loaded for its next task.
 
     Raises:
-        DiptychError: what ``encode`` raised; HostOutOfMemory or WorkerLost when workers keep dying.
+        Exception: what ``encode`` raised; HostOutOfMemory or WorkerLost when workers keep dying.
 
     """
     task = ray.remote(num_cpus=1, num_gpus=num_gpus)(_encode)
@@ -29,29 +32,19 @@ def ray_map(encode: Encode, chunks: Sequence[Sequence[Item]], *, num_gpus: float
     try:
         while waiting or running:
             while waiting and len(running) < limit:
-                running.append(task.remote(shared, waiting.pop()))
+                running.append(task.remote([shared, ray.put(waiting.pop())]))
             (done,), running = ray.wait(running, num_returns=1)
-            yield _result(done)
+            with task_failures_named("encoding pictures"):
+                shard: bytes = ray.get(done)
+            yield shard
     finally:
         for reference in running:
             ray.cancel(reference)
 
 
-def _encode(encode: Encode, chunk: Sequence[Item]) -> bytes:
-    return encode(chunk)
-
-
-def _result(reference: Reference) -> bytes:
-    try:
-        data: bytes = ray.get(reference)
-    except RayTaskError as error:
-        if isinstance(error.cause, DiptychError):
-            raise error.cause from None
-        raise
-    except OutOfMemoryError as error:
-        raise HostOutOfMemory(
-            "Encoding pictures took more memory than there is.", hint="Use a machine with more."
-        ) from error
-    except WorkerCrashedError as error:
-        raise WorkerLost("Workers that encode pictures died again and again.", hint="See Ray's logs.") from error
+def _encode(work: "list[ray.ObjectRef[Encode | Sequence[Item]]]") -> bytes:
+    """Encode a chunk. References in a list are not looked up before this function runs, so it can say how to load."""
+    with loading():
+        encode, chunk = ray.get(work)
+    data: bytes = encode(chunk)
     return data

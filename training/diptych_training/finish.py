@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,11 +25,12 @@ from diptych_training.checkpoint import CheckpointState
 from diptych_training.curves import loss_csv, loss_png
 from diptych_training.data.manifest import read
 from diptych_training.evaluate import Exam, Models, evaluate, metric_values
-from diptych_training.letters import PhaseProgress, Row
+from diptych_training.letters import Finished, PhaseProgress, Row
 from diptych_training.loop import Loop
 from diptych_training.mailbox import Mailbox, Sender
 from diptych_training.measure import captioned_pictures
 from diptych_training.metrics import Measurement, paired
+from diptych_training.out_of_memory import memory_named
 from diptych_training.progress import mean
 from diptych_training.reporter import now
 from diptych_training.saving import final_state
@@ -37,14 +38,10 @@ from diptych_training.share import Share
 from diptych_training.validation import validation_losses
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """What a complete run leaves behind."""
-
-    artifact: ArtifactRef
-    metrics: tuple[MetricValue, ...]
-
-
+@memory_named(
+    "making and measuring the artifact",
+    "Lower spec.evaluation.maxPrompts or spec.dataset.image.size, or use a machine with more memory.",
+)
 def finish(share: Share, name: str, base: Base, mailbox: ActorHandle[Mailbox]) -> Finished:
     """Make the artifact of the final checkpoint and evaluate it. ``base`` is the base as the job names it."""
     sender = Sender(mailbox)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from diptych_api.errors import DiptychError
-from diptych_api.report import Phase
+from diptych_api.report import ArtifactRef, MetricValue, Phase
 from diptych_api.training import EarlyStopping
 
 
@@ -62,6 +62,14 @@ class PhaseProgress:
     phase: Phase
     done: int
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a complete run leaves behind."""
+
+    artifact: ArtifactRef
+    metrics: tuple[MetricValue, ...]
 
 
 Letter = Progress | PhaseProgress | DiptychError

@@ -1,28 +1,30 @@
 """The phases of a run, one function each."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import ray
-from ray.exceptions import RayTaskError
 
-from diptych_api.errors import Interrupted, UnsupportedHere, WorkerLost
+from diptych_api.errors import Interrupted, RunFailed, UnsupportedHere
 from diptych_api.finetunejob import FineTuneJob, FineTuneJobSpec
 from diptych_api.runstore import CACHE, MANIFEST, RUN_FILE, RunRecord
+from diptych_training.attempts import Attempt
 from diptych_training.building import order_of, total_steps
 from diptych_training.cache import prepare_cache
 from diptych_training.cache_ray import ray_map
 from diptych_training.checkpoint import newest_step
 from diptych_training.data.buckets import counted, shapes_of
 from diptych_training.data.manifest import Manifest, left_out, prepare, read, write
-from diptych_training.finish import Finished, finish
+from diptych_training.letters import Finished
 from diptych_training.mailbox import open_mailbox, take
+from diptych_training.ray_tasks import task_failures_named
 from diptych_training.ray_train import POLL_S, fit
 from diptych_training.reporter import Reporter, now
 from diptych_training.run_store import RunStore
 from diptych_training.share import Share
+from diptych_training.worker import finish_run
 
 GO_ON = "Run the same command again to go on."
 PACKAGES = ("diptych", "torch", "diffusers", "peft", "transformers", "ray")
@@ -120,31 +122,33 @@ def cache_pictures(run: Run, share: Share, manifest: Manifest) -> None:
 
 
 def train(run: Run, share: Share) -> int | None:
-    """Train to the end, with a new worker group for each that is lost; return the step that training went on from."""
-    limit = run.spec.retry.backoff_limit
+    """Train to the end, with a new worker group where one fails; return the step that training went on from."""
     resumed_from = newest_step(run.store, lambda text: run.reporter.update(message=text))
     if resumed_from is not None:
         run.reporter.update(step=resumed_from, message=f"Going on from checkpoint step {resumed_from}.")
-    for attempt in range(1, limit + 2):
-        run.reporter.update(phase="Training", attempt=attempt)
-        try:
-            complete = fit(share, open_mailbox(), run.stop.is_set, run.reporter.on_letter)
-        except WorkerLost as error:
-            if attempt > limit:
-                raise
-            run.reporter.update(message=f"{error.message} Going on from the last checkpoint ({attempt} of {limit}).")
-            continue
-        if not complete:
-            step = run.reporter.report.step
-            raise Interrupted(f"Stopped and saved at step {step}." if step else "Stopped before a step.", hint=GO_ON)
-        break
+    if not _train(run, share):
+        step = run.reporter.report.step
+        raise Interrupted(f"Stopped and saved at step {step}." if step else "Stopped before a step.", hint=GO_ON)
     return resumed_from
+
+
+def _train(run: Run, share: Share) -> bool:
+    """Return whether training is complete."""
+    attempt = Attempt.first(share.spec)
+    while True:
+        run.reporter.update(phase="Training", attempt=attempt.number)
+        work = replace(share, spec=attempt.spec)
+        try:
+            return fit(work, open_mailbox(), run.stop.is_set, run.reporter.on_letter)
+        except RunFailed as error:
+            attempt = attempt.after(error)
+            run.reporter.update(message=attempt.message)
 
 
 def finish_artifact(run: Run, share: Share) -> Finished:
     """Write, check and evaluate the artifact in a Ray task."""
     resources, mailbox = run.spec.resources, open_mailbox()
-    task = ray.remote(num_cpus=resources.cpus_per_worker, num_gpus=min(1, resources.gpus_per_worker))(finish)
+    task = ray.remote(num_cpus=resources.cpus_per_worker, num_gpus=min(1, resources.gpus_per_worker))(finish_run)
     reference = task.remote(share, run.job.metadata.name, run.given.base, mailbox)
     while True:
         ready, _ = ray.wait([reference], timeout=POLL_S)
@@ -152,8 +156,6 @@ def finish_artifact(run: Run, share: Share) -> Finished:
             run.reporter.on_letter(letter)
         if ready:
             break
-    try:
+    with task_failures_named("making the artifact"):
         finished: Finished = ray.get(reference)
-    except RayTaskError as error:
-        raise error.cause from error
     return finished

@@ -15,6 +15,7 @@ from diptych_api.finetunejob import FineTuneJob
 from diptych_api.names import REPORT_MANAGER
 from diptych_api.report import Report
 from diptych_api.yaml_reader import read_resource
+from diptych_diffusion.loading import loading
 from diptych_training.api_server import ApiServer
 from diptych_training.pod_report import check_identity, manifest, report_path
 from diptych_training.pod_settings import PodSettings
@@ -84,7 +85,8 @@ def _attempt(
 
     on_report(last)
     try:
-        from diptych_training.run import RunOptions, run  # noqa: PLC0415 - takes seconds, in which a report tells so
+        with loading():
+            from diptych_training.run import RunOptions, run  # noqa: PLC0415 - takes seconds: a report tells so
 
         options = RunOptions(Path.cwd(), address, settings.mounts, settings.run_name)
         run(job, options, on_report, wish.event)

@@ -5,20 +5,21 @@ import os
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import ray
 from ray.actor import ActorHandle
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, Result, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from diptych_api.cluster import Resources
-from diptych_api.errors import DiptychError, Interrupted, RetryLater, UnsupportedHere, WorkerLost
+from diptych_api.errors import DiptychError, Interrupted, RetryLater, UnsupportedHere
 from diptych_training.letters import Letter
 from diptych_training.mailbox import Mailbox, take
+from diptych_training.ray_failures import failure_of
 from diptych_training.share import Share
 from diptych_training.worker import train_worker
 
@@ -31,6 +32,7 @@ LOCAL_ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_task_oom_retries": "2",  # else Ray begins a task that needs too much memory again and again, for ever
 }
 
 
@@ -96,8 +98,8 @@ def fit(
     a torn snapshot of Ray's can never be met again.
 
     Raises:
-        DiptychError: the error of a worker.
-        WorkerLost: when a worker died without a word of ours.
+        DiptychError: the error of a worker; WorkerLost when it died without a word of ours.
+        Exception: a bug that a worker met.
 
     """
     spec = share.spec
@@ -118,34 +120,40 @@ def fit(
             ),
         )
         running = pool.submit(trainer.fit)
-        errors: list[DiptychError] = []
-        while True:
-            finished = running.done()
-            for letter in take(mailbox, stop=wants_stop()):
-                if isinstance(letter, DiptychError):
-                    errors.append(letter)
-                else:
-                    on_letter(letter)
-            if finished:
-                break
-            try:
-                running.exception(timeout=POLL_S)
-            except TimeoutError:
-                continue
+        try:
+            errors = _heard(running, mailbox, wants_stop, on_letter)
+        except BaseException:
+            take(mailbox, stop=True)  # or the workers would train on to the end, unheard
+            raise
         failure = running.exception()
         if errors:
             raise errors[0] from failure
         if isinstance(failure, TrainingFailedError):
-            raise WorkerLost(_first_line(failure), hint="See the log of the run for the traceback.") from failure
+            raise failure_of(failure) from failure
         return bool(cast("Any", running.result()).return_value)
+
+
+def _heard(
+    running: Future[Result],
+    mailbox: ActorHandle[Mailbox],
+    wants_stop: Callable[[], bool],
+    on_letter: Callable[[Letter], None],
+) -> list[DiptychError]:
+    """Hand letters on until the worker group has ended; return the errors among them."""
+    errors: list[DiptychError] = []
+    while True:
+        finished = running.done()
+        for letter in take(mailbox, stop=wants_stop()):
+            if isinstance(letter, DiptychError):
+                errors.append(letter)
+            else:
+                on_letter(letter)
+        if finished:
+            return errors
+        with suppress(TimeoutError):
+            running.exception(timeout=POLL_S)
 
 
 def _per_worker(resources: Resources) -> dict[str, float]:
     per_worker: dict[str, float] = {"CPU": resources.cpus_per_worker}
     return per_worker | ({"GPU": resources.gpus_per_worker} if resources.gpus_per_worker else {})
-
-
-def _first_line(failure: BaseException) -> str:
-    """Return the line of a Ray error that names the cause."""
-    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
-    return f"A training worker died: {lines[-1][:500] if lines else type(failure).__name__}"

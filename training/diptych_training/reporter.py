@@ -10,6 +10,7 @@ from typing import Any
 from diptych_api.errors import DiptychError
 from diptych_api.report import CheckpointRef, Failure, Phase, Report
 from diptych_api.runstore import LOG_FILE, METRICS_FILE, STATUS_FILE, checkpoint_name
+from diptych_training.clock import Clock
 from diptych_training.letters import Letter, PhaseProgress, Progress, Row
 from diptych_training.run_store import RunStore
 
@@ -43,12 +44,14 @@ class Reporter:
     report: Report = field(default_factory=lambda: Report(phase="Pending", time=now()))
     written: float = 0.0
     logged: Report | None = None
+    clock: Clock = field(default_factory=Clock)
     known: set[tuple[int, bool]] | None = None
     """Rows of metrics.jsonl that are written, by step and kind."""
 
     def update(self, *, force: bool = True, **changes: Any) -> None:  # noqa: ANN401 -- fields of Report
         """Change fields of the report and tell it."""
-        before, self.report = self.report, self.report.model_copy(update={**changes, "time": now()})
+        spent = {"active_seconds": self.clock.active_seconds, "gpu_seconds": self.clock.gpu_seconds}
+        before, self.report = self.report, self.report.model_copy(update={**changes, **spent, "time": now()})
         self.on_report(self.report)
         if self.store is not None and _told(before) != _told(self.report):
             self._log(self.store, before)

@@ -2,16 +2,17 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych_api.errors import Interrupted
+from diptych_api.errors import Interrupted, StoreUnwritable
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.presets import resolve
 from diptych_api.report import Report
 from diptych_api.runstore import LOCAL_NAMESPACE, MANIFEST, STATUS_FILE, run_name
 from diptych_diffusion.pipeline import load, resolve_base
+from diptych_training.clock import Clock, kept_within
 from diptych_training.phases import Run, cache_pictures, finish_artifact, prepare_pictures, record, train
 from diptych_training.places import Mounts, localized
 from diptych_training.ray_train import ray_started
@@ -63,12 +64,12 @@ def run(
     store = RunStore.open(spec.output, namespace, name, options.base_dir)
     with store.lock():
         earlier = store.read_json(STATUS_FILE, Report)
-        reporter = Reporter(on_report, store)
+        reporter = Reporter(on_report, store, clock=Clock.after(earlier, spec))
         this = Run(job, given, spec, store, reporter, stop or threading.Event())
         if earlier is not None and earlier.phase == "Succeeded":
             on_report(earlier)
             return Outcome(earlier, store.uri())
-        with _failures_told(reporter):
+        with _failures_told(reporter), _limits(this, options):
             resumed_from = _run(this, options)
         return Outcome(reporter.report, store.uri(), resumed_from)
 
@@ -82,8 +83,18 @@ def _failures_told(reporter: Reporter) -> Iterator[None]:
         reporter.update(phase="Suspended", message=error.message)
         raise
     except BaseException as error:
-        reporter.failed(error)
+        try:
+            reporter.failed(error)
+        except StoreUnwritable as unwritten:
+            error.add_note(f"The run store could not be told: {unwritten}")
         raise
+
+
+def _limits(run: Run, options: RunOptions) -> AbstractContextManager[None]:
+    """Return what keeps a run within its limits; in a pod the operator does."""
+    if options.mounts is not None:
+        return nullcontext()
+    return kept_within(run.spec, run.reporter.clock, run.stop)
 
 
 def _run(run: Run, options: RunOptions) -> int | None:
@@ -98,6 +109,7 @@ def _run(run: Run, options: RunOptions) -> int | None:
     where = f"at {options.address}" if options.address else "on this machine"
     run.reporter.update(message=f"Starting Ray {where}.")
     with ray_started(options.address, run.spec.resources):
+        run.reporter.clock.hold_gpus()
         cache_pictures(run, share, manifest)
         resumed_from = train(run, share)
         finished = finish_artifact(run, share)

@@ -10,9 +10,7 @@ from diptych_api.errors import UnsupportedHere
 from diptych_api.finetunejob import FineTuneJobSpec
 
 IGNORED_LOCALLY = (
-    "active_deadline_seconds",
     "managed_by",
-    "max_gpu_seconds",
     "pre_running_deadline_seconds",
     "suspend",
     "ttl_seconds_after_finished",

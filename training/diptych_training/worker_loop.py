@@ -14,6 +14,7 @@ from diptych_training.checkpoint import CheckpointState, CheckpointWriter, load,
 from diptych_training.letters import Tell
 from diptych_training.loop import Loop
 from diptych_training.mailbox import Mailbox, Sender
+from diptych_training.out_of_memory import advice, doing, memory_named
 from diptych_training.saving import Keeper, restore
 from diptych_training.share import Share
 from diptych_training.station import heeding
@@ -37,7 +38,8 @@ def _train(share: Share, sender: Sender) -> bool:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    with heeding(sender if rank == 0 else _deaf, os.environ) as tell:
+    heard = heeding(sender if rank == 0 else _deaf, os.environ)
+    with memory_named(doing(share.spec), advice(share.spec)), heard as tell:
         return _train_loop(share, build_loop(share, get_device(), tell, rank=rank, world=world))
 
 

@@ -1,3 +1,5 @@
+"""What Ray workers do: all tests of this file share one Ray."""
+
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,16 +9,20 @@ import pytest
 
 from diptych_api.cluster import Resources
 from diptych_api.dataset import Dataset, Image
-from diptych_api.errors import DatasetInvalid
+from diptych_api.errors import DatasetInvalid, StoreUnwritable
 from diptych_api.sources import DatasetSource
 from diptych_diffusion.fingerprint import file_digest
 from diptych_training.cache import prepare_cache
 from diptych_training.cache_ray import ray_map
+from diptych_training.checkpoint import newest_step
 from diptych_training.data.entry import Entry, Manifest
-from diptych_training.ray_train import ray_started
+from diptych_training.letters import Letter, Progress
+from diptych_training.mailbox import open_mailbox
+from diptych_training.ray_train import fit, ray_started
+from support.tiny_jobs import tiny_share
 from support.tiny_models import make_pipeline
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray workers")]
 SETTINGS = Dataset(source=DatasetSource(uri="."), image=Image(size=64, horizontal_flip=True))
 
 
@@ -61,3 +67,27 @@ def test_ray_tasks_encode_what_one_process_does_and_tell_of_a_changed_picture(
         prepare_cache(base, manifest, SETTINGS, tmp_path / "again", text=False, map_fn=ray_map)
     assert type(caught.value) is DatasetInvalid
     assert caught.value.hint
+
+
+def test_a_worker_that_fails_alone_ends_the_group_with_its_reason(tmp_path: Path) -> None:
+    """The first of two cannot write the run store, while the other waits for it to add gradients."""
+    share = tiny_share(tmp_path, resources={"workers": 2})
+    checkpoints = share.store.local("checkpoints")
+    assert checkpoints is not None
+    checkpoints.parent.mkdir(parents=True)
+    checkpoints.write_text("in the way")
+    with pytest.raises(StoreUnwritable, match=r"Cannot write .*/checkpoints: Not a directory") as caught:
+        fit(share, open_mailbox(), lambda: False, lambda _: None)
+    assert "is a file" in caught.value.hint
+
+
+def test_workers_do_not_train_on_when_their_driver_cannot(tmp_path: Path) -> None:
+    share = tiny_share(tmp_path, training={"steps": 1_000_000})
+
+    def refuse(letter: Letter) -> None:
+        if isinstance(letter, Progress) and letter.rows:
+            raise StoreUnwritable("Cannot write metrics.jsonl: No space left on device.")
+
+    with pytest.raises(StoreUnwritable, match="No space left"):
+        fit(share, open_mailbox(), lambda: False, refuse)
+    assert newest_step(share.store, print)
