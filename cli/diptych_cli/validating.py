@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from diptych_api.dataset import Dataset
 from diptych_api.diffusiondeployment import DiffusionDeployment
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.presets import resolve
@@ -15,6 +16,7 @@ from diptych_api.wire import to_wire
 from diptych_api.yaml_reader import read_resource
 from diptych_cli.job_file import base_name, dataset_name, method_name, resources_name, training_length
 from diptych_serving import supported
+from diptych_training.data.facts import facts_of, local_folder
 from diptych_training.supported import check_supported, ignored
 
 
@@ -33,6 +35,10 @@ def validate(path: Path, overrides: Sequence[str], *, as_json: bool) -> None:
     resolved = resolve(resource.spec)
     check_supported(resolved)
     notes, facts = ignored(resolved), summary(resource)
+    about, remarks = dataset_facts(resolved.dataset)
+    notes += remarks
+    if about is not None:
+        facts["dataset"] += f" · {about}"
     if as_json:
         spec = to_wire(resource.model_copy(update={"spec": resolved}))["spec"]
         typer.echo(json.dumps(told | {"summary": facts, "notes": notes, "spec": spec}, ensure_ascii=False))
@@ -59,6 +65,15 @@ def summary(job: FineTuneJob) -> dict[str, str]:
         run = run_name(job.metadata.name, job.spec)
         facts["output"] = run_folder(spec.output.uri, job.metadata.namespace, run)
     return facts
+
+
+def dataset_facts(dataset: Dataset) -> tuple[str | None, list[str]]:
+    """Return what a data set on this machine holds, and what of it cannot be used. Raises DatasetInvalid."""
+    root = local_folder(dataset)
+    if root is None:
+        return None, []
+    facts = facts_of(dataset, root)
+    return str(facts), facts.notes(dataset.bad_samples.max_fraction)
 
 
 def _aligned(facts: Mapping[str, str]) -> list[str]:

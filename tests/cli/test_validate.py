@@ -14,6 +14,30 @@ def test_a_good_job_is_summed_up(place: Path) -> None:
     assert lines[-1] == "next: diptych run job.yaml"
 
 
+def test_a_data_set_on_this_machine_is_counted(place: Path) -> None:
+    (place / "pictures").mkdir()
+    for number in range(4):
+        Path(f"pictures/{number}.png").touch()
+    rows = [f"{number}.png,caption {number},{kind}" for number, kind in enumerate("abab")]
+    Path("pictures/captions.csv").write_text("\n".join(["image,caption,kind", *rows, "0.png,again,a", "9.png,gone,a"]))
+    changes = ("dataset.layout=CaptionTable", "dataset.where.kind=a", "dataset.split.count=1")
+    ended = diptych("validate", "job.yaml", *(word for change in changes for word in ("--set", change)))
+    assert "  dataset    pictures · CaptionTable · 64 px · 2 pictures · 3 captions · 1 held out" in ended.stdout
+    assert (
+        "note: 1 of 4 rows of the data set are unusable (25.0%, more than the 5.0% of "
+        "spec.dataset.badSamples.maxFraction): 9.png (line 7): no such file.\n"
+    ) in ended.stdout
+
+
+def test_a_data_set_of_another_layout_is_refused(place: Path) -> None:
+    (place / "pictures").mkdir()
+    Path("pictures/list.jsonl").touch()
+    ended = diptych("validate", "job.yaml")
+    assert ended.exit_code == 2
+    assert "has no metadata.jsonl, which layout ImageFolder needs." in ended.stderr
+    assert "The folder holds a *.jsonl manifest: set layout: JsonLines." in ended.stderr
+
+
 def test_fields_that_one_machine_cannot_honour_are_named(place: Path) -> None:
     fields = (
         "managedBy=kueue.x-k8s.io/multikueue",

@@ -20,6 +20,7 @@ EXAMPLES = examples(
 def command(job: JobFile, overrides: Overrides = None, *, as_json: AsJson = False) -> None:
     """Check a YAML file and say what would run. Nothing is started or downloaded.
 
+    A data set that is a folder of this machine is counted as its layout says; its pictures are not opened.
     Settings that one machine cannot honour are named; those that would change the result are refused.
     """
     from diptych_cli.validating import validate  # noqa: PLC0415 - imports pydantic's models

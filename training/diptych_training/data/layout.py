@@ -1,6 +1,6 @@
 """From a folder to samples: which file names the pictures, and what a usable name and caption are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -50,6 +50,11 @@ def read_layout(root: Path, dataset: Dataset) -> tuple[list[Sample], list[Reject
     return gathered.samples, gathered.rejected
 
 
+def rows_of(samples: Iterable[Sample], rejected: Sized) -> int:
+    """Return the rows of the layout that these came from."""
+    return len(rejected) + sum(sample.rows for sample in samples)
+
+
 @dataclass
 class _Gathered:
     """Samples and rejected rows so far."""
@@ -86,7 +91,7 @@ class _Gathered:
         if not isinstance(row.name, str) or not row.name:
             return Rejected("", row.line, f"the picture's name is not text: {shown(row.name)}")
         try:
-            captions = _captions(row.captions)
+            captions = usable_captions(row.captions)
             key, real = key_below(self.root, row.name)
         except ValueError as error:
             return Rejected(shown(row.name, 200)[1:-1], row.line, str(error))
@@ -113,7 +118,8 @@ class _Gathered:
             )
 
 
-def _captions(value: object) -> tuple[str, ...]:
+def usable_captions(value: object) -> tuple[str, ...]:
+    """Return the captions of a picture, each once. Raises ValueError with the reason where there is none."""
     given = value if isinstance(value, list) else [value]
     captions = dict.fromkeys(_caption(item) for item in given)
     usable = tuple(caption for caption in captions if caption)

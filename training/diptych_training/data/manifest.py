@@ -10,7 +10,7 @@ from diptych_api.dataset import Dataset
 from diptych_api.errors import DatasetInvalid, UnsupportedHere
 from diptych_training.data.entry import Entry, Manifest, digest_of, read_entry, verify
 from diptych_training.data.hub_dataset import unpack
-from diptych_training.data.layout import read_layout
+from diptych_training.data.layout import read_layout, rows_of
 from diptych_training.data.listing import left_out, read, write, write_rejected
 from diptych_training.data.picture import decode, read_bytes
 from diptych_training.data.sample import Rejected, Sample
@@ -31,7 +31,7 @@ def prepare(dataset: Dataset, workdir: Path, report: Callable[[int, int], None])
     _refuse_unsupported(dataset)
     root = open_root(dataset, workdir, report)
     samples, rejected = read_layout(root, dataset)
-    rows, lost = len(rejected) + sum(sample.rows for sample in samples), len(rejected)
+    rows, lost = rows_of(samples, rejected), len(rejected)
     entries: list[Entry] = []
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads:
         for start in range(0, len(samples), BATCH):

@@ -1,0 +1,57 @@
+"""Every example of a data layout, as far as two steps of training on the base that ships, without Ray."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from diptych_api.finetunejob import FineTuneJob
+from diptych_api.presets import resolve
+from diptych_api.yaml_reader import read_resource
+from diptych_diffusion.pipeline import resolve_base
+from diptych_training.building import build_loop
+from diptych_training.cache import prepare_cache
+from diptych_training.data.manifest import prepare, write
+from diptych_training.letters import Progress
+from diptych_training.places import localized
+from diptych_training.run_store import RunStore
+from diptych_training.share import Share
+from support.recorded_run import diptych
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples/layouts").glob("*.yaml"))
+SHORT = ["training.steps=2", "training.batchSize=2", "training.validation.draws=1"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is encoded: the examples have pictures in common."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_valid_and_trains(
+    path: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    validated = diptych("validate", path)
+    assert validated.exit_code == 0, validated.stderr
+    job = read_resource(path, SHORT)
+    assert isinstance(job, FineTuneJob)
+    spec = localized(resolve(job.spec), ROOT)
+    manifest = prepare(spec.dataset, tmp_path / "work", lambda _done, _total: None)
+    write(manifest, tmp_path / "manifest")
+    used, held = len(manifest.train) + len(manifest.held_out), len(manifest.held_out)
+    assert f" {used} pictures · " in validated.stdout
+    assert f" · {held} held out" in validated.stdout
+    base = resolve_base(spec.base, tmp_path)
+    prepare_cache(base, manifest, spec.dataset, cache, text=True)
+    store = RunStore.open(spec.output, "local", path.stem, tmp_path)
+    told: list[Progress] = []
+    share = Share(spec, base, tmp_path / "manifest", cache, store, {})
+    loop = build_loop(share, torch.device("cpu"), lambda progress: bool(told.append(progress)))
+    assert loop.run()
+    losses = [row.loss for progress in told for row in progress.rows if row.loss is not None]
+    assert len(losses) == 2
+    assert len(manifest.rejected) == (1 if path.stem == "flickr30k" else 0)
