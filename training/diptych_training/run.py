@@ -13,6 +13,7 @@ from diptych_api.report import Report
 from diptych_api.runstore import LOCAL_NAMESPACE, MANIFEST, STATUS_FILE, run_name
 from diptych_diffusion.pipeline import load, resolve_base
 from diptych_training.clock import Clock, kept_within
+from diptych_training.long_captions import told_long_captions
 from diptych_training.phases import Run, cache_pictures, finish_artifact, prepare_pictures, record, train
 from diptych_training.places import Mounts, localized
 from diptych_training.ray_train import ray_started
@@ -103,6 +104,9 @@ def _run(run: Run, options: RunOptions) -> int | None:
     manifest = prepare_pictures(run)
     base = resolve_base(run.spec.base, run.shared("bases"))
     components = load(base, need_unet=run.spec.method != "FromScratch")
+    entries = (*manifest.train, *manifest.held_out)
+    if told := told_long_captions(components, entries, run.spec.dataset.caption_policy):
+        run.reporter.update(message=told)
     digests = {"data set": manifest.digest, "base": components.digest}
     record(run, digests)
     share = Share(run.spec, base, run.local(MANIFEST), run.shared("encoded"), run.store, digests)
