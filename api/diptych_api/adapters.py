@@ -4,7 +4,7 @@ from pydantic import Field
 
 from diptych_api.fields import Digest, Location, Model, Name
 from diptych_api.rules import rule
-from diptych_api.sources import SecretKey
+from diptych_api.sources import StoreSecret
 
 
 class JobRef(Model):
@@ -25,7 +25,7 @@ class Adapter(Model):
     name: Name = Field(description="Name by which requests choose it.")
     uri: Location | None = Field(default=None, description="Folder or file: a path, file://, s3://, gs:// or hf://.")
     digest: Digest | None = Field(default=None, description="Digest that the files at uri must have.")
-    credentials: SecretKey | None = Field(default=None, description="Credentials for the object store or hub.")
+    credentials: StoreSecret | None = Field(default=None, description="Credentials for the object store or hub.")
     from_job: JobRef | None = Field(default=None, description="The verified artifact of a job.")
     from_model: ModelRef | None = Field(default=None, description="The current version of a model; follows promotion.")
     strength: float = Field(default=1, ge=-2, le=2, description="Factor of the update where a request names none.")

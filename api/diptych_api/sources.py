@@ -15,6 +15,28 @@ class SecretKey(Model):
     key: Text = Field(description="Key in the Secret; on one machine, the environment variable that is read.")
 
 
+STORE_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_ENDPOINT_URL",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+)
+"""What object stores read of the environment."""
+
+
+class StoreSecret(Model):
+    """A Secret with the credentials of an object store; on one machine the environment has them."""
+
+    name: Text = Field(description="Name of the Secret.")
+    key: Text | None = Field(
+        default=None,
+        description="The one key that is read, named after the environment variable that it fills. Without it all are "
+        f"read that the Secret has of {', '.join(STORE_VARIABLES)}.",
+    )
+
+
 class Claim(Model):
     """A folder on a PersistentVolumeClaim."""
 
@@ -84,7 +106,7 @@ class DatasetSource(Model):
     sha256: Sha256 | None = Field(default=None, description="Checksum of an archive; required for https://.")
     hugging_face: HuggingFaceDataset | None = Field(default=None, description="A data set on the Hugging Face hub.")
     pvc: Claim | None = Field(default=None, description="A folder on a volume.")
-    credentials: SecretKey | None = Field(default=None, description="Credentials for the object store.")
+    credentials: StoreSecret | None = Field(default=None, description="Credentials for the object store.")
 
     @rule(
         "set exactly one of uri, huggingFace and pvc",
@@ -111,7 +133,7 @@ class Output(Model):
         "start at the claim diptych-workspace.",
     )
     pvc: Claim | None = Field(default=None, description="A folder on a volume.")
-    credentials: SecretKey | None = Field(default=None, description="Credentials for the object store.")
+    credentials: StoreSecret | None = Field(default=None, description="Credentials for the object store.")
 
     @rule("set exactly one of uri and pvc", cel="has(self.uri) != has(self.pvc)")
     def _one_place(self) -> bool:

@@ -5,7 +5,7 @@ import pytest
 
 from diptych_api.errors import RunFailed, UnsupportedHere
 from diptych_api.report import Report
-from diptych_api.sources import Claim, Output, SecretKey
+from diptych_api.sources import Claim, Output, StoreSecret
 from diptych_training.run_store import RunStore, runs
 from support.bucket import Bucket
 
@@ -39,7 +39,7 @@ def test_a_local_output_is_a_path_or_a_file_uri(uri: str, tmp_path: Path) -> Non
         (Output(pvc=Claim(claim_name="disk")), "spec.output.pvc"),
         (Output(pvc=Claim(claim_name="mounted", path="../..")), "spec.output.pvc.path"),
         (Output(uri="https://example.org/runs"), "spec.output.uri"),
-        (Output(uri="runs", credentials=SecretKey(name="s3", key="token")), "spec.output.credentials"),
+        (Output(uri="runs", credentials=StoreSecret(name="s3", key="NOT_SET")), "spec.output.credentials"),
     ],
 )
 def test_an_output_that_this_machine_cannot_honour_names_its_field(output: Output, field: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from diptych_api.errors import UnsupportedHere
-from diptych_api.sources import Claim, Output, SecretKey
+from diptych_api.sources import Claim, Output, StoreSecret
 from diptych_diffusion.object_store import SCHEMES, file_system
 
 
@@ -38,9 +38,9 @@ def locate(
     return file_system(output.uri)
 
 
-def check_credentials(credentials: SecretKey | None, field: str) -> None:
-    """Raise UnsupportedHere where credentials are asked for and the environment does not have them."""
-    if credentials is not None and not os.environ.get(credentials.key):
+def check_credentials(credentials: StoreSecret | None, field: str) -> None:
+    """Raise UnsupportedHere where a variable is asked for by name and the environment does not have it."""
+    if credentials is not None and credentials.key is not None and not os.environ.get(credentials.key):
         raise UnsupportedHere(
             f"{field}.credentials: the environment variable {credentials.key} is not set.",
             hint=f"export {credentials.key}=… On Kubernetes, the Secret {credentials.name} fills it.",

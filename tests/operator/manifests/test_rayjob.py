@@ -129,6 +129,14 @@ def test_each_secret_fills_its_variable_by_reference() -> None:
     assert variables(head(job)).items() >= found.items()
 
 
+def test_a_stores_secret_without_a_key_fills_what_stores_read_as_far_as_it_has_it() -> None:
+    job = stored(output={"uri": "s3://b/r", "credentials": {"name": "minio"}})
+    found = variables(worker(job))
+    assert variables(head(job)).items() >= found.items()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "GOOGLE_SERVICE_ACCOUNT_KEY"):
+        assert found[name] == {"name": "minio", "key": name, "optional": True}
+
+
 def test_one_variable_from_two_secrets_is_refused() -> None:
     credentials = {"name": "s3", "key": "AWS_KEY"}
     job = stored(
