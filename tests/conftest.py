@@ -1,21 +1,19 @@
 """What every test may ask for."""
 
-import gc
+from collections.abc import Generator
 
 import pytest
+
+from diptych_diffusion.loading import loading
 
 pytest_plugins = ["cluster.fixtures", "cluster.node.fixtures"]
 
 
-def pytest_configure() -> None:
-    """Collect no garbage while test modules load their libraries."""
-    gc.disable()
-
-
-def pytest_collection_finish() -> None:
-    """Collect garbage again, and leave what the libraries made out of it."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Load the libraries of all tests as the programs do."""
+    with loading():
+        return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
