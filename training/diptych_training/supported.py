@@ -6,6 +6,7 @@ It loads neither torch nor Ray, so that `diptych validate` answers at once.
 from collections.abc import Iterator
 
 from diptych_api.after import Evaluation
+from diptych_api.dataset import Dataset, Filters
 from diptych_api.errors import UnsupportedHere
 from diptych_api.finetunejob import FineTuneJobSpec
 
@@ -36,8 +37,20 @@ def refused(spec: FineTuneJobSpec) -> Iterator[str]:
         "spec.lora.textEncoderRank": spec.lora.text_encoder_rank > 0,
     }
     yield from (f"{setting} is not supported yet." for setting, asked in later.items() if asked)
+    yield from refused_data(spec.dataset)
     yield from _refused_forms(spec)
     yield from _refused_evaluation(spec.evaluation)
+
+
+def refused_data(dataset: Dataset) -> Iterator[str]:
+    """Yield one sentence for each setting of a data set that cannot be honoured."""
+    asked = {
+        "filters": dataset.filters != Filters(),
+        "dedup.enabled": dataset.dedup.enabled,
+        "captioning.provider": dataset.captioning.provider != "None",
+        "publishTo": dataset.publish_to is not None,
+    }
+    yield from (f"spec.dataset.{name} is not supported yet." for name, is_asked in asked.items() if is_asked)
 
 
 def _refused_forms(spec: FineTuneJobSpec) -> Iterator[str]:

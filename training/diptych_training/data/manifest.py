@@ -16,6 +16,7 @@ from diptych_training.data.picture import decode, read_bytes
 from diptych_training.data.sample import Rejected, Sample
 from diptych_training.data.source import open_source
 from diptych_training.data.split import split
+from diptych_training.supported import refused_data
 
 __all__ = ["Entry", "Manifest", "left_out", "open_root", "prepare", "read", "read_entry", "verify", "write"]
 
@@ -28,7 +29,8 @@ def prepare(dataset: Dataset, workdir: Path, report: Callable[[int, int], None])
     Archives are unpacked below ``workdir``, and rejected.jsonl is written there. Raises DatasetInvalid where too
     many samples are unusable or none is left to train on.
     """
-    _refuse_unsupported(dataset)
+    if problems := list(refused_data(dataset)):
+        raise UnsupportedHere("\n".join(problems), hint="Leave the fields out.")
     root = open_root(dataset, workdir, report)
     samples, rejected = read_layout(root, dataset)
     rows, lost = rows_of(samples, rejected), len(rejected)
@@ -79,14 +81,3 @@ def _too_bad(dataset: Dataset, rejected: Sequence[Rejected], lost: int, rows: in
         f"The first: {'; '.join(map(str, rejected[:3]))}. All of them: {listed_in}.",
         hint="Repair or remove them, or raise spec.dataset.badSamples.maxFraction.",
     )
-
-
-def _refuse_unsupported(dataset: Dataset) -> None:
-    asked = {
-        "filters": dataset.filters != type(dataset.filters)(),
-        "dedup.enabled": dataset.dedup.enabled,
-        "captioning.provider": dataset.captioning.provider != "None",
-        "publishTo": dataset.publish_to is not None,
-    }
-    if fields := [f"spec.dataset.{name}" for name, is_asked in asked.items() if is_asked]:
-        raise UnsupportedHere(f"{', '.join(fields)}: this version cannot do it.", hint="Leave the field out.")

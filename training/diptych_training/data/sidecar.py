@@ -1,5 +1,6 @@
 """The Sidecar layout: a text file for each picture, beside it or under ``captions/``; each line of it is a caption."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -35,7 +36,7 @@ def rows(root: Path, _dataset: Dataset) -> Iterator[Row | Rejected]:
 
 def _row(root: Path, picture: str, owners: dict[str, str]) -> Row | Rejected:
     names = _candidates(picture)
-    caption = next((name for name in names if (root / name).exists()), None)
+    caption = next((name for name in names if os.path.lexists(root / name)), None)
     if caption is None:
         return Rejected(picture, None, f"no caption file: neither {' nor '.join(names)}")
     owner = owners.setdefault(caption, picture)

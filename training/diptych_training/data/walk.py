@@ -50,9 +50,12 @@ def _entries(folder: Path) -> list[tuple[str, str]]:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    if not entry.is_dir():
-        return "file"
-    return "link" if entry.is_symlink() else "folder"
+    try:
+        if entry.is_dir():
+            return "link" if entry.is_symlink() else "folder"
+    except OSError:  # a loop of links: whoever opens it says so
+        pass
+    return "file"
 
 
 def _rejected(path: str, reason: str) -> Rejected:
