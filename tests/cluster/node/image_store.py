@@ -10,6 +10,7 @@ from cluster.node.commands import output
 from cluster.node.namespaces import Namespaces
 from diptych_api.errors import RunFailed
 
+BY_DIGEST = "sha256:"
 BLOBS = Path("io.containerd.content.v1.content") / "blobs" / "sha256"
 
 
@@ -28,13 +29,15 @@ class ImageStore:
     def load(self, reference: str) -> None:
         """Bring an image of buildah's into the node, unless it is there.
 
-        Layers are sent once and as they are: to compress them takes longer than all the rest. Their copies on the way
-        become links to containerd's own, by which buildah knows them the next time.
+        Layers go as they are: to compress them takes longer than all the rest. Their copies on the way become links to
+        containerd's own, by which skopeo knows them the next time and leaves them out.
         """
         layout = self.folder / "layouts" / reference.replace("/", "_").replace(":", "_")
         layout.mkdir(parents=True, exist_ok=True)
-        push = ["buildah", "push", "--quiet", "--disable-compression", reference, f"oci:{layout}:latest"]
-        output(push, hint="Build the images: `make images`.")
+        (layout / "index.json").unlink(missing_ok=True)  # it would keep the name of what this image replaces
+        source, target = f"containers-storage:{reference}", f"oci:{layout}:latest"
+        copy = ["skopeo", "copy", "--quiet", "--dest-oci-accept-uncompressed-layers", source, target]
+        output(copy, hint="Build the images: `make images`.")
         image = oci.from_layout(reference, layout)
         self.add([image])
         for blob in (layout / "blobs" / "sha256").iterdir():
@@ -59,6 +62,14 @@ class ImageStore:
             said = ctr.stderr.read().decode(errors="replace")
         if ctr.returncode:
             raise RunFailed(f"containerd did not take {', '.join(each.reference for each in missing)}: {said.strip()}")
+        self._forget_replaced()
+
+    def _forget_replaced(self) -> None:
+        """Give up the second names, by digest, of images that have lost their first one: so their layers may go."""
+        held = self._held()
+        named = {digest for name, digest in held if not name.startswith(BY_DIGEST)}
+        if replaced := [name for name, digest in held if name.startswith(BY_DIGEST) and digest not in named]:
+            self._ctr("images", "remove", *replaced)
 
     def _held(self) -> set[tuple[str, str]]:
         lines = self._ctr("images", "list").splitlines()[1:]

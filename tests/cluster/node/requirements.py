@@ -18,6 +18,7 @@ NEEDED = {
     "ip": "iproute2",
     "busybox": "busybox-static",
     "buildah": "buildah",
+    "skopeo": "skopeo",
     "mmdebstrap": "mmdebstrap",
 }
 GIVEN = "Or give the tests a cluster: set KUBECONFIG, DIPTYCH_OPERATOR_IMAGE and DIPTYCH_RAY_IMAGE."
