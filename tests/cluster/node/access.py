@@ -30,10 +30,11 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What tests may do with the cluster. ``node`` is None when the cluster was given."""
+    """What tests may do with the cluster. Failures are explained in a folder; a given cluster has no ``node``."""
 
     kubeconfig: Path
     images: Images
+    failures: Path
     node: Node | None = None
 
     def kubectl(self, *arguments: str | Path, stdin: str | None = None) -> str:
@@ -72,7 +73,7 @@ class Access:
                 forwarding.terminate()
 
     def collect(self, folder: Path) -> None:
-        """Write what explains a failure into a folder: objects, events and logs of pods; of our node, its programs'."""
+        """Write what explains a failure: objects, events and logs of pods; of our node, logs of its programs too."""
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(subprocess.CalledProcessError):  # the cluster may be what failed
             self.kubectl("cluster-info", "dump", "--all-namespaces", "--output=yaml", f"--output-directory={folder}")

@@ -42,8 +42,7 @@ def pytest_runtest_makereport(
     report = yield
     access = getattr(item, "funcargs", {}).get("node")
     if report.failed and access:
-        chosen = os.environ.get("DIPTYCH_E2E_LOGS")
-        folder = (Path(chosen) if chosen else access.kubeconfig.parent.parent / "failures") / item.name
+        folder = access.failures / item.name
         access.collect(folder)
         report.sections.append(("cluster", f"Objects, events and logs are in {folder}"))
     return report
@@ -55,11 +54,12 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Access"]:
     from cluster.node.access import Access, Images  # noqa: PLC0415 - takes time
     from cluster.node.node import running_node  # noqa: PLC0415 - takes time
 
+    failures = Path(os.environ.get("DIPTYCH_E2E_LOGS") or tmp_path_factory.mktemp("failures"))
     if is_given():
         images = Images(
             os.environ[OPERATOR_IMAGE], os.environ[RAY_IMAGE], os.environ.get(BUSYBOX_IMAGE) or "docker.io/busybox:1.37"
         )
-        yield Access(Path(os.environ["KUBECONFIG"]), images)
+        yield Access(Path(os.environ["KUBECONFIG"]), images, failures)
         return
     with running_node(tmp_path_factory.mktemp("node")) as running:
         images = Images(
@@ -67,7 +67,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Access"]:
             os.environ.get(RAY_IMAGE) or "localhost/diptych/ray:dev",
             "localhost/diptych/busybox:dev",
         )
-        yield Access(running.plane.admin_kubeconfig, images, running)
+        yield Access(running.plane.admin_kubeconfig, images, failures, running)
 
 
 @pytest.fixture
