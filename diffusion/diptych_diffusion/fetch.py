@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -10,22 +9,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from httpx2 import HTTPError
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
-
 from diptych_api.artifact import FOLDERS
-from diptych_api.errors import BaseInvalid, DiptychError, HubAuth, RetryLater, UnsupportedHere
+from diptych_api.errors import BaseInvalid, DiptychError, RetryLater, UnsupportedHere
 from diptych_api.runstore import ARTIFACT_FILE
 from diptych_api.sources import HuggingFaceModel
+from diptych_diffusion.hub import COMPLETE, Repository
 from diptych_diffusion.object_store import file_system
 
 WANTED: Final = re.compile(
     r"((unet|vae|text_encoder|tokenizer|scheduler)/)?[A-Za-z0-9_][A-Za-z0-9._-]*\.(safetensors|json|txt)"
 )
-REPO: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*")
 CHECKED: Final = re.compile(r"(safety_checker|feature_extractor)/[A-Za-z0-9_][A-Za-z0-9._-]*\.(safetensors|json)")
-COMPLETE: Final = ".complete"
 COMPLETE_WITH_CHECKER: Final = ".complete-with-checker"
 VERSION_KEYS: Final = ("size", "ETag", "etag", "created", "mtime")
 
@@ -46,52 +40,17 @@ def wanted_files(names: Iterable[str], *, with_checker: bool = False) -> list[st
 
 def from_hub(model: HuggingFaceModel, cache_dir: Path, *, with_checker: bool = False) -> Path:
     """Return the folder of a repository at a commit; a complete copy is used without asking the hub again."""
-    if not REPO.fullmatch(model.repo):
-        raise BaseInvalid(f"{model.repo!r} is not a repository of the hub.", hint="Write owner/name.")
     folder = cache_dir / "hub" / model.repo.replace("/", "--") / model.revision
     markers = [COMPLETE_WITH_CHECKER] if with_checker else [COMPLETE, COMPLETE_WITH_CHECKER]
     if any((folder / marker).exists() for marker in markers):
         return folder
-    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=_token(model))
-    try:
-        names = wanted_files(api.list_repo_files(model.repo, revision=model.revision), with_checker=with_checker)
-        if "model_index.json" not in names:
-            raise BaseInvalid(
-                f"{model.repo} at {model.revision} has no model_index.json: it is not a diffusers pipeline."
-            )
-        api.snapshot_download(model.repo, revision=model.revision, local_dir=folder, allow_patterns=names)
-    except HfHubHTTPError as cause:
-        raise _refusal(model, cause.response.status_code) from cause
-    except (OSError, HTTPError) as cause:
-        raise RetryLater(
-            f"The hub could not be reached for {model.repo}: {cause}", hint="Try again, or give a uri."
-        ) from cause
+    repository = Repository("model", model.repo, model.revision, model.token, BaseInvalid)
+    names = wanted_files(repository.sizes(), with_checker=with_checker)
+    if "model_index.json" not in names:
+        raise BaseInvalid(f"{model.repo} at {model.revision} has no model_index.json: it is not a diffusers pipeline.")
+    repository.download(folder, names)
     (folder / markers[0]).touch()
     return folder
-
-
-def _token(model: HuggingFaceModel) -> str | None:
-    if model.token is None:
-        return None
-    token = os.environ.get(model.token.key)
-    if not token:
-        raise HubAuth(
-            f"{model.repo} needs a token, and the environment variable {model.token.key} is not set.",
-            hint=f"export {model.token.key}=… with a read token of the hub.",
-        )
-    return token
-
-
-def _refusal(model: HuggingFaceModel, status: int) -> DiptychError:
-    what = f"{model.repo} at {model.revision}"
-    if status in {401, 403}:
-        return HubAuth(
-            f"The hub refused {what} ({status}): it is private, gated, or does not exist.",
-            hint="Accept its licence on the hub, and name a token: huggingFace.token.key is an environment variable.",
-        )
-    if status == 404:  # noqa: PLR2004 - not found
-        return BaseInvalid(f"The hub has no {what}.", hint="Check repo and revision; the revision is a commit hash.")
-    return RetryLater(f"The hub answered {status} for {what}.")
 
 
 def from_store(uri: str, cache_dir: Path, *, with_checker: bool = False) -> Path:

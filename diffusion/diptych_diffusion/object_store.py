@@ -25,8 +25,12 @@ SCHEMES: Final = ("s3", "gs")
 ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 CONNECT_S: Final = 5
 REQUEST_S: Final = 60
-RETRY: Final = {"max_retries": 8, "retry_timeout": timedelta(minutes=3)}
-"""Half a minute of patience with a store that refuses connections or answers 5xx, longer with one that is slow."""
+RETRY: Final = {
+    "max_retries": 8,
+    "retry_timeout": timedelta(minutes=3),
+    "backoff": {"init_backoff": timedelta(seconds=0.5), "max_backoff": timedelta(seconds=10), "base": 3},
+}
+"""Patience with a store that refuses connections or answers 5xx; more with one that is slow. Waits are random."""
 BLOCK: Final = 16 * 2**20
 """Bytes of one request of a download."""
 THREADS: Final = 16

@@ -1,10 +1,7 @@
 import json
 import shutil
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
 
 import fsspec
 import pytest
@@ -12,16 +9,16 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
-from diptych_api.errors import BaseInvalid, DiptychError, HubAuth, RetryLater, UnsupportedHere
-from diptych_api.sources import Base, Claim, HuggingFaceModel, SecretKey
+from diptych_api.errors import BaseInvalid, DiptychError, UnsupportedHere
+from diptych_api.sources import Base, Claim, HuggingFaceModel
 from diptych_diffusion.fetch import wanted_files
 from diptych_diffusion.pipeline import load, resolve_base
 from diptych_diffusion.prompts import encode
+from support.hub import COMMIT
 from support.tiny_models import make_pipeline
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 TEXT = "text_encoder/model.safetensors"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(scope="module")
@@ -258,102 +255,3 @@ def test_of_a_repository_only_what_a_pipeline_needs_is_wanted() -> None:
         "unet/diffusion_pytorch_model.safetensors",
         "vae/diffusion_pytorch_model.fp16.safetensors",
     ]
-
-
-class Hub(BaseHTTPRequestHandler):
-    """As much of the hub as a download asks for: the list of a commit's files, and the files."""
-
-    folder: ClassVar[Path]
-    refusal: ClassVar[int | None]
-    asked: ClassVar[list[tuple[str, str | None]]]
-
-    def do_HEAD(self) -> None:
-        """Answer without a body."""
-        self.answer()
-
-    def do_GET(self) -> None:
-        """Answer with a body."""
-        self.wfile.write(self.answer())
-
-    def answer(self) -> bytes:
-        """Send status and headers, and return the body."""
-        path = self.path.partition("?")[0]
-        Hub.asked.append((path, self.headers["Authorization"]))
-        body = b"" if Hub.refusal else self.content(path)
-        self.send_response(Hub.refusal or 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", f'"{len(body)}"')
-        self.end_headers()
-        return body
-
-    def content(self, path: str) -> bytes:
-        """Return the list of files, or a file."""
-        if path.startswith("/api/models/owner/name/tree/"):
-            names = [str(file.relative_to(Hub.folder)) for file in Hub.folder.rglob("*") if file.is_file()]
-            sizes = {name: (Hub.folder / name).stat().st_size for name in names}
-            return json.dumps([{"type": "file", "path": n, "size": sizes[n], "oid": "0" * 40} for n in names]).encode()
-        return (Hub.folder / path.partition(f"/resolve/{COMMIT}/")[2]).read_bytes()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is BaseHTTPRequestHandler's
-        """Say nothing."""
-
-
-@pytest.fixture
-def hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
-    Hub.folder, Hub.refusal, Hub.asked = folder, None, []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("READ_TOKEN", "hf_secret")
-    yield Hub
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def hub_base(key: str | None = "READ_TOKEN") -> Base:
-    token = SecretKey(name="hub", key=key) if key else None
-    return Base(hugging_face=HuggingFaceModel(repo="owner/name", revision=COMMIT, token=token))
-
-
-def test_a_hub_base_is_downloaded_by_commit_with_the_token_and_only_once(hub: type[Hub], tmp_path: Path) -> None:
-    (hub.folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
-    copy = resolve_base(hub_base(), tmp_path / "cache")
-    paths = [path for path, _ in hub.asked]
-    assert all(COMMIT in path for path in paths)
-    assert not any(path.endswith(".bin") for path in paths)
-    assert {token for _, token in hub.asked} == {"Bearer hf_secret"}
-    (hub.folder / "unet" / "diffusion_pytorch_model.bin").unlink()
-    assert load(copy).digest == load(hub.folder).digest
-    hub.refusal = 500
-    assert resolve_base(hub_base(), tmp_path / "cache") == copy
-
-
-@pytest.mark.parametrize(("status", "error"), [(401, HubAuth), (403, HubAuth), (404, BaseInvalid), (418, RetryLater)])
-def test_what_the_hub_refuses_is_told_with_a_way_out(
-    hub: type[Hub], status: int, error: type[DiptychError], tmp_path: Path
-) -> None:
-    hub.refusal = status
-    with pytest.raises(error, match=r"owner/name") as caught:
-        resolve_base(hub_base(), tmp_path)
-    assert "hf_secret" not in str(caught.value)
-
-
-def test_a_token_that_is_not_set_is_named(hub: type[Hub], tmp_path: Path) -> None:
-    with pytest.raises(HubAuth, match="environment variable NO_TOKEN is not set"):
-        resolve_base(hub_base("NO_TOKEN"), tmp_path)
-    assert not hub.asked
-
-
-def test_a_repository_that_is_no_pipeline_is_refused(hub: type[Hub], tmp_path: Path) -> None:
-    (hub.folder / "model_index.json").unlink()
-    with pytest.raises(BaseInvalid, match="not a diffusers pipeline"):
-        resolve_base(hub_base(), tmp_path)
-
-
-def test_a_hub_that_cannot_be_reached_may_be_tried_later(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", "nonsense://hub")
-    with pytest.raises(RetryLater, match="could not be reached"):
-        resolve_base(hub_base(None), tmp_path)

@@ -55,12 +55,16 @@ def test_credentials_leave_the_spec_in_a_pod_and_must_be_set_on_one_machine(
     assert RunStore.open(here.output, "local", "run", tmp_path).local() == tmp_path / "runs" / "local" / "run"
 
 
-def test_the_token_of_the_hub_has_one_variable_in_every_pod(tmp_path: Path) -> None:
-    model = {"repo": "owner/name", "revision": "0" * 40, "token": {"name": "hub", "key": "token"}}
-    found = localized(spec(base={"huggingFace": model}), tmp_path, {}).base.hugging_face
-    assert found is not None
-    assert found.token is not None
-    assert found.token.key == "HF_TOKEN"
+def test_tokens_of_the_hub_have_one_variable_each_in_every_pod(tmp_path: Path) -> None:
+    repository = {"repo": "owner/name", "revision": "0" * 40, "token": {"name": "hub", "key": "token"}}
+    given = spec(base={"huggingFace": repository}, dataset={"source": {"huggingFace": repository}})
+    found = localized(given, tmp_path, {})
+    assert found.base.hugging_face is not None
+    assert found.base.hugging_face.token is not None
+    assert found.base.hugging_face.token.key == "HF_TOKEN"
+    assert found.dataset.source.hugging_face is not None
+    assert found.dataset.source.hugging_face.token is not None
+    assert found.dataset.source.hugging_face.token.key == "DIPTYCH_DATASET_TOKEN"
 
 
 def test_relative_paths_start_at_the_folder_and_remote_ones_stay(tmp_path: Path) -> None:

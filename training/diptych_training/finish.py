@@ -20,6 +20,7 @@ from diptych_diffusion import lora
 from diptych_diffusion.adapter_weights import AdapterWeights
 from diptych_diffusion.components import Components
 from diptych_training.artifact import base_record, lora_formats, write_lora_artifact, write_pipeline_artifact
+from diptych_training.bringing import brought
 from diptych_training.building import build_loop, load_components
 from diptych_training.checkpoint import CheckpointState
 from diptych_training.curves import loss_csv, loss_png
@@ -46,6 +47,7 @@ def finish(share: Share, name: str, base: Base, mailbox: ActorHandle[Mailbox]) -
     """Make the artifact of the final checkpoint and evaluate it. ``base`` is the base as the job names it."""
     sender = Sender(mailbox)
     sender(PhaseProgress("Exporting", 0, 0))
+    share = brought(share)
     loop = build_loop(share, _device(share), lambda _: False)
     original = load_components(share, _device(share))
     before = _losses(loop) if share.spec.method == "LoRA" else []

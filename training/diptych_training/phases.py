@@ -7,16 +7,19 @@ from pathlib import Path
 
 import ray
 
-from diptych_api.errors import Interrupted, RunFailed, UnsupportedHere
+from diptych_api.errors import Interrupted, RunFailed
 from diptych_api.finetunejob import FineTuneJob, FineTuneJobSpec
-from diptych_api.runstore import CACHE, MANIFEST, RUN_FILE, RunRecord
+from diptych_api.runstore import MANIFEST, RUN_FILE, RunRecord
 from diptych_training.attempts import Attempt
+from diptych_training.bringing import bring_manifest, keep_manifest, on_sites
 from diptych_training.building import order_of, total_steps
 from diptych_training.cache import prepare_cache
 from diptych_training.cache_ray import ray_map
+from diptych_training.cache_sync import through
 from diptych_training.checkpoint import newest_step
 from diptych_training.data.buckets import counted, shapes_of
-from diptych_training.data.manifest import Manifest, left_out, prepare, read, write
+from diptych_training.data.listing import SUMMARY
+from diptych_training.data.manifest import Manifest, left_out, prepare, write
 from diptych_training.letters import Finished
 from diptych_training.mailbox import open_mailbox, take
 from diptych_training.ray_tasks import task_failures_named
@@ -24,6 +27,7 @@ from diptych_training.ray_train import POLL_S, fit
 from diptych_training.reporter import Reporter, now
 from diptych_training.run_store import RunStore
 from diptych_training.share import Share
+from diptych_training.site import DATA, encoded, run_folder, shared_folder
 from diptych_training.worker import finish_run
 
 GO_ON = "Run the same command again to go on."
@@ -44,18 +48,12 @@ class Run:
     stop: threading.Event
 
     def local(self, *parts: str) -> Path:
-        """Return a path in the run's folder. Raises UnsupportedHere where the store is not on this machine."""
-        path = self.store.local(*parts)
-        if path is None:
-            raise UnsupportedHere(
-                f"spec.output.uri: {self.store.uri()} is not a folder of this machine; object stores come later.",
-                hint="Use a local path.",
-            )
-        return path
+        """Return a path in the run's folder on this machine."""
+        return run_folder(self.store, *parts)
 
     def shared(self, name: str) -> Path:
-        """Return a folder that all runs of the namespace share."""
-        return self.local().parent / CACHE / name
+        """Return a folder on this machine that all runs of the namespace share."""
+        return shared_folder(self.store, name)
 
     def on_progress(self, done: int, total: int) -> None:
         """Tell the progress of a phase, and stop between two items when asked to."""
@@ -68,11 +66,12 @@ def prepare_pictures(run: Run) -> Manifest:
     """Read, check and split the pictures, or take the manifest that an earlier attempt completed."""
     run.reporter.phase("Preparing")
     folder = run.local(MANIFEST)
-    if (folder / "manifest.json").exists():
-        manifest = read(folder)
+    if run.store.exists(f"{MANIFEST}/{SUMMARY}"):
+        manifest = bring_manifest(run.spec, run.store)
     else:
-        manifest = prepare(run.spec.dataset, run.shared("data"), run.on_progress)
+        manifest = prepare(run.spec.dataset, run.shared(DATA), run.on_progress)
         write(manifest, folder)
+        keep_manifest(run.store)
     used = len(manifest.train) + len(manifest.held_out)
     run.reporter.update(
         pictures=used,
@@ -106,19 +105,19 @@ def record(run: Run, digests: dict[str, str]) -> None:
     run.store.write_json(RUN_FILE, facts)
 
 
-def cache_pictures(run: Run, share: Share, manifest: Manifest) -> None:
-    """Encode what the cache lacks, by Ray tasks."""
+def cache_pictures(run: Run, share: Share, manifest: Manifest) -> Share:
+    """Encode what the cache lacks, by Ray tasks; return the share with the names of the shards that it needs."""
     run.reporter.phase("Caching")
-    live_text = run.spec.training.train_text_encoder
-    prepare_cache(
+    cache = prepare_cache(
         share.base_folder,
         manifest,
         run.spec.dataset,
         share.cache_folder,
-        text=not live_text,
-        map_fn=ray_map,
+        text=not run.spec.training.train_text_encoder,
+        map_fn=ray_map if run.store.is_local else through(encoded(run.store), on_sites(ray_map, run.spec, run.store)),
         on_progress=run.on_progress,
     )
+    return replace(share, shards=tuple(sorted({place.path.name for place in cache.places.values()})))
 
 
 def train(run: Run, share: Share) -> int | None:
@@ -147,6 +146,7 @@ def _train(run: Run, share: Share) -> bool:
 
 def finish_artifact(run: Run, share: Share) -> Finished:
     """Write, check and evaluate the artifact in a Ray task."""
+    run.reporter.phase("Exporting")  # and write what still waits: the task reads the rows of all steps
     resources, mailbox = run.spec.resources, open_mailbox()
     task = ray.remote(num_cpus=resources.cpus_per_worker, num_gpus=min(1, resources.gpus_per_worker))(finish_run)
     reference = task.remote(share, run.job.metadata.name, run.given.base, mailbox)

@@ -6,19 +6,20 @@ from typing import Final
 
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.names import WORKSPACE
-from diptych_api.sources import Base, Claim, DatasetSource, Output
+from diptych_api.sources import Base, Claim, DatasetSource, Output, SecretKey
 from diptych_training.run_store_location import mounted
 
 Mounts = Mapping[str, Path]
 """Where volumes are mounted, by the name of their claim."""
 HUB_TOKEN: Final = "HF_TOKEN"  # noqa: S105 - the variable's name
-"""In a pod, the variable with the base's token, whatever the Secret calls its key."""
+DATASET_TOKEN: Final = "DIPTYCH_DATASET_TOKEN"  # noqa: S105 - the same
+"""In a pod, the variables with the tokens of base and data set, whatever the Secrets call their keys."""
 
 
 def localized(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None = None) -> FineTuneJobSpec:
     """Return the spec with relative local paths made absolute and, in a pod, volumes as folders.
 
-    ``mounts`` is None on one machine: there, volumes and Secrets stay in the spec and are refused where they are met.
+    ``mounts`` is None on one machine: there, volumes stay in the spec and are refused where they are met.
     In a pod, credentials leave the spec: the object stores' own tools read them from the environment. Relative paths
     start at the workspace, a volume; what it has not is looked for in ``base_dir``, where the image has the examples.
 
@@ -44,15 +45,22 @@ def _base(base: Base, base_dir: Path, mounts: Mounts | None) -> Base:
         return base.model_copy(update={"uri": _path(base.uri, base_dir)})
     if base.pvc is not None:
         return base.model_copy(update={"uri": _folder(base.pvc, mounts, "spec.base"), "pvc": None})
-    if base.hugging_face is not None and base.hugging_face.token is not None:
-        token = base.hugging_face.token.model_copy(update={"key": HUB_TOKEN})
-        return base.model_copy(update={"hugging_face": base.hugging_face.model_copy(update={"token": token})})
+    model = base.hugging_face
+    if model is not None:
+        return base.model_copy(
+            update={"hugging_face": model.model_copy(update={"token": _token(model.token, HUB_TOKEN)})}
+        )
     return base.model_copy(update={"uri": _path(base.uri, base_dir, mounts)})
 
 
 def _source(source: DatasetSource, base_dir: Path, mounts: Mounts | None) -> DatasetSource:
     if mounts is None:
         return source.model_copy(update={"uri": _path(source.uri, base_dir)})
+    data = source.hugging_face
+    if data is not None:
+        return source.model_copy(
+            update={"hugging_face": data.model_copy(update={"token": _token(data.token, DATASET_TOKEN)})}
+        )
     field = "spec.dataset.source"
     uri = _folder(source.pvc, mounts, field) if source.pvc is not None else _path(source.uri, base_dir, mounts)
     return source.model_copy(update={"uri": uri, "pvc": None, "credentials": None})
@@ -65,6 +73,11 @@ def _output(output: Output, mounts: Mounts | None) -> Output:
     if WORKSPACE in mounts and uri is not None and "://" not in uri:
         uri = str(mounts[WORKSPACE] / uri)
     return output.model_copy(update={"uri": uri, "pvc": None, "credentials": None})
+
+
+def _token(token: SecretKey | None, variable: str) -> SecretKey | None:
+    """Return a token that is read from the variable of its kind."""
+    return None if token is None else token.model_copy(update={"key": variable})
 
 
 def _folder(claim: Claim, mounts: Mounts, field: str) -> str:

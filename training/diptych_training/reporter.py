@@ -15,6 +15,8 @@ from diptych_training.letters import Letter, PhaseProgress, Progress, Row
 from diptych_training.run_store import RunStore
 
 STATUS_EVERY_S = 1.0
+REMOTE_EVERY_S = 5.0
+"""In an object store, where a line more means that its file is put anew."""
 NEWEST_LINES = 10_000
 
 
@@ -46,17 +48,23 @@ class Reporter:
     logged: Report | None = None
     clock: Clock = field(default_factory=Clock)
     known: set[tuple[int, bool]] | None = None
-    """Rows of metrics.jsonl that are written, by step and kind."""
+    """Rows of metrics.jsonl that are told, by step and kind."""
+    waiting: list[str] = field(default_factory=list)
+    """Lines of metrics.jsonl that are not written yet."""
 
     def update(self, *, force: bool = True, **changes: Any) -> None:  # noqa: ANN401 -- fields of Report
         """Change fields of the report and tell it."""
         spent = {"active_seconds": self.clock.active_seconds, "gpu_seconds": self.clock.gpu_seconds}
         before, self.report = self.report, self.report.model_copy(update={**changes, **spent, "time": now()})
         self.on_report(self.report)
-        if self.store is not None and _told(before) != _told(self.report):
-            self._log(self.store, before)
-        if self.store is not None and (force or time.monotonic() - self.written > STATUS_EVERY_S):
-            self.store.write_json(STATUS_FILE, self.report)
+        if (store := self.store) is None:
+            return
+        if _told(before) != _told(self.report):
+            self._log(store, before)
+        every_s = STATUS_EVERY_S if store.is_local else REMOTE_EVERY_S
+        if force or time.monotonic() - self.written > every_s:
+            self._write_waiting(store)
+            store.write_json(STATUS_FILE, self.report)
             self.written = time.monotonic()
 
     def _log(self, store: RunStore, before: Report) -> None:
@@ -104,15 +112,20 @@ class Reporter:
         self.update(force=False, **changes)
 
     def _write_rows(self, store: RunStore, rows: Sequence[Row]) -> None:
-        """Append the rows that are not there yet: a worker that goes on from a checkpoint tells some again."""
+        """Add the rows that are not there yet: a worker that goes on from a checkpoint tells some again."""
         if self.known is None:
             written = [Row(**json.loads(line)) for line in store.read_lines(METRICS_FILE)[-NEWEST_LINES:]]
             self.known = {_row_key(row) for row in written}
         fresh = [row for row in rows if _row_key(row) not in self.known]
         self.known.update(map(_row_key, fresh))
-        lines = [json.dumps({k: v for k, v in asdict(row).items() if v is not None}) for row in fresh]
-        if lines:
-            store.append(METRICS_FILE, *lines)
+        self.waiting += [json.dumps({k: v for k, v in asdict(row).items() if v is not None}) for row in fresh]
+        if store.is_local:
+            self._write_waiting(store)
+
+    def _write_waiting(self, store: RunStore) -> None:
+        if self.waiting:
+            store.append(METRICS_FILE, *self.waiting)
+            self.waiting.clear()
 
     def _checkpoint(self, step: int) -> CheckpointRef | None:
         known = self.report.checkpoint

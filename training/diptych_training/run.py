@@ -4,9 +4,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from diptych_api.errors import Interrupted, StoreUnwritable
+from diptych_api.errors import Interrupted, RetryLater, StoreUnwritable
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.presets import resolve
 from diptych_api.report import Report
@@ -19,7 +20,9 @@ from diptych_training.places import Mounts, localized
 from diptych_training.ray_train import ray_started
 from diptych_training.reporter import Reporter
 from diptych_training.run_store import RunStore
+from diptych_training.run_store_lease import Hold
 from diptych_training.share import Share
+from diptych_training.site import BASES, ENCODED
 from diptych_training.supported import check_supported, ignored
 
 
@@ -63,24 +66,30 @@ def run(
     namespace = job.metadata.namespace or LOCAL_NAMESPACE
     name = options.run_name or run_name(job.metadata.name, job.spec)
     store = RunStore.open(spec.output, namespace, name, options.base_dir)
-    with store.lock():
+    with store.lock() as hold:
         earlier = store.read_json(STATUS_FILE, Report)
         reporter = Reporter(on_report, store, clock=Clock.after(earlier, spec))
         this = Run(job, given, spec, store, reporter, stop or threading.Event())
         if earlier is not None and earlier.phase == "Succeeded":
             on_report(earlier)
             return Outcome(earlier, store.uri())
-        with _failures_told(reporter), _limits(this, options):
+        hold.on_lost = partial(_leave, this)
+        with _failures_told(this, hold), _limits(this, options):
+            if hold.notice:
+                reporter.update(message=hold.notice)
             resumed_from = _run(this, options)
         return Outcome(reporter.report, store.uri(), resumed_from)
 
 
 @contextmanager
-def _failures_told(reporter: Reporter) -> Iterator[None]:
+def _failures_told(run: Run, hold: Hold) -> Iterator[None]:
     """Write the reason of a failure into the run store on its way out."""
+    reporter = run.reporter
     try:
         yield
     except Interrupted as error:
+        if hold.lost:
+            raise RetryLater(f"{hold.lost} took over {run.store.uri()}.", hint="Stop one of the two.") from error
         reporter.update(phase="Suspended", message=error.message)
         raise
     except BaseException as error:
@@ -89,6 +98,12 @@ def _failures_told(reporter: Reporter) -> Iterator[None]:
         except StoreUnwritable as unwritten:
             error.add_note(f"The run store could not be told: {unwritten}")
         raise
+
+
+def _leave(run: Run) -> None:
+    """Stop, and write no more reports: another process has the run now."""
+    run.reporter.store = None
+    run.stop.set()
 
 
 def _limits(run: Run, options: RunOptions) -> AbstractContextManager[None]:
@@ -102,19 +117,19 @@ def _run(run: Run, options: RunOptions) -> int | None:
     for sentence in ignored(run.given, in_pod=options.mounts is not None):
         run.reporter.update(message=sentence)
     manifest = prepare_pictures(run)
-    base = resolve_base(run.spec.base, run.shared("bases"))
+    base = resolve_base(run.spec.base, run.shared(BASES))
     components = load(base, need_unet=run.spec.method != "FromScratch")
     entries = (*manifest.train, *manifest.held_out)
     if told := told_long_captions(components, entries, run.spec.dataset.caption_policy):
         run.reporter.update(message=told)
     digests = {"data set": manifest.digest, "base": components.digest}
     record(run, digests)
-    share = Share(run.spec, base, run.local(MANIFEST), run.shared("encoded"), run.store, digests)
+    share = Share(run.spec, base, run.local(MANIFEST), run.shared(ENCODED), run.store, digests)
     where = f"at {options.address}" if options.address else "on this machine"
     run.reporter.update(message=f"Starting Ray {where}.")
     with ray_started(options.address, run.spec.resources):
         run.reporter.clock.hold_gpus()
-        cache_pictures(run, share, manifest)
+        share = cache_pictures(run, share, manifest)
         resumed_from = train(run, share)
         finished = finish_artifact(run, share)
     run.reporter.update(phase="Succeeded", artifact=finished.artifact, metrics=list(finished.metrics), message="")

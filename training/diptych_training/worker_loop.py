@@ -9,6 +9,7 @@ from ray.actor import ActorHandle
 from ray.train.torch import get_device
 
 from diptych_api.errors import DiptychError
+from diptych_training.bringing import brought
 from diptych_training.building import build_loop
 from diptych_training.checkpoint import CheckpointState, CheckpointWriter, load, newest
 from diptych_training.letters import Tell
@@ -28,7 +29,7 @@ def train_share(share: Share, mailbox: ActorHandle[Mailbox]) -> bool:
     """
     sender = Sender(mailbox)
     try:
-        return _train(share, sender)
+        return _train(brought(share), sender)
     except DiptychError as error:
         sender.send_and_wait(error)
         raise

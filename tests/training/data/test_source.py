@@ -160,8 +160,7 @@ def test_a_checksum_of_a_folder_is_refused(folder: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("source", "hint"),
     [
-        ({"pvc": {"claimName": "data"}}, "Mount the volume"),
-        ({"huggingFace": {"repo": "a/b", "revision": "0" * 40}}, "Download"),
+        ({"pvc": {"claimName": "data"}}, "Mount it"),
         ({"uri": "x", "credentials": {"name": "a", "key": "NOT_SET"}}, "export NOT_SET="),
     ],
 )

@@ -4,7 +4,7 @@ The README's front matter is described at https://huggingface.co/docs/hub/datase
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,8 @@ import yaml
 
 from diptych_api.errors import DatasetInvalid
 
-KINDS: Final = ("*.parquet", "*.arrow")
+TABLES: Final = (".parquet", ".arrow")
+README: Final = "README.md"
 README_BYTES: Final = 2**20
 WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "train": ("train", "training"),
@@ -25,8 +26,13 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 def split_files(root: Path, config: str | None, split: str) -> list[Path]:
     """Return the Parquet and Arrow files of a split, in the order of their rows. Raises DatasetInvalid."""
-    names = sorted(path.relative_to(root).as_posix() for kind in KINDS for path in root.rglob(kind))
-    names = [name for name in names if "/." not in f"/{name}" and not name.split("/")[-1].startswith("cache-")]
+    names = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.suffix in TABLES]
+    return [root / name for name in split_names(root, names, config, split)]
+
+
+def split_names(root: Path, tables: Iterable[str], config: str | None, split: str) -> list[str]:
+    """Return those of the tables that hold a split, in the order of their rows; of ``root`` only README.md is read."""
+    names = [n for n in sorted(tables) if "/." not in f"/{n}" and not n.split("/")[-1].startswith("cache-")]
     if not names:
         raise _nothing(root)
     configs = _configs(root)
@@ -37,7 +43,7 @@ def split_files(root: Path, config: str | None, split: str) -> list[Path]:
             f"{root} has no split {split}{where}; its files are {', '.join(names[:10])}.",
             hint="Check spec.dataset.source.huggingFace.split and config.",
         )
-    return [root / name for name in chosen]
+    return chosen
 
 
 def _nothing(root: Path) -> DatasetInvalid:
@@ -65,7 +71,7 @@ def _says(name: str, words: list[str] | tuple[str, ...]) -> bool:
 def _configs(root: Path) -> list[dict[str, Any]]:
     """Return what the README's front matter says of configurations; nothing where it cannot be read."""
     try:
-        with (root / "README.md").open("rb") as file:
+        with (root / README).open("rb") as file:
             text = file.read(README_BYTES).decode()
         _, front, _ = text.split("---", 2)
         told = yaml.safe_load(front)["configs"]
@@ -96,7 +102,7 @@ def _declared(root: Path, config: dict[str, Any], split: str, names: list[str]) 
     found = [name for name in names if any(fnmatchcase(name, p) or fnmatchcase(name, flat[p]) for p in patterns)]
     if patterns and not found:
         raise DatasetInvalid(
-            f"{root / 'README.md'} says that split {split} is in {', '.join(patterns[:5])}; no such file is there.",
+            f"{root / README} says that split {split} is in {', '.join(patterns[:5])}; no such file is there.",
             hint="Download the data set anew, or check its README.md.",
         )
     return found

@@ -12,6 +12,7 @@ from diptych_api.errors import DatasetInvalid, SpecInvalid, UnsupportedHere
 from diptych_api.sources import DatasetSource
 from diptych_training.data.archive import SUFFIXES, Kind, Limits, extract, kind_of
 from diptych_training.data.download import download, file_system, public
+from diptych_training.data.hub_source import hub_folder
 from diptych_training.data.remote_folder import mirror
 from diptych_training.data.staging import full_disk_named, is_complete, staged, top
 from diptych_training.run_store_location import check_credentials
@@ -24,8 +25,10 @@ def open_source(source: DatasetSource, workdir: Path) -> Path:
     """Return the local folder with the source's files; archives are checked, unpacked once and found again.
 
     A folder that stands alone at the top of an archive is itself the root. Raises DatasetInvalid, SpecInvalid,
-    UnsupportedHere, StoreUnwritable and RetryLater.
+    UnsupportedHere, HubAuth, StoreUnwritable and RetryLater.
     """
+    if source.hugging_face is not None:
+        return hub_folder(source.hugging_face, workdir)
     uri = _supported_uri(source)
     with full_disk_named(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
@@ -53,13 +56,8 @@ def local_path(uri: str) -> Path | None:
 
 
 def _supported_uri(source: DatasetSource) -> str:
-    reasons = {
-        "pvc": (source.pvc, "Mount the volume and give its path as uri."),
-        "huggingFace": (source.hugging_face, "Download the data set and give its folder as uri."),
-    }
-    for name, (value, hint) in reasons.items():
-        if value is not None:
-            raise UnsupportedHere(f"{FIELD}.{name}: this place cannot use it.", hint=hint)
+    if source.pvc is not None:
+        raise UnsupportedHere(f"{FIELD}.pvc: this place cannot use it.", hint="Mount it and give its path as uri.")
     check_credentials(source.credentials, FIELD)
     if source.uri is None:
         raise SpecInvalid(f"{FIELD}: uri is missing.", hint="Give a folder or an archive.")

@@ -1,0 +1,85 @@
+"""Data sets of the hub: the real client, and a hub on this machine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from diptych_api.errors import DatasetInvalid, HubAuth, RetryLater
+from diptych_api.sources import DatasetSource
+from diptych_training.data.source import open_source
+from support.hub import COMMIT, REPO, Hub, hub_of
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    (tmp_path / "hub" / "images").mkdir(parents=True)
+    with hub_of(tmp_path / "hub", "datasets") as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("READ_TOKEN", "hf_secret")
+        yield hub
+
+
+def source(**fields: object) -> DatasetSource:
+    token = {"name": "hub", "key": "READ_TOKEN"}
+    about = {"repo": REPO, "revision": COMMIT, "token": token} | fields
+    return DatasetSource.model_validate({"huggingFace": about})
+
+
+def filled(hub: Hub) -> Hub:
+    PIL.Image.new("RGB", (8, 8)).save(hub.folder / "images" / "a[1].png")
+    (hub.folder / "metadata.jsonl").write_text('{"file_name": "images/a[1].png", "text": "a"}\n')
+    (hub.folder / "loader.py").write_text("raise SystemExit")
+    return hub
+
+
+def names_in(folder: Path) -> list[str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(name for path in files if not (name := path.relative_to(folder).as_posix()).startswith("."))
+
+
+def test_pictures_and_listings_come_once_and_no_code(hub: Hub, tmp_path: Path) -> None:
+    filled(hub).reader = "hf_secret"
+    found = open_source(source(), tmp_path / "work")
+    assert names_in(found) == ["images/a[1].png", "metadata.jsonl"]
+    hub.refusal = 500
+    assert open_source(source(), tmp_path / "work") == found
+
+
+def test_of_tables_only_the_split_that_is_asked_for_comes(hub: Hub, tmp_path: Path) -> None:
+    (hub.folder / "data").mkdir()
+    for name in ("train-0", "train-1", "test-0"):
+        pq.write_table(pa.table({"text": [name]}), hub.folder / "data" / f"{name}.parquet")
+    (hub.folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    found = open_source(source(), tmp_path / "work")
+    assert names_in(found) == ["README.md", "data/train-0.parquet", "data/train-1.parquet"]
+    assert names_in(open_source(source(split="test"), tmp_path / "work")) == ["README.md", "data/test-0.parquet"]
+    with pytest.raises(DatasetInvalid, match="no split nothing"):
+        open_source(source(split="nothing"), tmp_path / "work")
+
+
+def test_what_a_cut_left_out_comes_in_the_next_try(hub: Hub, tmp_path: Path) -> None:
+    filled(hub).cuts, hub.dies = ["images/a[1].png"], True
+    with pytest.raises(RetryLater):
+        open_source(source(), tmp_path / "work")
+    hub.refusal = None
+    found = open_source(source(), tmp_path / "work")
+    assert (found / "images" / "a[1].png").read_bytes() == (hub.folder / "images" / "a[1].png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, HubAuth), (403, HubAuth), (404, DatasetInvalid), (418, RetryLater)]
+)
+def test_a_refusal_names_the_repository(hub: Hub, tmp_path: Path, status: int, error: type[Exception]) -> None:
+    hub.refusal = status
+    with pytest.raises(error, match=REPO):
+        open_source(source(), tmp_path / "work")
+
+
+def test_a_repository_without_pictures_is_named(hub: Hub, tmp_path: Path) -> None:
+    (hub.folder / "loader.py").write_text("raise SystemExit")
+    with pytest.raises(DatasetInvalid, match="neither pictures nor listings"):
+        open_source(source(), tmp_path / "work")
