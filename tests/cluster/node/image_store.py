@@ -1,6 +1,7 @@
 """The images of a node: made here or taken from buildah's storage, since there is no registry."""
 
 import contextlib
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from cluster.node.namespaces import Namespaces
 from diptych_api.errors import RunFailed
 
 BY_DIGEST = "sha256:"
-BLOBS = Path("io.containerd.content.v1.content") / "blobs" / "sha256"
+CONTENT = "io.containerd.content.v1.content"
 
 
 class ImageStore:
@@ -29,8 +30,8 @@ class ImageStore:
     def load(self, reference: str) -> None:
         """Bring an image of buildah's into the node, unless it is there.
 
-        Layers go as they are: to compress them takes longer than all the rest. Their copies on the way become links to
-        containerd's own, by which skopeo knows them the next time and leaves them out.
+        Layers go as they are: to compress them takes longer than all the rest. Their copies on the way go
+        once they are sent, and links to containerd's own take their places: by them skopeo knows what to leave out.
         """
         layout = self.folder / "layouts" / reference.replace("/", "_").replace(":", "_")
         layout.mkdir(parents=True, exist_ok=True)
@@ -40,10 +41,11 @@ class ImageStore:
         output(copy, hint="Build the images: `make images`.")
         image = oci.from_layout(reference, layout)
         self.add([image])
-        for blob in (layout / "blobs" / "sha256").iterdir():
-            blob.unlink()
-            if f"sha256:{blob.name}" in image.blobs:
-                blob.hardlink_to(self.root / BLOBS / blob.name)
+        shutil.rmtree(layout / "blobs")
+        for digest in image.blobs:
+            link = oci.blob_path(layout, digest)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.hardlink_to(self.root / CONTENT / oci.blob_path(Path(), digest))
 
     def add(self, images: Sequence[oci.Image]) -> None:
         """Bring images into the node, unpacked. What it has already is not sent again."""

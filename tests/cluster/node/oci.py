@@ -56,23 +56,29 @@ def from_scratch(reference: str, files: Mapping[str, Path | str], run: Sequence[
 def from_layout(reference: str, folder: Path) -> Image:
     """Return the one image of a layout."""
     [manifest] = json.loads((folder / "index.json").read_text(encoding="utf-8"))["manifests"]
-    parts = json.loads(_blob(folder, manifest["digest"]).read_bytes())
+    parts = json.loads(blob_path(folder, manifest["digest"]).read_bytes())
     digests = [manifest["digest"], parts["config"]["digest"], *(layer["digest"] for layer in parts["layers"])]
-    return Image(reference, manifest, {digest: _blob(folder, digest) for digest in digests})
+    return Image(reference, manifest, {digest: blob_path(folder, digest) for digest in digests})
 
 
 def send(images: Sequence[Image], known: Container[str], stream: IO[bytes]) -> None:
-    """Write images as one tar stream, without the blobs whose digests are known where it goes."""
+    """Write images as one tar stream, without the blobs whose digests are known where it goes.
+
+    A blob that is a file is removed once it is sent: layers are so large that three copies may not fit.
+    """
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [_named(image) for image in images]}
     blobs = {digest: blob for image in images for digest, blob in image.blobs.items() if digest not in known}
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT, bufsize=CHUNK) as tar:
         _add(tar, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
         _add(tar, "index.json", _json(index))
         for digest, blob in blobs.items():
-            _add(tar, f"blobs/{digest.replace(':', '/')}", blob)
+            _add(tar, str(blob_path(Path(), digest)), blob)
+            if isinstance(blob, Path):
+                blob.unlink()
 
 
-def _blob(folder: Path, digest: str) -> Path:
+def blob_path(folder: Path, digest: str) -> Path:
+    """Return where a layout has a blob."""
     return folder / "blobs" / digest.replace(":", "/")
 
 
