@@ -47,6 +47,7 @@ def job_head(job: FineTuneJob, attempt: int, defaults: Defaults) -> PodShape:
         labels=labels_of(job),
         cpus=defaults.head_cpus,
         memory=defaults.head_memory,
+        bursts=True,
         annotations={JOB_ANNOTATION: resolved_job(job)},
         env=(*(plain(name, value) for name, value in variables.items()), *_variables(job)),
         mounts=(_job_file(), service_token(), *job_mounts(job.spec)),

@@ -48,6 +48,8 @@ class PodShape:
     cpus: str | int
     memory: str
     gpus: int = 0
+    bursts: bool = False
+    """Whether it may use more CPU than it asks for: a head starts programs, which takes seconds, and then waits."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     env: tuple[Manifest, ...] = ()
     mounts: tuple[Mount, ...] = ()
@@ -104,11 +106,12 @@ def _container(shape: PodShape, pods: Pods, defaults: Defaults, mounts: tuple[Mo
 
 
 def _resources(shape: PodShape, defaults: Defaults) -> Manifest:
-    """Return requests equal to limits: neither a neighbour nor a peak of its own gets a trainer killed."""
+    """Return requests and limits: of memory the same, so that neither a neighbour nor a peak gets a trainer killed."""
     amounts = {"cpu": str(shape.cpus), "memory": shape.memory}
     if shape.gpus:
         amounts[defaults.gpu_resource] = str(shape.gpus)
-    return {"requests": amounts, "limits": dict(amounts)}
+    limits = {name: amount for name, amount in amounts.items() if name != "cpu" or not shape.bursts}
+    return {"requests": amounts, "limits": limits}
 
 
 def _placement(pods: Pods, defaults: Defaults, *, gpus: int) -> Manifest:

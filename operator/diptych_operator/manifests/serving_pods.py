@@ -82,6 +82,7 @@ def _head(
         labels=labels_of(deployment),
         cpus=defaults.head_cpus,
         memory=defaults.head_memory,
+        bursts=True,
         annotations=mark,
         env=variables(deployment.spec),
         mounts=_mounts(deployment.spec, adapters),

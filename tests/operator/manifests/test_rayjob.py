@@ -85,6 +85,11 @@ def test_claims_are_mounted_where_the_program_is_told_and_only_the_output_may_be
     assert {mounts[told["store"]], not mounts[told["pictures"]]} == {False}
 
 
+def test_a_head_may_use_idle_cpu_and_no_more_memory_than_it_asked_for() -> None:
+    resources = head(stored())["spec"]["containers"][0]["resources"]
+    assert resources == {"requests": {"cpu": "1", "memory": "4Gi"}, "limits": {"memory": "4Gi"}}
+
+
 def test_relative_paths_are_of_the_workspace_which_is_written_for_the_output_alone() -> None:
     relative = {"source": {"uri": "examples/noto"}}
     for output, read_only in (({"uri": "runs"}, False), ({"uri": "s3://bucket/runs"}, True)):
