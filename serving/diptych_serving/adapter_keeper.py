@@ -15,6 +15,7 @@ from diptych_diffusion.adapter_files import load_adapter
 from diptych_diffusion.components import Components
 from diptych_diffusion.slot_bank import Held, Slot, SlotBank
 from diptych_diffusion.unet_files import is_unet, load_unet
+from diptych_serving.adapter_source import artifact_digest
 from diptych_serving.replica_facts import AdapterFacts
 
 ATTEMPTS: Final = 5
@@ -91,8 +92,9 @@ class AdapterKeeper:
         raise AssertionError
 
     def _load_now(self, adapter: ServedAdapter, uri: str) -> Held:
-        slot = self._prepared(adapter.name, self._fetch(uri))
-        if adapter.digest not in (None, slot.digest):
+        path = self._fetch(uri)
+        slot = self._prepared(adapter.name, path)
+        if adapter.digest not in (None, slot.digest) and adapter.digest != artifact_digest(path):
             raise AdapterInvalid(
                 f"Adapter {adapter.name} has digest {slot.digest}, not {adapter.digest}.", hint="Check its uri."
             )

@@ -7,10 +7,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from diptych_api.artifact import FOLDERS
+from fsspec import AbstractFileSystem
+
+from diptych_api.artifact import FOLDERS, ArtifactRecord, files_digest
 from diptych_api.errors import AdapterInvalid, DiptychError, RetryLater, UnsupportedHere
 from diptych_api.runstore import ARTIFACT_FILE
 from diptych_diffusion.fetch import wanted_files
+from diptych_diffusion.fingerprint import file_digest
 from diptych_diffusion.object_store import file_system
 
 LARGEST: Final = 16 << 30
@@ -42,6 +45,26 @@ def fetch_adapter(uri: str, cache_dir: Path) -> Path:
     return path / _form(str(path), {form for form in SERVED if (path / form).is_dir()})
 
 
+def artifact_digest(folder: Path) -> str | None:
+    """Return the digest of the artifact that a fetched folder is a form of, by which a job tells it; else None.
+
+    Raises:
+        AdapterInvalid: when a file is not the one that artifact.json names.
+
+    """
+    try:
+        record = ArtifactRecord.model_validate_json((folder.parent / ARTIFACT_FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as cause:
+        raise AdapterInvalid(f"{folder.parent / ARTIFACT_FILE} is no artifact's record: {cause}") from cause
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        known = record.files.get(path.relative_to(folder.parent).as_posix())
+        if known is None or known.sha256 != file_digest(path):
+            raise AdapterInvalid(f"{path} is not the file that {ARTIFACT_FILE} names.", hint="Copy the artifact again.")
+    return files_digest(record.files)
+
+
 def _copied(uri: str, cache_dir: Path) -> Path:
     try:
         return _copy(uri, cache_dir / "adapters")
@@ -56,31 +79,41 @@ def _copied(uri: str, cache_dir: Path) -> Path:
 
 
 def _copy(uri: str, cache_dir: Path) -> Path:
-    """Copy the adapter's files, under a name that no other state of them has."""
+    """Copy the adapter's files, under a name that no other state of them has; of an artifact, its record too."""
     files, root = file_system(uri)
-    if files.exists(f"{root}/{ARTIFACT_FILE}"):
-        root = f"{root}/{_form(uri, {form for form in SERVED if files.exists(f'{root}/{form}')})}"
-    entries = files.find(root, maxdepth=DEEPEST, detail=True)
-    found = {name: entries[path] for name, path in _wanted({_relative(path, root): path for path in entries}).items()}
-    if not found:
+    record, form = f"{root}/{ARTIFACT_FILE}", "."
+    if files.exists(record):
+        form = _form(uri, {form for form in SERVED if files.exists(f"{root}/{form}")})
+    place = root if form == "." else f"{root}/{form}"
+    entries = files.find(place, maxdepth=DEEPEST, detail=True)
+    names = _wanted({_relative(path, place): path for path in entries})
+    if not names:
         raise AdapterInvalid(f"{uri} holds no .safetensors file.", hint="Give an adapter's folder or file.")
+    found = {f"{form}/{name}": entries[path] for name, path in names.items()}
     if sum(int(entry.get("size") or 0) for entry in found.values()) > LARGEST:
         raise AdapterInvalid(f"{uri} is larger than {LARGEST >> 30} GiB.", hint="That is no adapter.")
+    if form != ".":
+        found[ARTIFACT_FILE] = files.info(record)
     state = sorted(f"{name} {[entry.get(key) for key in VERSION_KEYS]}" for name, entry in found.items())
     folder = cache_dir / hashlib.sha256("\n".join([uri, *state]).encode()).hexdigest()[:32]
     if not folder.exists():
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(dir=cache_dir))
-        try:
-            for name, entry in found.items():
-                (unfinished / name).parent.mkdir(exist_ok=True)
-                files.get_file(entry["name"], str(unfinished / name))
-            unfinished.rename(folder)
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            if not folder.is_dir():
-                raise
-    return folder
+        _download(files, {name: str(entry["name"]) for name, entry in found.items()}, folder)
+    return folder / form
+
+
+def _download(files: AbstractFileSystem, places: Mapping[str, str], folder: Path) -> None:
+    """Make a folder of files by their names in it, all at once; another process may be first."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        for name, place in places.items():
+            (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+            files.get_file(place, str(unfinished / name))
+        unfinished.rename(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if not folder.is_dir():
+            raise
 
 
 def _form(place: str, there: Collection[str]) -> str:

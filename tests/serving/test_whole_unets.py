@@ -1,6 +1,7 @@
 """A UNet that a run has trained stands beside LoRA arms; a model from scratch is a base."""
 
 import queue
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from diptych_api.artifact import files_digest
 from diptych_api.errors import SpecInvalid
 from diptych_api.sources import Base
 from diptych_diffusion.drawing_settings import Settings
@@ -19,6 +21,7 @@ from diptych_diffusion.slot_bank import SlotBank
 from diptych_diffusion.unet_files import load_unet
 from diptych_serving.engine import Engine
 from diptych_serving.image_request import Arm, Event, ImageRequest
+from diptych_training.artifact import verify_artifact
 from support.adapters import random_adapter, saved_adapter
 from support.engines import draw
 from support.services import Served, picture_of, served
@@ -107,6 +110,27 @@ def test_a_pipeline_and_a_bare_unet_are_served_too(base: Path, tuned: Path, part
     with served(base) as service:
         service.configure(adapters=[{"name": "whole", "uri": str(tuned / part)}], defaults=DEFAULTS)
         assert service.keeper.facts["whole"].method == "FullUNet"
+
+
+def test_the_digest_that_a_job_tells_is_that_of_its_artifact(base: Path, tuned: Path, tmp_path: Path) -> None:
+    """As the operator passes it on from a job's status."""
+    digest = files_digest(verify_artifact(tuned).files)
+    fsspec.filesystem("memory").put(str(tuned), "/told/artifact", recursive=True)
+    changed = tmp_path / "artifact"
+    shutil.copytree(tuned, changed)
+    with (changed / "pipeline" / "unet" / "config.json").open("a") as file:
+        file.write(" ")
+    places = {"here": str(tuned), "stored": "memory://told/artifact", "changed": str(changed)}
+    with served(base) as service:
+        adapters = [{"name": name, "uri": uri, "digest": digest} for name, uri in places.items()]
+        service.configure(adapters=adapters, defaults=DEFAULTS)
+        states = service.client.get("/ready").json()["adapters"]
+    assert {name: state["state"] for name, state in states.items()} == {
+        "here": "Loaded",
+        "stored": "Loaded",
+        "changed": "Failed",
+    }
+    assert "is not the file that artifact.json names" in states["changed"]["message"]
 
 
 def test_an_artifact_in_a_store_is_copied_with_what_proves_that_it_fits(base: Path, tuned: Path) -> None:
