@@ -18,18 +18,19 @@ PROMPT, SEED = "red apple", 7
 
 
 def test_from_a_job_to_compared_pictures(shell: Shell, tmp_path: Path) -> None:
-    shell(f"{SMALL} | kubectl apply -f -")
+    shell(f"{SMALL}/job | kubectl apply -f -")
     shell("kubectl wait finetunejob/noto-style --for=condition=Succeeded --timeout=15m", timeout_s=930)
     line = shell("kubectl get finetunejob noto-style").splitlines()[1]
     assert "Succeeded" in line
     assert "100%" in line
+    shell(f"{SMALL}/deployment | kubectl apply -f -")
     shell("kubectl wait diffusiondeployment/noto --for=condition=Ready --timeout=8m", timeout_s=500)
     with shell.forwarded("service/noto-images", 8000, 9000) as (http, rpc):
         png = tmp_path / "compare.png"
         shell(f'diptych compare "{PROMPT}" --seed {SEED} --server http://127.0.0.1:{http} -o {png}')
         with grpc.insecure_channel(f"127.0.0.1:{rpc}") as channel:
             request = pb.CompareRequest(params=pb.Params(prompt=PROMPT, seed=SEED))
-            answer = ImageServiceStub(channel).Compare(request, timeout=120)
+            answer = ImageServiceStub(channel).Compare(request, timeout=120, metadata=[("application", "images")])
     base, tuned = (np.asarray(Image.open(io.BytesIO(picture.image))) for picture in answer.images)
     assert (base != tuned).any()
     assert Image.open(png).width >= 2 * base.shape[1]
