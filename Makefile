@@ -5,7 +5,7 @@ UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 RESTARTS := tests/faults/test_api_server_trouble.py# kills the API server: alone, or what follows may find it lame
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
-.PHONY: init lint type test unit integration cluster node e2e images page demo docs proto generate bench clean
+.PHONY: init lint type test unit integration cluster node e2e e2e-smoke images page demo docs proto generate bench clean
 
 .cache/uv/bin/uv:
 	python3 -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv==0.13.8
@@ -28,8 +28,9 @@ cluster: init
 	@PYTHONPATH=tests $(RUN) python -m cluster
 node: init
 	@PYTHONPATH=tests $(RUN) python -m cluster.node
-e2e: init
-	$(RUN) pytest -m e2e
+e2e e2e-smoke: init
+	PYTHONPATH=tests $(RUN) python -m cluster.node.prepare
+	$(RUN) pytest -m e2e $(if $(filter e2e-smoke,$@),tests/e2e/test_smoke.py)
 images:
 	@images/build.sh
 page: init
