@@ -53,7 +53,7 @@ class Shell:
         with subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True) as forwarding:
             try:
                 assert forwarding.stdout
-                lines = [line for line, _ in zip(self._heard(forwarding.stdout), ports, strict=False)]
+                lines = [port for _, port in zip(ports, self._heard(forwarding.stdout), strict=False)]
                 assert len(lines) == len(ports), f"no way to {target}"
                 yield lines
             finally:
