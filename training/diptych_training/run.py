@@ -14,6 +14,7 @@ from diptych_api.report import Report
 from diptych_api.runstore import LOCAL_NAMESPACE, MANIFEST, STATUS_FILE, run_name
 from diptych_diffusion.pipeline import load, resolve_base
 from diptych_training.clock import Clock, kept_within
+from diptych_training.data.manifest import Manifest
 from diptych_training.long_captions import told_long_captions
 from diptych_training.phases import Run, cache_pictures, finish_artifact, prepare_pictures, record, train
 from diptych_training.places import Mounts, localized
@@ -118,11 +119,7 @@ def _run(run: Run, options: RunOptions) -> int | None:
         run.reporter.update(message=sentence)
     manifest = prepare_pictures(run)
     base = resolve_base(run.spec.base, run.shared(BASES))
-    components = load(base, need_unet=run.spec.method != "FromScratch")
-    entries = (*manifest.train, *manifest.held_out)
-    if told := told_long_captions(components, entries, run.spec.dataset.caption_policy):
-        run.reporter.update(message=told)
-    digests = {"data set": manifest.digest, "base": components.digest}
+    digests = {"data set": manifest.digest, "base": _read_base(run, base, manifest)}
     record(run, digests)
     share = Share(run.spec, base, run.local(MANIFEST), run.shared(ENCODED), run.store, digests)
     where = f"at {options.address}" if options.address else "on this machine"
@@ -134,3 +131,12 @@ def _run(run: Run, options: RunOptions) -> int | None:
         finished = finish_artifact(run, share)
     run.reporter.update(phase="Succeeded", artifact=finished.artifact, metrics=list(finished.metrics), message="")
     return resumed_from
+
+
+def _read_base(run: Run, folder: Path, manifest: Manifest) -> str:
+    """Return the digest of the base's weights, which this process does not keep, and tell of captions it cuts off."""
+    components = load(folder, need_unet=run.spec.method != "FromScratch")
+    entries = (*manifest.train, *manifest.held_out)
+    if told := told_long_captions(components, entries, run.spec.dataset.caption_policy):
+        run.reporter.update(message=told)
+    return components.digest
