@@ -76,7 +76,8 @@ def test_a_program_ends_with_the_process_that_started_it(tmp_path: Path) -> None
     starter.write_text(
         "import pathlib, sys\nfrom cluster.server import Server\n"
         "server = Server(['sleep', '60'], pathlib.Path(sys.argv[1]) / 'log')\n"
-        "server.start(lambda: True)\nprint(server.process.pid, flush=True)\nsys.stdin.read()\n"
+        "runs = lambda: pathlib.Path(f'/proc/{server.process.pid}/comm').read_text() == 'sleep\\n'\n"
+        "server.start(runs)\nprint(server.process.pid, flush=True)\nsys.stdin.read()\n"
     )
     paths = os.pathsep.join(sys.path)
     command = [sys.executable, str(starter), str(tmp_path)]

@@ -56,8 +56,8 @@ class Namespaces:
     def _is_settled(self) -> bool:
         if (process := self.server.process) is None:
             return False
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
-        if not children or Path(f"/proc/{children[0]}/comm").read_text(encoding="utf-8").strip() != "sleep":
-            return False
-        self.first_process = int(children[0])
-        return True
+        with contextlib.suppress(OSError):  # it may have ended meanwhile, which its log explains
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
+            if children and Path(f"/proc/{children[0]}/comm").read_text(encoding="utf-8").strip() == "sleep":
+                self.first_process = int(children[0])
+        return self.first_process > 0
