@@ -33,5 +33,6 @@ def test_from_a_job_to_compared_pictures(shell: Shell, tmp_path: Path) -> None:
             answer = ImageServiceStub(channel).Compare(request, timeout=120, metadata=[("application", "images")])
     base, tuned = (np.asarray(Image.open(io.BytesIO(picture.image))) for picture in answer.images)
     assert (base != tuned).any()
-    assert Image.open(png).width >= 2 * base.shape[1]
+    with Image.open(png) as both:
+        assert both.width >= 2 * base.shape[1]
     shell("kubectl delete diffusiondeployment/noto finetunejob/noto-style --wait")
