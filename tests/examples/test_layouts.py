@@ -49,8 +49,13 @@ def test_an_example_is_valid_and_trains(
     prepare_cache(base, manifest, spec.dataset, cache, text=True)
     store = RunStore.open(spec.output, "local", path.stem, tmp_path)
     told: list[Progress] = []
+
+    def tell(progress: Progress) -> bool:
+        told.append(progress)
+        return False
+
     share = Share(spec, base, tmp_path / "manifest", cache, store, {})
-    loop = build_loop(share, torch.device("cpu"), lambda progress: bool(told.append(progress)))
+    loop = build_loop(share, torch.device("cpu"), tell)
     assert loop.run()
     losses = [row.loss for progress in told for row in progress.rows if row.loss is not None]
     assert len(losses) == 2

@@ -42,8 +42,8 @@ def order_of(spec: FineTuneJobSpec, manifest: Manifest) -> Order:
 def held_out_visits(spec: FineTuneJobSpec, manifest: Manifest) -> list[Visit]:
     """Return the visits of the validation: the first caption of the first held-out samples."""
     entries = manifest.held_out[: spec.training.validation.max_samples]
-    shapes = shapes_of([entry.size for entry in entries], spec.dataset.image) or [None] * len(entries)
-    return [Visit(entry, entry.captions[0], 0, shape) for entry, shape in zip(entries, shapes, strict=True)]
+    shapes = shapes_of([entry.size for entry in entries], spec.dataset.image)
+    return [Visit(entry, entry.captions[0], 0, shapes[i] if shapes else None) for i, entry in enumerate(entries)]
 
 
 def build_loop(share: Share, device: torch.device, tell: Tell, *, rank: int = 0, world: int = 1) -> Loop:

@@ -28,7 +28,7 @@ MAGIC: Final = {b"\x89PNG": ".png", b"\xff\xd8": ".jpg", b"RIFF": ".webp", b"BM"
 def hub_files(root: Path, dataset: Dataset) -> list[Path]:
     """Return the files of the configuration and split that the source names."""
     repository = dataset.source.hugging_face
-    return split_files(root, repository and repository.config, repository.split if repository else "train")
+    return split_files(root, repository.config, repository.split) if repository else split_files(root, None, "train")
 
 
 def unpack(root: Path, dataset: Dataset, workdir: Path, report: Callable[[int, int], None]) -> Path:
