@@ -19,7 +19,7 @@ from obstore.store import from_url
 from diptych_diffusion.object_store_errors import meaning
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta
+    from obstore import GetOptions, ObjectMeta
 
 SCHEMES: Final = ("s3", "gs")
 ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -127,10 +127,11 @@ class ObjectStore(AbstractFileSystem):  # type: ignore[misc] # fsspec ships no t
         bucket, name, key = self._at(rpath)
         with Path(lpath).open("wb") as file, _named(name):
             meta = bucket.head(key)
-            unchanged = {"if_match": meta["e_tag"]} if meta["e_tag"] else {}
             for start in range(0, meta["size"], BLOCK):
-                part = (start, min(start + BLOCK, meta["size"]))
-                file.write(bucket.get(key, options={"range": part, **unchanged}).bytes())  # type: ignore[typeddict-item]
+                options: GetOptions = {"range": (start, min(start + BLOCK, meta["size"]))}
+                if meta["e_tag"]:
+                    options["if_match"] = meta["e_tag"]
+                file.write(bucket.get(key, options=options).bytes())
 
     def get(self, rpath: Sequence[str], lpath: Sequence[str], **_: object) -> None:
         """Copy many objects to files whose folders exist."""

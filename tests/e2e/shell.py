@@ -49,7 +49,7 @@ class Shell:
     @contextmanager
     def forwarded(self, target: str, *ports: int) -> Iterator[list[int]]:
         """Keep `kubectl port-forward` running; yield the ports of 127.0.0.1 that lead to the ports of the target."""
-        command = [find("kubectl"), "port-forward", target, *(f":{port}" for port in ports)]
+        command = [str(find("kubectl")), "port-forward", target, *(f":{port}" for port in ports)]
         with subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True) as forwarding:
             try:
                 assert forwarding.stdout

@@ -1,7 +1,7 @@
 """Encoding spread over a Ray cluster."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -42,7 +42,7 @@ def ray_map(encode: "Encode", chunks: "Sequence[Sequence[Item]]", *, num_gpus: f
             ray.cancel(reference)
 
 
-def _encode(work: "list[ray.ObjectRef[Encode | Sequence[Item]]]") -> bytes:
+def _encode(work: "list[ray.ObjectRef[Any]]") -> bytes:
     """Encode a chunk. References in a list are not looked up before this function runs, so it can say how to load."""
     with loading():
         encode, chunk = ray.get(work)
