@@ -32,7 +32,12 @@ OURS: dict[str, Any] = {
 def undisturbed(folder: Path) -> tuple[dict[tuple[int, str], float], dict[str, Any]]:
     """Return every loss and the last checkpoint of the same job on a disk, without Ray."""
     share, told = tiny_share(folder, **OURS), list[Progress]()
-    loop = build_loop(share, torch.device("cpu"), lambda progress: bool(told.append(progress)))
+
+    def tell(progress: Progress) -> bool:
+        told.append(progress)
+        return False
+
+    loop = build_loop(share, torch.device("cpu"), tell)
     with CheckpointWriter(share.store, keep=1) as writer:
         loop.keeper = Keeper(writer, share.identity)
         assert loop.run()

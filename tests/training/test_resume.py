@@ -59,7 +59,12 @@ def one_thread() -> Iterator[None]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Undisturbed:
     folder = tmp_path_factory.mktemp("undisturbed")
     share, told = tiny_share(folder, **OURS), list[Progress]()
-    loop = build_loop(share, torch.device("cpu"), lambda progress: bool(told.append(progress)))
+
+    def tell(progress: Progress) -> bool:
+        told.append(progress)
+        return False
+
+    loop = build_loop(share, torch.device("cpu"), tell)
     with CheckpointWriter(share.store, keep=1) as writer:
         loop.keeper = Keeper(writer, share.identity)
         assert loop.run()
