@@ -14,16 +14,9 @@ if TYPE_CHECKING:
     from cluster.node.access import Access
 
 HOME = "diptych-system"
+TRANSCRIPTS = Path(os.environ.get("DIPTYCH_E2E_TRANSCRIPTS") or ROOT / ".pytest_cache" / "e2e")
 CHOSEN = "--set ray.headCpus=250m,ray.headMemory=3Gi"
 """A node of two cores has room for a head and a worker."""
-
-
-def pytest_configure() -> None:
-    """Keep a transcript where it can be read afterwards."""
-    TRANSCRIPTS.mkdir(exist_ok=True)
-
-
-TRANSCRIPTS = Path(os.environ.get("DIPTYCH_E2E_TRANSCRIPTS") or ROOT / ".pytest_cache" / "e2e")
 
 
 @pytest.fixture(scope="session")
