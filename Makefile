@@ -19,7 +19,7 @@ unit: init
 	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (slow or ray or fuzz or browser or integration or e2e)" $(PARALLEL)
 test: unit
 	OMP_NUM_THREADS=1 $(RUN) pytest -m "(slow or fuzz) and not integration" $(PARALLEL)
-	$(RUN) pytest -m ray
+	$(RUN) pytest -m ray -n 2 --dist loadscope
 integration: init
 	PYTHONPATH=tests $(RUN) python -m cluster.tools
 	$(RUN) pytest -m integration --ignore=$(RESTARTS) || $(RUN) pytest -m integration --ignore=$(RESTARTS) --last-failed

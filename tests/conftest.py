@@ -3,6 +3,8 @@
 from collections.abc import Generator
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from diptych_diffusion.loading import loading
 
@@ -24,3 +26,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return 0 if limit is None else int(limit.args[0])
 
     items.sort(key=longest, reverse=True)
+
+
+class SharedRay(LoadScopeScheduling):
+    """Sends each test to whichever worker is free, but tests that share one Ray to the same."""
+
+    SHARED = ("tests/serving/deployed/", "tests/training/test_ray_workers.py")
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((place for place in self.SHARED if nodeid.startswith(place)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SharedRay | None:
+    """Return how `--dist loadscope` divides tests here: a scope is what shares a Ray."""
+    return SharedRay(config, log) if config.getvalue("dist") == "loadscope" else None

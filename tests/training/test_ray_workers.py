@@ -22,7 +22,7 @@ from diptych_training.ray_train import fit, ray_started
 from support.tiny_jobs import tiny_share
 from support.tiny_models import make_pipeline
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray workers")]
+pytestmark = pytest.mark.ray
 SETTINGS = Dataset(source=DatasetSource(uri="."), image=Image(size=64, horizontal_flip=True))
 
 
