@@ -15,11 +15,11 @@ import torch
 from diptych_api.servingconfig import RegistryConfig
 from diptych_bench.figures import Spread, ratios, save, show
 from diptych_bench.machine import this_machine, watched
+from diptych_diffusion.adapter_source import fetch_adapter
 from diptych_diffusion.builtin import builtin_folder
 from diptych_diffusion.pipeline import load
 from diptych_serving import replies
 from diptych_serving.adapter_keeper import AdapterKeeper
-from diptych_serving.adapter_source import fetch_adapter
 from diptych_serving.answers import read, reply
 from diptych_serving.bodies import GenerateBody
 from diptych_serving.drawer import Drawer

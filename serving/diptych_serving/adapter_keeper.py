@@ -12,10 +12,10 @@ from diptych_api.errors import AdapterInvalid, DiptychError, UserError
 from diptych_api.servingconfig import ServedAdapter
 from diptych_api.training import Method
 from diptych_diffusion.adapter_files import load_adapter
+from diptych_diffusion.adapter_source import artifact_digest
 from diptych_diffusion.components import Components
 from diptych_diffusion.slot_bank import Held, Slot, SlotBank
 from diptych_diffusion.unet_files import is_unet, load_unet
-from diptych_serving.adapter_source import artifact_digest
 from diptych_serving.replica_facts import AdapterFacts
 
 ATTEMPTS: Final = 5

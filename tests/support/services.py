@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diptych_api.servingconfig import RegistryConfig
+from diptych_diffusion.adapter_source import fetch_adapter
 from diptych_diffusion.pipeline import load
 from diptych_diffusion.safety_checker import SafetyChecker, load_safety_checker
 from diptych_serving.adapter_keeper import AdapterKeeper
-from diptych_serving.adapter_source import fetch_adapter
 from diptych_serving.drawer import Drawer
 from diptych_serving.engine import Engine
 from diptych_serving.http_api import build_http
