@@ -121,6 +121,8 @@ FLOWERS_SCRATCH: Values = {
     },
 }
 
+DISTILLED: Values = {"evaluation": {"inference_steps": 4, "guidance_scale": 0, "scheduler": "Euler"}}
+
 PRESETS: dict[Preset, Values] = {
     "lora-r4": LORA_R4,
     "lora-r16": LORA_R16,
@@ -139,14 +141,16 @@ ALTERNATIVES: tuple[tuple[frozenset[str], ...], ...] = (
 def resolve(spec: FineTuneJobSpec) -> FineTuneJobSpec:
     """Return the spec with the preset's values under the fields that were set; the preset's name is kept.
 
-    Rules that a preset softens are checked in full. Raises pydantic's ValidationError when preset and fields do not
-    fit together.
+    A base that is distilled to draw in a few steps is evaluated as it draws, whatever the preset says. Rules that a
+    preset softens are checked in full. Raises pydantic's ValidationError when preset and fields do not fit together.
     """
-    if spec.preset is None:
+    recipe = PRESETS[spec.preset] if spec.preset is not None else {}
+    below = _merge(recipe, DISTILLED) if spec.base.is_distilled else recipe
+    if not below:
         return spec
     given = spec.model_dump(exclude_unset=True, exclude_none=True, exclude={"preset"})
-    complete = FineTuneJobSpec.model_validate(_merge(PRESETS[spec.preset], given))
-    return complete.model_copy(update={"preset": spec.preset})
+    complete = FineTuneJobSpec.model_validate(_merge(below, given))
+    return complete.model_copy(update={"preset": spec.preset}) if spec.preset is not None else complete
 
 
 def _merge(below: Values, above: Values) -> dict[str, Any]:

@@ -70,6 +70,12 @@ class Base(Model):
     sha256: Sha256 | None = Field(default=None, description="Checksum of an https:// archive.")
     pvc: Claim | None = Field(default=None, description="A diffusers pipeline folder on a volume.")
 
+    @property
+    def is_distilled(self) -> bool:
+        """Whether its name says that it draws in a few steps without guidance, as sd-turbo does (arXiv 2311.17042)."""
+        name = self.hugging_face.repo if self.hugging_face is not None else self.uri or ""
+        return "turbo" in name.rstrip("/").rpartition("/")[2].casefold()
+
     @rule(
         "set exactly one of builtin, huggingFace, uri and pvc",
         cel="[has(self.builtin), has(self.huggingFace), has(self.uri), has(self.pvc)].exists_one(given, given)",

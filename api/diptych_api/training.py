@@ -70,7 +70,7 @@ class UNet(Model):
 class Optimizer(Model):
     """AdamW (arXiv 1711.05101) and its settings."""
 
-    name: Literal["AdamW", "AdamW8bit"] = Field(default="AdamW", description="AdamW8bit needs bitsandbytes and a GPU.")
+    name: Literal["AdamW", "AdamW8bit"] = Field(default="AdamW", description="AdamW8bit needs bitsandbytes.")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         default=(0.9, 0.999), description="Decay of the two moments."
     )

@@ -90,7 +90,7 @@ def train(request: RunRequest, runner: Runner = run_with_ray) -> None:
     if request.quiet:
         typer.echo(shown(folder))
     elif not request.as_json:
-        _close(console, story, folder, copied)
+        _close(console, story, folder, copied, _export_form(job))
 
 
 def _teller(request: RunRequest, story: Story, console: Console) -> Teller:
@@ -110,7 +110,15 @@ def _copy_evidence(folder: str, target: Path) -> Path | None:
     return compare if compare.is_file() else None
 
 
-def _close(console: Console, story: Story, folder: str, copied: Path | None) -> None:
+def _export_form(job: FineTuneJob) -> str:
+    """Return the options that export what the job makes: an adapter as one file, a whole model as a folder."""
+    name = job.metadata.name
+    if job.spec.effective_method == "LoRA":
+        return f"--format kohya -o {name}.safetensors"
+    return f"--format pipeline -o {name}"
+
+
+def _close(console: Console, story: Story, folder: str, copied: Path | None, export_form: str) -> None:
     """Print the figures and the next useful commands."""
     table = closing(story)
     if table is not None:
@@ -120,5 +128,5 @@ def _close(console: Console, story: Story, folder: str, copied: Path | None) -> 
     typer.echo(f"folder: {run}")
     steps = [f"open {compare}"] if compare.is_file() else []
     steps += [f'diptych generate "red apple" --run {shlex.quote(run)}']
-    steps += [f"diptych export {shlex.quote(run)} --format kohya -o {story.headline.split(' ', 1)[0]}.safetensors"]
+    steps += [f"diptych export {shlex.quote(run)} {export_form}"]
     typer.echo("\n".join(f"{'next:' if index == 0 else '     '} {step}" for index, step in enumerate(steps)))

@@ -92,16 +92,22 @@ def parameter_report(unet: nn.Module) -> ParameterReport:
     return ParameterReport(count_trainable(unet), sum(parameter.numel() for parameter in unet.parameters()))
 
 
+def own_state(unet: nn.Module) -> dict[str, Tensor]:
+    """Return the adapter's own tensors, which a write changes, under peft's names without prefix."""
+    state: dict[str, Tensor] = get_peft_model_state_dict(unet, adapter_name=ADAPTER, save_embedding_layers=False)
+    return state
+
+
 def adapter_state(unet: nn.Module) -> dict[str, Tensor]:
     """Return a copy of the adapter's weights: float32, on the CPU, peft's names without prefix, sorted."""
-    state = get_peft_model_state_dict(unet, adapter_name=ADAPTER, save_embedding_layers=False)
+    state = own_state(unet)
     return {key: state[key].detach().to("cpu", torch.float32, copy=True).contiguous() for key in sorted(state)}
 
 
 @torch.no_grad()
 def load_adapter_state(unet: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy weights into the adapter that is there. Raises AdapterInvalid unless all names and shapes agree."""
-    own: dict[str, Tensor] = get_peft_model_state_dict(unet, adapter_name=ADAPTER, save_embedding_layers=False)
+    own = own_state(unet)
     if strangers := own.keys() ^ state.keys():
         key = min(strangers)
         where = "the UNet's adapter" if key in own else "the given weights"

@@ -46,6 +46,19 @@ def test_style_r8_draws_as_distilled_bases_need_it() -> None:
     assert (job.dataset.image.crop, job.training.epochs, job.training.early_stopping.patience) == ("Stretch", 30, 2)
 
 
+@pytest.mark.parametrize("preset", [None, "lora-r16"])
+@pytest.mark.parametrize("place", [{"huggingFace": {"repo": "stabilityai/sd-turbo"}}, {"uri": "bases/sd-turbo/"}])
+def test_trap_7_a_distilled_base_is_evaluated_as_it_draws(preset: str | None, place: dict[str, Any]) -> None:
+    base = {"huggingFace": place["huggingFace"] | {"revision": "a" * 40}} if "huggingFace" in place else place
+    fields = {"base": base} | ({} if preset is None else {"preset": preset})
+    job = resolve(spec(**fields))
+    evaluation = job.evaluation
+    assert (evaluation.inference_steps, evaluation.guidance_scale, evaluation.scheduler) == (4, 0, "Euler")
+    assert resolve(job) == job
+    own = resolve(spec(**fields, evaluation={"inferenceSteps": 1}))
+    assert (own.evaluation.inference_steps, own.evaluation.guidance_scale) == (1, 0)
+
+
 def test_flickr30k_full_draws_captions_anew_and_accumulates_eight() -> None:
     job = resolve(spec(preset="flickr30k-full"))
     assert (job.method, job.dataset.caption_policy, job.dataset.image.size) == ("FullUNet", "PerEpoch", 128)

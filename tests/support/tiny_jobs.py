@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image as Pictures
 
 from diptych_api.finetunejob import FineTuneJobSpec
+from diptych_api.presets import resolve
 from diptych_diffusion.pipeline import load
-from diptych_training.cache import prepare_cache
+from diptych_training.cache import caches_text, prepare_cache
 from diptych_training.data.manifest import prepare, write
 from diptych_training.run_store import RunStore
 from diptych_training.share import Share
@@ -31,7 +32,7 @@ def write_pictures(folder: Path, count: int = 12) -> Path:
 
 
 def tiny_spec(base: Path, pictures: Path, **changes: Any) -> FineTuneJobSpec:
-    """Return a LoRA job of a few steps; ``changes`` are camelCase fields, nested dictionaries are merged."""
+    """Return a LoRA job of a few steps, its preset resolved; ``changes`` are camelCase, dictionaries are merged."""
     fields: dict[str, Any] = {
         "base": {"uri": str(base)},
         "lora": {"rank": 2, "alpha": 2},
@@ -46,13 +47,16 @@ def tiny_spec(base: Path, pictures: Path, **changes: Any) -> FineTuneJobSpec:
         },
         "evaluation": {"inferenceSteps": 2, "maxPrompts": 2},
     }
-    return FineTuneJobSpec.model_validate(merged(fields, changes))
+    return resolve(FineTuneJobSpec.model_validate(merged(fields, changes)))
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``old`` with ``new`` laid over it, dictionaries merged."""
+    """Return ``old`` with ``new`` laid over it, dictionaries merged; None takes a key away."""
     both = dict(old)
     for key, value in new.items():
+        if value is None:
+            both.pop(key, None)
+            continue
         both[key] = merged(both[key], value) if isinstance(value, Mapping) and key in both else value
     return both
 
@@ -66,7 +70,8 @@ def tiny_share(root: Path, **changes: Any) -> Share:
     spec = tiny_spec(base, root / "pictures", **changes)
     manifest = prepare(spec.dataset, root / "work", lambda _done, _total: None)
     write(manifest, root / "manifest")
-    prepare_cache(base, manifest, spec.dataset, root / "cache", text=not spec.training.train_text_encoder)
+    text, pictures_too = caches_text(spec.training), spec.training.cache_latents
+    prepare_cache(base, manifest, spec.dataset, root / "cache", text=text, pictures=pictures_too)
     store = RunStore.open(spec.output, "local", "tiny", root)
     components = load(base, need_unet=spec.method != "FromScratch")
     identity = {"data set": manifest.digest, "base": components.digest}

@@ -1,5 +1,6 @@
 """The training loop in a bare process: what it learns, how it goes on, what it refuses."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,60 +10,12 @@ from PIL import Image
 
 from diptych_api.errors import CheckpointCorrupt, NaNLoss
 from diptych_training.building import build_loop
-from diptych_training.checkpoint import CheckpointWriter, load, newest
-from diptych_training.letters import Progress, Row
-from diptych_training.loop import Loop
-from diptych_training.saving import Keeper, restore
-from diptych_training.share import Share
+from diptych_training.checkpoint import load, newest
+from diptych_training.saving import restore
+from support.bare_runs import CPU, Listener, same_weights, train
 from support.tiny_jobs import tiny_share, write_pictures
 
 pytestmark = pytest.mark.slow
-
-CPU = torch.device("cpu")
-
-
-class Listener:
-    """Keeps what the loop tells and asks it to stop after a step."""
-
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.stop_at = stop_at
-        self.told: list[Progress] = []
-
-    def __call__(self, progress: Progress) -> bool:
-        """Take one progress."""
-        self.told.append(progress)
-        return self.stop_at is not None and progress.step >= self.stop_at
-
-    def losses(self) -> dict[int, float]:
-        """Return the training loss of every step that was told."""
-        return {row.step: row.loss for row in self._rows() if row.loss is not None}
-
-    def validations(self) -> dict[int, float]:
-        """Return the validation loss by step."""
-        return {row.step: row.val_loss for row in self._rows() if row.val_loss is not None}
-
-    def _rows(self) -> list[Row]:
-        return [row for progress in self.told for row in progress.rows]
-
-
-def train(share: Share, listener: Listener, *, go_on: bool = False) -> Loop:
-    """Run a loop with checkpoints, from the newest one when asked to go on."""
-    loop = build_loop(share, CPU, listener)
-    loop.report_every_s = 0
-    if go_on:
-        found = newest(share.store, print)
-        assert found is not None
-        restore(loop, found[1], share.identity)
-    with CheckpointWriter(share.store, keep=10) as writer:
-        loop.keeper = Keeper(writer, share.identity)
-        loop.run()
-    return loop
-
-
-def same_weights(a: Loop, b: Loop) -> bool:
-    """Return whether weights and averages are bitwise equal."""
-    weights = all(torch.equal(p, b.trainee.parameters[name]) for name, p in a.trainee.parameters.items())
-    return weights and all(torch.equal(t, b.average.shadow[name]) for name, t in a.average.shadow.items())
 
 
 def test_loss_falls_and_only_the_adapter_changes(tmp_path: Path) -> None:
@@ -134,6 +87,18 @@ def test_buckets_are_learned_from_and_gone_on_with_exactly(tmp_path: Path) -> No
     assert part.losses() | rest.losses() == whole.losses()
     assert part.validations() | rest.validations() == whole.validations()
     assert same_weights(undisturbed, resumed)
+
+
+@pytest.mark.parametrize("off", ["cacheLatents", "cacheTextEmbeddings"])
+def test_what_is_not_cached_gives_the_same_losses(tmp_path: Path, off: str) -> None:
+    cached, live = Listener(), Listener()
+    flips = {"dataset": {"image": {"horizontalFlip": True}}}
+    train(tiny_share(tmp_path, output={"uri": "cached"}, **flips), cached)
+    shutil.rmtree(tmp_path / "cache")
+    share = tiny_share(tmp_path, output={"uri": "live"}, training={off: False}, **flips)
+    train(share, live)
+    assert live.losses() == cached.losses()
+    assert live.validations() == cached.validations()
 
 
 def test_nan_loss_names_step_samples_and_last_good_checkpoint(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diptych_diffusion.draws import Part, noise, seed64, timestep, uniform
 from diptych_diffusion.schedule import LossWeighting, NoiseSchedule
-from diptych_training.cache import Cache
+from diptych_training.live import Latents
 from diptych_training.order import Visit
 
 HALF = 0.5
@@ -38,9 +38,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class BatchMaker:
-    """Builds batches from cached latents. Every draw is keyed by seed, epoch and sample, never by rank or order."""
+    """Builds batches from latents. Every draw is keyed by seed, epoch and sample, never by rank or order."""
 
-    cache: Cache
+    latents: Latents
     schedule: NoiseSchedule
     text: Callable[[Sequence[str]], Tensor]
     """Captions to embeddings or token ids, on the CPU."""
@@ -79,7 +79,7 @@ class BatchMaker:
     ) -> Batch:
         clean = []
         for visit, key, flip in zip(visits, draws, flipped, strict=True):
-            mean, logvar = self.cache.latent(visit.entry.sha256, flip)
+            mean, logvar = self.latents.latent(visit.entry.sha256, flip)
             mean, logvar = mean.float(), logvar.float()
             sample = mean + torch.exp(0.5 * logvar) * noise(mean.shape, *key, "posterior")
             clean.append((sample - self.shift_factor) * self.scaling_factor)

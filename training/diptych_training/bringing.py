@@ -9,6 +9,7 @@ from typing import cast
 
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.runstore import MANIFEST
+from diptych_diffusion.adapter_source import fetch_adapter
 from diptych_diffusion.pipeline import resolve_base
 from diptych_training.cache import MapChunks
 from diptych_training.cache_encode import Encoder, Item, PictureItem
@@ -17,7 +18,7 @@ from diptych_training.data.listing import SUMMARY
 from diptych_training.data.manifest import Manifest, open_root, read, write
 from diptych_training.run_store import RunStore
 from diptych_training.share import Share
-from diptych_training.site import BASES, DATA, ENCODED, encoded, run_folder, shared_folder
+from diptych_training.site import ADAPTERS, BASES, DATA, ENCODED, encoded, run_folder, shared_folder
 
 
 def keep_manifest(store: RunStore) -> None:
@@ -42,8 +43,9 @@ def bring_manifest(spec: FineTuneJobSpec, store: RunStore) -> Manifest:
 
 
 def brought(share: Share) -> Share:
-    """Return what a worker is told, with base, manifest, pictures and encoded shards on its machine."""
+    """Return what a worker is told, with everything that it names on its machine."""
     store = share.store
+    share = replace(share, spec=with_first_adapter(share.spec, store))
     if store.is_local:
         return share
     bring_manifest(share.spec, store)
@@ -54,6 +56,14 @@ def brought(share: Share) -> Share:
         manifest_folder=run_folder(store, MANIFEST),
         cache_folder=shared_folder(store, ENCODED),
     )
+
+
+def with_first_adapter(spec: FineTuneJobSpec, store: RunStore) -> FineTuneJobSpec:
+    """Return the job with the adapter that it goes on from on this machine."""
+    if spec.method != "LoRA" or spec.lora.init_from is None:
+        return spec
+    path = fetch_adapter(spec.lora.init_from, shared_folder(store, ADAPTERS))
+    return spec.model_copy(update={"lora": spec.lora.model_copy(update={"init_from": str(path)})})
 
 
 def on_sites(map_chunks: MapChunks, spec: FineTuneJobSpec, store: RunStore) -> MapChunks:

@@ -10,13 +10,15 @@ from diptych_diffusion import prompts
 from diptych_diffusion.pipeline import Components, load
 from diptych_diffusion.schedule import NoiseSchedule
 from diptych_training.batch import BatchMaker
-from diptych_training.cache import open_cache
+from diptych_training.cache import caches_text, open_cache
 from diptych_training.data.buckets import shapes_of
 from diptych_training.data.manifest import Manifest, read
 from diptych_training.letters import Tell
+from diptych_training.live import LiveLatents
 from diptych_training.loop import Loop
 from diptych_training.optim import Average, build_optimizer
 from diptych_training.order import Order, Visit
+from diptych_training.sharding import Shards
 from diptych_training.share import Share
 from diptych_training.trainee import build_trainee
 
@@ -52,36 +54,41 @@ def build_loop(share: Share, device: torch.device, tell: Tell, *, rank: int = 0,
     components = load_components(share)
     trainee = build_trainee(spec, components, device)
     order = order_of(spec, manifest)
+    is_sharded = spec.training.sharding != "None" and world > 1
+    shards = Shards(trainee.parameters, rank, world) if is_sharded else None
     return Loop(
         training=spec.training,
         trainee=trainee,
-        optimizer=build_optimizer(spec.training, trainee.parameters),
+        optimizer=build_optimizer(spec, trainee.parameters if shards is None else shards.mine),
         average=Average(spec.training.ema, trainee.parameters),
-        maker=batch_maker(share, components, manifest),
+        maker=batch_maker(share, components, manifest, device),
         order=order,
         held_out=held_out_visits(spec, manifest),
         total_steps=total_steps(spec, len(order)),
         tell=tell,
         rank=rank,
         world=world,
+        shards=shards,
         look_every=10 if device.type == "cuda" else 1,
     )
 
 
-def batch_maker(share: Share, components: Components, manifest: Manifest) -> BatchMaker:
-    """Return what builds batches from the cache, with scale, shift and schedule as the base's configs say."""
+def batch_maker(share: Share, components: Components, manifest: Manifest, device: torch.device) -> BatchMaker:
+    """Return what builds batches, with scale, shift and schedule as the base's configs say."""
     spec = share.spec
-    live_text = spec.training.train_text_encoder
-    cache = open_cache(components, manifest, spec.dataset, share.cache_folder, text=not live_text)
+    has_text, has_pictures = caches_text(spec.training), spec.training.cache_latents
+    cache = open_cache(components, manifest, spec.dataset, share.cache_folder, text=has_text, pictures=has_pictures)
 
     def text(captions: Sequence[str]) -> Tensor:
-        if live_text:
+        if spec.training.train_text_encoder:
             return prompts.tokenize(components, captions)
+        if not has_text:
+            return torch.cat([prompts.encode(components, [caption]) for caption in captions]).cpu()
         return torch.stack([cache.text(caption) for caption in captions])
 
     vae = components.vae.config
     return BatchMaker(
-        cache=cache,
+        latents=cache if has_pictures else LiveLatents.of(components, manifest, spec.dataset.image, device),
         schedule=NoiseSchedule.from_config(components.scheduler_config),
         text=text,
         scaling_factor=vae.scaling_factor,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diptych_api.dataset import Dataset
 from diptych_api.errors import CacheCorrupt
+from diptych_api.training import Training
 from diptych_diffusion.pipeline import Components
 from diptych_training.cache_encode import CaptionItem, Encoder, Item, PictureItem, encoders
 from diptych_training.cache_keys import CacheKeys
@@ -65,11 +66,16 @@ class Cache:
             raise CacheCorrupt(f"The cache was not made for {what!r:.200}.", hint=RUN_AGAIN) from None
 
 
-def items_of(manifest: Manifest, dataset: Dataset, keys: CacheKeys, *, text: bool) -> list[Item]:
+def caches_text(training: Training) -> bool:
+    """Whether a job's captions are encoded beforehand: those of a text encoder that learns cannot be."""
+    return training.cache_text_embeddings and not training.train_text_encoder
+
+
+def items_of(manifest: Manifest, dataset: Dataset, keys: CacheKeys, *, text: bool, pictures: bool = True) -> list[Item]:
     """Return every picture and, with ``text``, every caption that a run may use, the empty one too, each once."""
     entries = [*manifest.train, *manifest.held_out]
     items: dict[str, Item] = {}
-    for entry in entries:
+    for entry in entries if pictures else []:
         key = keys.latent(entry.sha256)
         items[key] = PictureItem(key, entry)
     first_only = dataset.caption_policy == "First"
@@ -121,20 +127,29 @@ def prepare_cache(  # noqa: PLR0913 -- three say what, three how, and a caller n
     cache_dir: Path,
     *,
     text: bool,
+    pictures: bool = True,
     map_fn: MapChunks = inline,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     device: str = "cpu",
 ) -> Cache:
-    """Return a cache with every picture and, with ``text``, every caption of a run, encoding what is missing."""
+    """Return a cache with the pictures and captions of a run, as far as wanted, encoding what is missing."""
     try:
         keys = CacheKeys.of(encoders(components_folder, device), dataset.image)
-        items = items_of(manifest, dataset, keys, text=text)
+        items = items_of(manifest, dataset, keys, text=text, pictures=pictures)
         return Cache(keys, fill(cache_dir, items, Encoder(components_folder, keys, device), map_fn, on_progress))
     finally:
         encoders.cache_clear()
 
 
-def open_cache(components: Components, manifest: Manifest, dataset: Dataset, cache_dir: Path, *, text: bool) -> Cache:
+def open_cache(
+    components: Components,
+    manifest: Manifest,
+    dataset: Dataset,
+    cache_dir: Path,
+    *,
+    text: bool,
+    pictures: bool = True,
+) -> Cache:
     """Return the cache that prepare_cache filled, say in another process. Raises CacheCorrupt as Cache.open does."""
     keys = CacheKeys.of(components, dataset.image)
-    return Cache.open(cache_dir, keys, items_of(manifest, dataset, keys, text=text))
+    return Cache.open(cache_dir, keys, items_of(manifest, dataset, keys, text=text, pictures=pictures))

@@ -74,20 +74,21 @@ class Encoder:
     @torch.no_grad()
     def _encode(self, components: Components, item: Item) -> Tensor:
         if isinstance(item, CaptionItem):
-            return _finite(prompts.encode(components, [item.caption])[0], f"the caption {item.caption!r:.200}")
+            return finite(prompts.encode(components, [item.caption])[0], f"the caption {item.caption!r:.200}")
         image = self.keys.latent.image
         picture_CHW = to_tensor(read_entry(item.entry, image)).to(self.device)
         variants = [picture_CHW, picture_CHW.flip(-1)] if image.horizontal_flip else [picture_CHW]
-        return _finite(torch.stack([_posterior(components, v) for v in variants]), f"the picture {item.entry.path}")
+        return finite(torch.stack([posterior(components, v) for v in variants]), f"the picture {item.entry.path}")
 
 
-def _posterior(components: Components, picture_CHW: Tensor) -> Tensor:
+def posterior(components: Components, picture_CHW: Tensor) -> Tensor:
     """Return mean and log-variance as the VAE gives them, unscaled, ``[2, C, h, w]``."""
-    posterior = components.vae.encode(picture_CHW[None]).latent_dist
-    return torch.cat([posterior.mean, posterior.logvar])
+    drawn_from = components.vae.encode(picture_CHW[None]).latent_dist
+    return torch.cat([drawn_from.mean, drawn_from.logvar])
 
 
-def _finite(tensor: Tensor, what: str) -> Tensor:
+def finite(tensor: Tensor, what: str) -> Tensor:
+    """Return the tensor in fp32 on the CPU. Raises BaseInvalid, naming ``what`` it encodes, when it is not finite."""
     if not torch.isfinite(tensor).all():
         raise BaseInvalid(f"The base turns {what} into numbers that are not finite.", hint="Check the base's weights.")
     return tensor.float().cpu().contiguous()

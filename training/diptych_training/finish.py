@@ -1,7 +1,8 @@
 """What follows training, in one Ray task: artifact and check, base and tuned compared, the curve of the loss."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -38,30 +39,37 @@ from diptych_training.saving import final_state
 from diptych_training.share import Share
 from diptych_training.validation import validation_losses
 
+TellPhase = Callable[[PhaseProgress], bool]
+"""Takes how far a phase is; returns whether the run should stop."""
+
 
 @memory_named(
     "making and measuring the artifact",
     "Lower spec.evaluation.maxPrompts or spec.dataset.image.size, or use a machine with more memory.",
 )
 def finish(share: Share, name: str, base: Base, mailbox: ActorHandle[Mailbox]) -> Finished:
+    """Make the artifact of the final checkpoint and evaluate it, in a Ray task."""
+    return conclude(share, name, base, Sender(mailbox))
+
+
+def conclude(share: Share, name: str, base: Base, tell: TellPhase) -> Finished:
     """Make the artifact of the final checkpoint and evaluate it. ``base`` is the base as the job names it."""
-    sender = Sender(mailbox)
-    sender(PhaseProgress("Exporting", 0, 0))
+    tell(PhaseProgress("Exporting", 0, 0))
     share = brought(share)
-    loop = build_loop(share, _device(share), lambda _: False)
+    loop = build_loop(_uncompiled(share), _device(share), lambda _: False)
     original = load_components(share, _device(share))
-    before = _losses(loop) if share.spec.method == "LoRA" else []
+    before = _base_losses(share, loop)
     state = final_state(share.store, share.spec.training)
     take_average(loop, state)
     after = _losses(loop)
     draft = _draft(share, name, base_record(base, original), loop, state)
-    draft = draft.model_copy(update={"validation_loss": _mean(after), "first_validation_loss": _mean(before)})
+    draft = draft.model_copy(update={"validation_loss": _mean(after)})
     artifact = _write(share, original, loop, draft)
     known = (paired("ValidationLoss", before or None, after),) if after else ()
     results = [measurement.result for measurement in known]
     metrics = tuple(MetricValue(name=r.name, base=r.base, tuned=r.tuned, n=r.n) for r in results)
     if share.spec.evaluation.enabled:
-        metrics = _evaluate(share, tuned_components(original, loop), artifact, known, sender)
+        metrics = _evaluate(share, _models(share, original, loop), artifact, known, tell)
     rows = [Row(**json.loads(line)) for line in share.store.read_lines(METRICS_FILE)]
     points = list({(row.step, row.val_loss is None): row for row in rows}.values())
     share.store.write_bytes(f"{EVALUATION}/loss.png", loss_png(points, title=name))
@@ -83,6 +91,12 @@ def tuned_components(original: Components, loop: Loop) -> Components:
     return replace(original, unet=cast("UNet2DConditionModel", loop.trainee.unet), text_encoder=text_encoder)
 
 
+def _uncompiled(share: Share) -> Share:
+    """Return the job for the few passes of an evaluation, which compiling would not pay for."""
+    training = share.spec.training.model_copy(update={"compile": "Off"})
+    return replace(share, spec=share.spec.model_copy(update={"training": training}))
+
+
 def _device(share: Share) -> torch.device:
     return torch.device("cuda" if share.spec.resources.gpus_per_worker else "cpu")
 
@@ -91,6 +105,15 @@ def _losses(loop: Loop) -> list[float]:
     if not loop.held_out:
         return []
     return validation_losses(loop.trainee, loop.maker, loop.held_out, loop.training.validation.draws)
+
+
+def _base_losses(share: Share, loop: Loop) -> list[float]:
+    """Return the losses of the base, as far as there is one; the loop's weights are those before the first step."""
+    if share.spec.method == "FromScratch":
+        return []
+    without_adapter = share.spec.method == "LoRA"
+    with lora.set_enabled(loop.trainee.unet, enabled=False) if without_adapter else nullcontext():
+        return _losses(loop)
 
 
 def _mean(losses: Sequence[float]) -> float | None:
@@ -120,6 +143,7 @@ def _draft(share: Share, name: str, base: BaseRecord, loop: Loop, state: Checkpo
         base=base,
         trainable_parameters=trained,
         step=int(state.meta["step"]),
+        first_validation_loss=state.meta["standing"]["first"],
         ema=spec.training.ema.enabled,
         dataset_digest=f"sha256:{share.identity['data set']}",
         created=now(),
@@ -135,14 +159,20 @@ def _write(share: Share, original: Components, loop: Loop, draft: ArtifactRecord
     return write_pipeline_artifact(share.store, tuned_components(original, loop), draft)
 
 
+def _models(share: Share, original: Components, loop: Loop) -> Models:
+    tuned = tuned_components(original, loop)
+    bases = {"LoRA": tuned, "FullUNet": original, "FromScratch": None}
+    return Models(tuned=tuned, base=bases[share.spec.method])
+
+
 def _evaluate(
-    share: Share, tuned: Components, artifact: ArtifactRef, known: tuple[Measurement, ...], sender: Sender
+    share: Share, models: Models, artifact: ArtifactRef, known: tuple[Measurement, ...], tell: TellPhase
 ) -> tuple[MetricValue, ...]:
     """Draw and measure base and tuned."""
     spec = share.spec
 
     def on_progress(done: int, total: int) -> None:
-        if sender(PhaseProgress("Evaluating", done, total)):
+        if tell(PhaseProgress("Evaluating", done, total)):
             raise Interrupted("Stopped while evaluating; the artifact is complete.", hint="Run the same command again.")
 
     rivals = spec.evaluation.rivals
@@ -154,5 +184,4 @@ def _evaluate(
         measured=known,
         artifact=artifact.digest,
     )
-    models = Models(tuned=tuned, base=tuned if spec.method == "LoRA" else None)
     return tuple(metric_values(evaluate(models, exam, share.store, on_progress)))

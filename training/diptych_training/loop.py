@@ -1,21 +1,25 @@
 """The training loop: the same in a bare process and in every Ray worker."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
+from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
+from torch.nn import Parameter
 
 from diptych_api.errors import RunFailed
 from diptych_api.training import Training
 from diptych_training.batch import Batch, BatchMaker
 from diptych_training.data.buckets import grouped
 from diptych_training.letters import Progress, Row, Standing, Tell
-from diptych_training.optim import Average, learning_rate
+from diptych_training.optim import Average, learning_rate, optimizer_tensors, set_learning_rate
 from diptych_training.order import Order, Visit, shard
 from diptych_training.progress import Meter, mean
 from diptych_training.saving import Keeper
+from diptych_training.sharding import Shards
 from diptych_training.step import Update, training_step
 from diptych_training.trainee import Trainee
 from diptych_training.validation import Seat, StopAsked, validation_losses
@@ -38,6 +42,8 @@ class Loop:
     """Saves checkpoints; None on every worker but the first."""
     rank: int = 0
     world: int = 1
+    shards: Shards | None = None
+    """This worker's share of gradients and moments, where they are divided."""
     step: int = 0
     standing: Standing = field(default_factory=Standing)
     look_every: int = 1
@@ -47,9 +53,10 @@ class Loop:
     def __post_init__(self) -> None:
         """Set up the meter and the fp16 scaler."""
         self.told, self.asked = 0.0, False
-        fp16 = self.trainee.compute_dtype == torch.float16
-        self.scaler = torch.amp.GradScaler(self.trainee.device.type, enabled=fp16)
-        self.update = Update(self.optimizer, self.scaler, self.training.batch_size, self.training.max_grad_norm)
+        kind = torch.amp.GradScaler if self.shards is None else ShardedGradScaler
+        self.scaler = kind(self.trainee.device.type, enabled=self.trainee.compute_dtype == torch.float16)
+        training = self.training
+        self.update = Update(self.optimizer, self.scaler, training.batch_size, training.max_grad_norm, self.shards)
         self.meter = Meter(self.order, self.training.batch_size, self.step)
         if self.step:
             self.meter.checkpoint_step = self.step
@@ -101,8 +108,7 @@ class Loop:
 
     def _one_step(self, batches: Sequence[Batch], *, stop: bool) -> None:
         rate = learning_rate(self.training, self.total_steps, self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self.optimizer, rate)
         result = training_step(self.trainee, self.update, batches, stop=stop)
         self.average.update()
         self.step += 1
@@ -136,9 +142,21 @@ class Loop:
     def _save(self, *, wait: bool) -> None:
         """Save a checkpoint on the first worker; a loss that is not finite stops the run before anything is kept."""
         self.meter.read()
+        moments = self._moments()
         if self.keeper is not None:
-            self.keeper.save(self, wait=wait)
+            self.keeper.save(self, moments, wait=wait)
         self.meter.checkpoint_step = self.step
+
+    def _moments(self) -> dict[str, Tensor]:
+        """Return the optimiser's state over all workers, where it is saved; all call it together."""
+        if self.shards is not None:
+            return self.shards.gathered(optimizer_tensors(self.optimizer, self.learning))
+        return {} if self.keeper is None else optimizer_tensors(self.optimizer, self.learning)
+
+    @property
+    def learning(self) -> Mapping[str, Parameter]:
+        """The parameters that this worker's optimiser updates."""
+        return self.trainee.parameters if self.shards is None else self.shards.mine
 
     def _report(self, *, now: bool = False) -> bool:
         """Tell the progress unless it was just told; return whether the run should stop."""

@@ -1,15 +1,19 @@
 """The optimiser, its learning rate and the average of the weights. Every count is in optimiser steps."""
 
+import importlib
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from diptych_api.errors import UnsupportedHere
+from diptych_api.errors import CheckpointCorrupt
+from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.training import EMA, Training
+from diptych_training.equipment import EIGHT_BIT, has
 
 
 def learning_rate(training: Training, total_steps: int, step: int) -> float:
@@ -25,26 +29,34 @@ def learning_rate(training: Training, total_steps: int, step: int) -> float:
     return peak * (0.5 + 0.5 * math.cos(math.pi * min(1.0, spent)))
 
 
-def build_optimizer(training: Training, parameters: Mapping[str, Parameter]) -> torch.optim.AdamW:
+def build_optimizer(spec: FineTuneJobSpec, parameters: Mapping[str, Parameter]) -> torch.optim.Optimizer:
     """Return AdamW over the parameters in the order of their names.
 
-    Raises:
-        UnsupportedHere: for 8-bit AdamW, which comes with a later version.
-
+    With LoRA+ (arXiv 2402.12354) the B of each layer are a group of their own; a group's ``ratio`` is its learning rate
+    over that of the step. AdamW in 8 bits (arXiv 2110.02861) is bitsandbytes', where it is installed.
     """
-    if training.optimizer.name != "AdamW":
-        raise UnsupportedHere(
-            f"spec.training.optimizer.name: {training.optimizer.name} is not supported yet.", hint="Use AdamW."
-        )
+    settings = spec.training.optimizer
+    faster = spec.lora.lora_plus_ratio if spec.method == "LoRA" else 1.0
+    groups: dict[float, list[Parameter]] = {}
+    for name, parameter in parameters.items():
+        groups.setdefault(faster if ".lora_B." in name else 1.0, []).append(parameter)
     on_gpu = any(p.is_cuda for p in parameters.values())
-    return torch.optim.AdamW(
-        list(parameters.values()),
-        lr=training.learning_rate,
-        betas=training.optimizer.betas,
-        eps=training.optimizer.epsilon,
-        weight_decay=training.optimizer.weight_decay,
-        fused=on_gpu or None,
-    )
+    options: dict[str, Any] = {
+        "lr": spec.training.learning_rate,
+        "betas": settings.betas,
+        "eps": settings.epsilon,
+        "weight_decay": settings.weight_decay,
+    }
+    kinds = [{"params": group, "ratio": ratio} for ratio, group in groups.items()]
+    if settings.name == "AdamW8bit" and has(EIGHT_BIT):
+        return cast("torch.optim.Optimizer", importlib.import_module(EIGHT_BIT).optim.AdamW8bit(kinds, **options))
+    return torch.optim.AdamW(kinds, fused=on_gpu or None, **options)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group the learning rate of the step times its own ratio."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["ratio"]
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Parameter]) -> dict[str, Tensor]:
@@ -59,12 +71,24 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Mapping[str,
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, parameters: Mapping[str, Parameter], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put back what ``optimizer_tensors`` returned."""
+    """Put back what ``optimizer_tensors`` returned; tensors of other parameters are another worker's.
+
+    Raises:
+        CheckpointCorrupt: when another kind of optimiser left the state.
+
+    """
+    kind = type(optimizer).__name__
+    left_by = "AdamW8bit" if any(key.endswith("/state1") for key in tensors) else "AdamW"
+    if tensors and left_by != kind:
+        raise CheckpointCorrupt(
+            f"The checkpoint was made with {left_by}, and {kind} is used here.",
+            hint=f"Go on where {EIGHT_BIT} is as it was, installed or not; or give the job another name to start over.",
+        )
     for key, value in tensors.items():
         name, moment = key.rsplit("/", 1)
-        parameter = parameters[name]
-        place = value if moment == "step" and not parameter.is_cuda else value.to(parameter.device)
-        optimizer.state[parameter][moment] = place.clone()
+        if (parameter := parameters.get(name)) is not None:
+            in_int = moment == "step" and kind == "AdamW8bit"
+            optimizer.state[parameter][moment] = int(value) if in_int else value.to(parameter.device).clone()
 
 
 class Average:

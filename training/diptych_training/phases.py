@@ -10,10 +10,12 @@ import ray
 from diptych_api.errors import Interrupted, RunFailed
 from diptych_api.finetunejob import FineTuneJob, FineTuneJobSpec
 from diptych_api.runstore import MANIFEST, RUN_FILE, RunRecord
+from diptych_diffusion.adapter_files import load_adapter
+from diptych_diffusion.fingerprint import weights_digest
 from diptych_training.attempts import Attempt
-from diptych_training.bringing import bring_manifest, keep_manifest, on_sites
+from diptych_training.bringing import bring_manifest, keep_manifest, on_sites, with_first_adapter
 from diptych_training.building import order_of, total_steps
-from diptych_training.cache import prepare_cache
+from diptych_training.cache import caches_text, prepare_cache
 from diptych_training.cache_ray import ray_map
 from diptych_training.cache_sync import through
 from diptych_training.checkpoint import newest_step
@@ -88,6 +90,13 @@ def prepare_pictures(run: Run) -> Manifest:
     return manifest
 
 
+def name_first_adapter(run: Run, digests: dict[str, str]) -> None:
+    """Add the digest of the adapter that the job goes on from, if there is one, to those of the run."""
+    path = with_first_adapter(run.spec, run.store).lora.init_from
+    if run.spec.method == "LoRA" and path is not None:
+        digests["first adapter"] = weights_digest(load_adapter(Path(path)).state)
+
+
 def record(run: Run, digests: dict[str, str]) -> None:
     """Write run.json once; a later attempt finds it."""
     if run.store.exists(RUN_FILE):
@@ -113,7 +122,8 @@ def cache_pictures(run: Run, share: Share, manifest: Manifest) -> Share:
         manifest,
         run.spec.dataset,
         share.cache_folder,
-        text=not run.spec.training.train_text_encoder,
+        text=caches_text(run.spec.training),
+        pictures=run.spec.training.cache_latents,
         map_fn=ray_map if run.store.is_local else through(encoded(run.store), on_sites(ray_map, run.spec, run.store)),
         on_progress=run.on_progress,
     )

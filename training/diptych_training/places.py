@@ -35,6 +35,7 @@ def localized(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None = Non
             "evaluation": spec.evaluation.model_copy(
                 update={"rivals": _path(spec.evaluation.rivals, base_dir, mounts)}
             ),
+            "lora": spec.lora.model_copy(update={"init_from": _path(spec.lora.init_from, base_dir, mounts)}),
             "output": _output(spec.output, mounts),
         }
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from diptych_api.errors import Interrupted, RetryLater, StoreUnwritable
@@ -15,8 +16,17 @@ from diptych_api.runstore import LOCAL_NAMESPACE, MANIFEST, STATUS_FILE, run_nam
 from diptych_diffusion.pipeline import load, resolve_base
 from diptych_training.clock import Clock, kept_within
 from diptych_training.data.manifest import Manifest
+from diptych_training.equipment import check_equipped, substitutes
 from diptych_training.long_captions import told_long_captions
-from diptych_training.phases import Run, cache_pictures, finish_artifact, prepare_pictures, record, train
+from diptych_training.phases import (
+    Run,
+    cache_pictures,
+    finish_artifact,
+    name_first_adapter,
+    prepare_pictures,
+    record,
+    train,
+)
 from diptych_training.places import Mounts, localized
 from diptych_training.ray_train import ray_started
 from diptych_training.reporter import Reporter
@@ -24,7 +34,7 @@ from diptych_training.run_store import RunStore
 from diptych_training.run_store_lease import Hold
 from diptych_training.share import Share
 from diptych_training.site import BASES, ENCODED
-from diptych_training.supported import check_supported, ignored
+from diptych_training.supported import check_supported, ignored, warned
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,8 @@ def run(
     """
     given = resolve(job.spec)
     check_supported(given)
+    if options.address is None:
+        check_equipped(given)
     spec = localized(given, options.base_dir, options.mounts)
     namespace = job.metadata.namespace or LOCAL_NAMESPACE
     name = options.run_name or run_name(job.metadata.name, job.spec)
@@ -115,11 +127,13 @@ def _limits(run: Run, options: RunOptions) -> AbstractContextManager[None]:
 
 
 def _run(run: Run, options: RunOptions) -> int | None:
-    for sentence in ignored(run.given, in_pod=options.mounts is not None):
+    notes = (ignored(run.given, in_pod=options.mounts is not None), warned(run.given), substitutes(run.given))
+    for sentence in chain(*notes):
         run.reporter.update(message=sentence)
     manifest = prepare_pictures(run)
     base = resolve_base(run.spec.base, run.shared(BASES))
     digests = {"data set": manifest.digest, "base": _read_base(run, base, manifest)}
+    name_first_adapter(run, digests)
     record(run, digests)
     share = Share(run.spec, base, run.local(MANIFEST), run.shared(ENCODED), run.store, digests)
     where = f"at {options.address}" if options.address else "on this machine"

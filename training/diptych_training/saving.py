@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import torch
 from pydantic import JsonValue
+from torch import Tensor
 
 from diptych_api.errors import CheckpointCorrupt
 from diptych_api.training import Training
 from diptych_training.checkpoint import CheckpointState, CheckpointWriter, load, newest
 from diptych_training.letters import Row, Standing
-from diptych_training.optim import optimizer_tensors, restore_optimizer
+from diptych_training.optim import restore_optimizer
 from diptych_training.run_store import RunStore
 from diptych_training.share import Identity
 
@@ -25,21 +26,24 @@ class Keeper:
     writer: CheckpointWriter
     identity: Identity
 
-    def save(self, loop: "Loop", *, wait: bool) -> None:
-        """Hand a copy of the state to the writer; with ``wait``, return when it is on disk."""
+    def save(self, loop: "Loop", moments: dict[str, Tensor], *, wait: bool) -> None:
+        """Hand a copy of the state to the writer; with ``wait``, return when it is on disk.
+
+        ``moments`` is the optimiser's state over all workers.
+        """
         also = {loop.standing.best_step} if loop.training.early_stopping.enabled else set()
-        self.writer.submit(loop.step, snapshot(loop, self.identity), also=also)
+        self.writer.submit(loop.step, snapshot(loop, moments, self.identity), also=also)
         if wait:
             self.writer.flush()
 
 
-def snapshot(loop: "Loop", identity: Identity) -> CheckpointState:
+def snapshot(loop: "Loop", moments: dict[str, Tensor], identity: Identity) -> CheckpointState:
     """Return a copy of everything the next step depends on, on the CPU. Randomness is keyed, so none is stored."""
     parameters = {name: p.detach().cpu().clone() for name, p in loop.trainee.parameters.items()}
     groups = {
         "parameters": parameters,
         "average": {name: t.cpu().clone() for name, t in loop.average.shadow.items()},
-        "optimizer": optimizer_tensors(loop.optimizer, loop.trainee.parameters),
+        "optimizer": moments,
     }
     meta: dict[str, JsonValue] = {
         "step": loop.step,
@@ -73,7 +77,7 @@ def restore(loop: "Loop", state: CheckpointState, identity: Identity) -> None:
     for name, parameter in loop.trainee.parameters.items():
         parameter.copy_(state.groups["parameters"][name])
         loop.average.shadow[name].copy_(state.groups["average"][name])
-    restore_optimizer(loop.optimizer, loop.trainee.parameters, state.groups["optimizer"])
+    restore_optimizer(loop.optimizer, loop.learning, state.groups["optimizer"])
     loop.average.updates = int(state.meta["average_updates"])
     loop.standing = Standing(**state.meta["standing"])
     loop.scaler.load_state_dict(state.meta["scaler"])

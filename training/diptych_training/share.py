@@ -8,7 +8,7 @@ from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_training.run_store import RunStore
 
 Identity = Mapping[str, str]
-"""Digests that must be the same for a checkpoint to fit: data set, base."""
+"""Digests that must be the same for a checkpoint to fit: data set, base, the adapter to go on from."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Final
 from diptych_api.runstore import CACHE
 from diptych_training.run_store import RunStore
 
-BASES, DATA, ENCODED = "bases", "data", "encoded"
+ADAPTERS, BASES, DATA, ENCODED = "adapters", "bases", "data", "encoded"
 DIGITS: Final = 16
 
 

@@ -13,6 +13,7 @@ from torch.nn import Parameter
 
 from diptych_diffusion.lora_dropout import set_dropout_keys
 from diptych_training.batch import Batch
+from diptych_training.sharding import Shards
 from diptych_training.trainee import Trainee
 
 
@@ -63,6 +64,9 @@ def reduce_gradients(parameters: Sequence[Parameter], extra: Tensor) -> Tensor:
     for parameter in parameters:
         if parameter.grad is None:  # a worker without samples in this step
             parameter.grad = torch.zeros_like(parameter)
+    if not parameters:
+        dist.all_reduce(extra)
+        return extra
     grads = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([*(g.reshape(-1) for g in grads), extra])
     dist.all_reduce(flat)
@@ -80,20 +84,37 @@ class Update:
     global_size: int
     """Samples of one step over all workers and micro-batches."""
     max_grad_norm: float
+    shards: Shards | None = None
+    """This worker's share of gradients and moments; None where each worker has all of them."""
 
 
-def training_step(trainee: Trainee, update: Update, batches: Iterable[Batch], *, stop: bool = False) -> StepResult:
+def training_step(trainee: Trainee, update: Update, batches: Sequence[Batch], *, stop: bool = False) -> StepResult:
     """Do one optimiser step: accumulate, sum over workers, clip once, update.
 
     With fp16 the update is skipped when the scaled gradients overflow.
     """
-    parameters = list(trainee.parameters.values())
+    parameters, shards = list(trainee.parameters.values()), update.shards
     update.optimizer.zero_grad(set_to_none=True)
+    if shards is not None:
+        batches = shards.in_step(list(batches), trainee.device)
     loss = accumulate(trainee, batches, update.global_size, update.scaler)
-    flag = torch.full_like(loss, float(stop))
-    extra = reduce_gradients(parameters, torch.stack([loss, flag]))
-    update.scaler.unscale_(update.optimizer)
-    norm = torch.nn.utils.clip_grad_norm_(parameters, update.max_grad_norm)
+    extra = torch.stack([loss, torch.full_like(loss, float(stop))])
+    extra = reduce_gradients(parameters if shards is None else (), extra)
+    norm = _clip(update, parameters)
     update.scaler.step(update.optimizer)
     update.scaler.update()
+    if shards is not None:
+        shards.spread_weights()
     return StepResult(loss=extra[0], grad_norm=norm, stop=extra[1])
+
+
+def _clip(update: Update, parameters: Sequence[Parameter]) -> Tensor:
+    """Scale the gradient of all parameters together down to the norm that is allowed; return the norm it had."""
+    if update.shards is None:
+        update.scaler.unscale_(update.optimizer)
+        return torch.nn.utils.clip_grad_norm_(parameters, update.max_grad_norm)
+    update.shards.take_gradients()
+    update.scaler.unscale_(update.optimizer)
+    norm = update.shards.norm()
+    torch.nn.utils.clip_grads_with_norm_(update.shards.mine.values(), update.max_grad_norm, norm)
+    return norm

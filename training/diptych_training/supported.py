@@ -26,17 +26,11 @@ def refused(spec: FineTuneJobSpec) -> Iterator[str]:
     """Yield one sentence for each setting that would change the result but cannot be honoured."""
     training = spec.training
     later = {
-        "spec.method: FullUNet": spec.effective_method == "FullUNet",
-        "spec.training.optimizer.name: AdamW8bit": training.optimizer.name != "AdamW",
-        "spec.training.cacheLatents: false": not training.cache_latents,
-        f"spec.training.sharding: {training.sharding}": training.sharding != "None",
-        f"spec.training.compile: {training.compile}": training.compile != "Off",
-        f"spec.training.attention: {training.attention}": training.attention not in ("auto", "sdpa"),
-        "spec.lora.initFrom": spec.lora.init_from is not None,
-        "spec.lora.loraPlusRatio": spec.lora.lora_plus_ratio != 1,
         "spec.lora.textEncoderRank": spec.lora.text_encoder_rank > 0,
     }
     yield from (f"{setting} is not supported yet." for setting, asked in later.items() if asked)
+    if training.sharding != "None" and training.batch_size < spec.resources.workers:
+        yield f"spec.training.batchSize: sharding needs a sample for each of {spec.resources.workers} workers."
     yield from refused_data(spec.dataset)
     yield from _refused_forms(spec)
     yield from _refused_evaluation(spec.evaluation)
@@ -73,9 +67,23 @@ def ignored(spec: FineTuneJobSpec, *, in_pod: bool = False) -> list[str]:
     """Return one sentence for each setting that changes nothing here. Those of a pod are the operator's to honour."""
     told = [] if in_pod else [f"spec.{name} has no effect on one machine." for name in _of_a_cluster(spec)]
     told += [f"spec.{name} has no effect yet." for name in LATER if getattr(spec, name) is not None]
+    if spec.effective_method != "LoRA":
+        told += [f"spec.{name} has no effect with method {spec.effective_method}." for name in _of_an_adapter(spec)]
+    if spec.training.sharding != "None" and spec.resources.workers == 1:
+        told.append("spec.training.sharding has no effect with one worker.")
     if spec.training.samples.every_steps is not None:
         told.append("spec.training.samples has no effect yet.")
     return told
+
+
+def warned(spec: FineTuneJobSpec) -> Iterator[str]:
+    """Yield one sentence for each setting that works otherwise than people may think."""
+    if spec.base.is_distilled:
+        yield (
+            "spec.base: this base is distilled to draw in 1 to 4 steps without guidance, and is evaluated so. Training "
+            "teaches it the loss of all timesteps, which can cost sharpness in few steps: short runs and small ranks "
+            "are safer, or an adapter of the base that it was distilled from."
+        )
 
 
 def _of_a_cluster(spec: FineTuneJobSpec) -> Iterator[str]:
@@ -84,6 +92,13 @@ def _of_a_cluster(spec: FineTuneJobSpec) -> Iterator[str]:
         yield "promotion"
     given = spec.resources.model_fields_set
     yield from (f"resources.{_camel(name)}" for name in IGNORED_RESOURCES if name in given)
+
+
+def _of_an_adapter(spec: FineTuneJobSpec) -> Iterator[str]:
+    if "lora" in spec.model_fields_set:
+        yield "lora"
+    if "formats" in spec.export.model_fields_set:
+        yield "export.formats"
 
 
 def check_supported(spec: FineTuneJobSpec) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -13,9 +14,12 @@ from torch.nn import Parameter
 from diptych_api.errors import SpecInvalid
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_diffusion import lora
+from diptych_diffusion.adapter_files import load_adapter
 from diptych_diffusion.draws import seed64
 from diptych_diffusion.fingerprint import weights_digest
+from diptych_diffusion.lora_start import start_from
 from diptych_diffusion.pipeline import Components
+from diptych_training.acceleration import accelerate
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,17 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def build_trainee(spec: FineTuneJobSpec, components: Components, device: torch.device) -> Trainee:
-    """Return the modules on ``device`` with exactly the parameters of the method set to learn."""
+    """Return the modules on ``device`` with exactly the parameters of the method set to learn.
+
+    ``spec.lora.init_from``, where it is set, is a path on this machine.
+    """
     dtype = compute_dtype(spec.training.precision, device)
     if spec.method == "LoRA":
         unet, text_encoder = components.denoiser.to(device, dtype), None
         lora.inject(unet, spec.lora, spec.training.seed)
+        if spec.lora.init_from is not None:
+            weights = load_adapter(Path(spec.lora.init_from))
+            start_from(unet, weights, spec.lora, f"sha256:{components.digest}")
         learning = {f"unet.{name}": p for name, p in lora.trainable(unet)}
     else:
         unet = new_unet(spec, components) if spec.method == "FromScratch" else components.denoiser
@@ -75,10 +85,7 @@ def build_trainee(spec: FineTuneJobSpec, components: Components, device: torch.d
             learning |= {f"text_encoder.{name}": p for name, p in text_encoder.named_parameters()}
     for parameter in learning.values():
         parameter.requires_grad_(True)
-    if spec.training.gradient_checkpointing:
-        unet.enable_gradient_checkpointing()
-    if spec.training.channels_last:
-        unet.to(memory_format=torch.channels_last)
+    accelerate(unet, spec)
     has_dropout = spec.method == "LoRA" and spec.lora.dropout > 0
     return Trainee(unet, text_encoder, dict(sorted(learning.items())), dtype, device, has_dropout)
 
