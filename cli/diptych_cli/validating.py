@@ -1,7 +1,7 @@
 """Checking a YAML file, and telling what it would do."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +9,21 @@ import typer
 
 from diptych_api.dataset import Dataset
 from diptych_api.diffusiondeployment import DiffusionDeployment
-from diptych_api.finetunejob import FineTuneJob
+from diptych_api.finetunejob import FineTuneJob, FineTuneJobSpec
 from diptych_api.presets import resolve
 from diptych_api.runstore import run_folder, run_name
 from diptych_api.wire import to_wire
 from diptych_api.yaml_reader import read_resource
 from diptych_cli.job_file import base_name, dataset_name, method_name, resources_name, training_length
+from diptych_diffusion.loading import loading
 from diptych_serving import supported
 from diptych_training.data.facts import facts_of, local_folder
-from diptych_training.supported import check_supported, ignored
+from diptych_training.equipment import lacking, substitutes
+from diptych_training.supported import check_supported, ignored, warned
 
 
-def validate(path: Path, overrides: Sequence[str], *, as_json: bool) -> None:
-    """Print what a file says, or raise SpecInvalid or UnsupportedHere with every reason why it cannot run here."""
+def validate(path: Path, overrides: Sequence[str], *, as_json: bool, deep: bool = False) -> None:
+    """Print what a file says, or raise with every reason why it cannot run here; ``deep`` looks into a job."""
     resource = read_resource(path, overrides)
     name = resource.metadata.name
     told: dict[str, Any] = {"valid": True, "kind": resource.kind, "name": name}
@@ -34,11 +36,13 @@ def validate(path: Path, overrides: Sequence[str], *, as_json: bool) -> None:
         return
     resolved = resolve(resource.spec)
     check_supported(resolved)
-    notes, facts = ignored(resolved), summary(resource)
+    notes, facts = [*ignored(resolved), *warned(resolved), *_of_this_machine(resolved)], summary(resource)
     about, remarks = dataset_facts(resolved.dataset)
     notes += remarks
     if about is not None:
         facts["dataset"] += f" · {about}"
+    if deep:
+        facts |= _look(resolved)
     if as_json:
         spec = to_wire(resource.model_copy(update={"spec": resolved}))["spec"]
         typer.echo(json.dumps(told | {"summary": facts, "notes": notes, "spec": spec}, ensure_ascii=False))
@@ -46,6 +50,18 @@ def validate(path: Path, overrides: Sequence[str], *, as_json: bool) -> None:
     changes = "".join(f" --set {override}" for override in overrides)
     lines = [f"✓ {path} is a valid FineTuneJob.", *_aligned(facts), *(f"note: {note}" for note in notes)]
     typer.echo("\n".join([*lines, f"next: diptych run {path}{changes}"]))
+
+
+def _look(spec: FineTuneJobSpec) -> Mapping[str, str]:
+    with loading():
+        from diptych_training.deep import look  # noqa: PLC0415 - imports torch
+
+    return look(spec, Path.cwd())
+
+
+def _of_this_machine(spec: FineTuneJobSpec) -> Iterator[str]:
+    yield from (f"here it would be refused: {sentence}" for sentence in lacking(spec))
+    yield from substitutes(spec)
 
 
 def summary(job: FineTuneJob) -> dict[str, str]:

@@ -38,8 +38,13 @@ def wanted_files(names: Iterable[str], *, with_checker: bool = False) -> list[st
     return sorted(name for name in chosen if "/" in name or not name.endswith(".safetensors"))
 
 
-def from_hub(model: HuggingFaceModel, cache_dir: Path, *, with_checker: bool = False) -> Path:
-    """Return the folder of a repository at a commit; a complete copy is used without asking the hub again."""
+def from_hub(
+    model: HuggingFaceModel, cache_dir: Path, *, with_checker: bool = False, only_configs: bool = False
+) -> Path:
+    """Return the folder of a repository at a commit; a complete copy is used without asking the hub again.
+
+    With ``only_configs`` the weights stay where they are, and the copy is not complete.
+    """
     folder = cache_dir / "hub" / model.repo.replace("/", "--") / model.revision
     markers = [COMPLETE_WITH_CHECKER] if with_checker else [COMPLETE, COMPLETE_WITH_CHECKER]
     if any((folder / marker).exists() for marker in markers):
@@ -48,6 +53,9 @@ def from_hub(model: HuggingFaceModel, cache_dir: Path, *, with_checker: bool = F
     names = wanted_files(repository.sizes(), with_checker=with_checker)
     if "model_index.json" not in names:
         raise BaseInvalid(f"{model.repo} at {model.revision} has no model_index.json: it is not a diffusers pipeline.")
+    if only_configs:
+        repository.download(folder, [name for name in names if not name.endswith(".safetensors")])
+        return folder
     repository.download(folder, names)
     (folder / markers[0]).touch()
     return folder

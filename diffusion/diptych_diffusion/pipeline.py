@@ -36,11 +36,11 @@ CLASSES: Final = {
 }
 
 
-def resolve_base(base: Base, cache_dir: Path, *, with_checker: bool = False) -> Path:
+def resolve_base(base: Base, cache_dir: Path, *, with_checker: bool = False, only_configs: bool = False) -> Path:
     """Return a local folder with the base's files, downloading it below ``cache_dir`` where needed.
 
     An artifact's folder means the pipeline in it, as FromScratch leaves one.
-    ``with_checker`` downloads its safety checker too, where it has one.
+    ``with_checker`` downloads its safety checker too, where it has one; ``only_configs`` leaves a hub's weights there.
 
     Raises:
         BaseInvalid, HubAuth, UnsupportedHere, RetryLater: see the message.
@@ -49,7 +49,7 @@ def resolve_base(base: Base, cache_dir: Path, *, with_checker: bool = False) -> 
     if base.builtin is not None:
         return builtin_folder(base.builtin)
     if base.hugging_face is not None:
-        return from_hub(base.hugging_face, cache_dir, with_checker=with_checker)
+        return from_hub(base.hugging_face, cache_dir, with_checker=with_checker, only_configs=only_configs)
     if base.uri is None:
         raise UnsupportedHere("A base on a volume (pvc) needs Kubernetes.", hint="Here, give the folder as uri.")
     if "://" in base.uri and not base.uri.startswith("file://"):
@@ -77,7 +77,7 @@ def load(
 
     """
     check_folder(folder)
-    _check_index(folder, need_unet=need_unet)
+    check_index(folder, need_unet=need_unet)
     models, digests = {}, {"tokenizer": folder_digest(folder / "tokenizer")}
     parts = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
     for name, kind in parts.items():
@@ -88,16 +88,17 @@ def load(
         models.get("unet"),
         models["vae"],
         models["text_encoder"],
-        _load_tokenizer(folder / "tokenizer"),
+        load_tokenizer(folder / "tokenizer"),
         read_json(folder / "scheduler" / "scheduler_config.json"),
         folder,
         digests,
     )
-    _check_fit(components)
+    check_fit(components)
     return components
 
 
-def _check_index(folder: Path, *, need_unet: bool) -> None:
+def check_index(folder: Path, *, need_unet: bool) -> None:
+    """Raise BaseInvalid unless model_index.json describes a Stable Diffusion pipeline of parts that are known."""
     index = read_json(folder / "model_index.json")
     if index.get("_class_name") != "StableDiffusionPipeline":
         raise BaseInvalid(
@@ -115,7 +116,8 @@ def _check_index(folder: Path, *, need_unet: bool) -> None:
             )
 
 
-def _load_tokenizer(place: Path) -> CLIPTokenizer:
+def load_tokenizer(place: Path) -> CLIPTokenizer:
+    """Return the tokenizer in a folder. Raises BaseInvalid."""
     if not ((place / "tokenizer.json").is_file() or (place / "vocab.json").is_file()):
         raise BaseInvalid(f"{place} has neither tokenizer.json nor vocab.json.")
     if (place / "tokenizer_config.json").exists():
@@ -127,7 +129,7 @@ def _load_tokenizer(place: Path) -> CLIPTokenizer:
     return tokenizer
 
 
-def _check_fit(parts: Components) -> None:
+def check_fit(parts: Components) -> None:
     """Refuse parts that do not belong together, and UNets that want inputs which Diptych does not give."""
     text = parts.text_encoder.config
     facts: dict[str, tuple[object, object]] = {

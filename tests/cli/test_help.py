@@ -17,7 +17,7 @@ from diptych_cli.reference import commands, reference
 
 CLUSTER = ("namespace", "context", "kubeconfig")
 OPTIONS = {
-    "validate": ["job", "overrides", "as_json"],
+    "validate": ["job", "overrides", "deep", "as_json"],
     "run": ["job", "overrides", "address", "evidence", "quiet", "as_json"],
     "status": ["target", "overrides", "output", "as_json"],
     "logs": ["target", "overrides", "follow", "pod", *CLUSTER, "as_json"],

@@ -1,7 +1,10 @@
 """`diptych validate` says what would run."""
 
 import json
+import sys
 from pathlib import Path
+
+import pytest
 
 from support.recorded_run import diptych
 
@@ -52,10 +55,10 @@ def test_fields_that_one_machine_cannot_honour_are_named(place: Path) -> None:
 
 
 def test_settings_that_would_change_the_result_are_refused(place: Path) -> None:
-    changes = ("training.compile=Whole", "evaluation.suite=mine", "dataset.dedup.enabled=true")
+    changes = ("export.formats=[ONNX]", "evaluation.suite=mine", "dataset.dedup.enabled=true")
     ended = diptych("validate", "job.yaml", *(word for change in changes for word in ("--set", change)))
     assert ended.exit_code == 2
-    assert "spec.training.compile" in ended.stderr
+    assert "spec.export.formats: ONNX" in ended.stderr
     assert "spec.evaluation.suite: mine is not supported yet" in ended.stderr
     assert "spec.dataset.dedup.enabled is not supported yet" in ended.stderr
 
@@ -67,3 +70,16 @@ def test_a_script_gets_the_spec_with_its_preset_resolved(place: Path) -> None:
     assert (told["valid"], told["spec"]["lora"]["rank"], told["spec"]["training"]["steps"]) == (True, 8, 7)
     assert told["spec"]["training"]["warmupSteps"] == 200
     assert told["summary"]["output"].startswith("runs/local/noto-style-")
+
+
+def test_what_this_machine_lacks_and_what_takes_its_place_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    for library in ("xformers", "bitsandbytes"):
+        monkeypatch.setitem(sys.modules, library, None)
+    fields = ("training.attention=xformers", "training.compile=Regional", "training.optimizer.name=AdamW8bit")
+    ended = diptych("validate", "job.yaml", *(word for field in fields for word in ("--set", field)))
+    assert ended.exit_code == 0
+    notes = [line for line in ended.stdout.splitlines() if line.startswith("note:")]
+    assert notes[0].startswith("note: here it would be refused: spec.training.attention: xformers is not installed")
+    assert notes[1].startswith("note: here it would be refused: spec.training.compile: Regional needs a C++ compiler")
+    assert "AdamW takes its place" in notes[2]

@@ -1,5 +1,9 @@
 """`diptych validate`."""
 
+from typing import Annotated
+
+import typer
+
 from diptych_cli.arguments import AsJson, JobFile, Overrides
 from diptych_cli.command import examples
 
@@ -10,6 +14,7 @@ EXAMPLES = examples(
         "diptych validate job.yaml --set lora.rank=32 --set training.steps=2000",
         "Checks the job with two fields changed.",
     ),
+    ("diptych validate job.yaml --deep", "Builds the networks without weights, and looks at every picture."),
     (
         "diptych validate job.yaml --json",
         "The same for a script: summary, notes and the spec with its preset resolved.",
@@ -17,12 +22,22 @@ EXAMPLES = examples(
 )
 
 
-def command(job: JobFile, overrides: Overrides = None, *, as_json: AsJson = False) -> None:
+def command(
+    job: JobFile,
+    overrides: Overrides = None,
+    *,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Tell parameters, memory and pictures too, and what would fail. Takes seconds."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Check a YAML file and say what would run. Nothing is started or downloaded.
 
     A data set that is a folder of this machine is counted as its layout says; its pictures are not opened.
-    Settings that one machine cannot honour are named; those that would change the result are refused.
+    Settings that one machine cannot honour are named; those that would change the result are refused. With `--deep`,
+    pictures are opened, and the configs of a base on the hub are downloaded, but no weights.
     """
     from diptych_cli.validating import validate  # noqa: PLC0415 - imports pydantic's models
 
-    validate(job, overrides or [], as_json=as_json)
+    validate(job, overrides or [], as_json=as_json, deep=deep)
