@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=longest, reverse=True)
 
 
-class SharedRay(LoadScopeScheduling):
+class SharedRay(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
     """Sends each test to whichever worker is free, but tests that share one Ray to the same."""
 
     SHARED = ("tests/serving/deployed/", "tests/training/test_ray_workers.py")

@@ -77,11 +77,11 @@ def test_a_job_of_another_manager_is_left_alone() -> None:
 
 
 def test_a_spec_that_cannot_become_pods_fails_at_once_and_makes_nothing() -> None:
-    story = JobStory(job_values(output={"uri": "runs"})).settle()
+    story = JobStory(job_values(output={"uri": "../runs"})).settle()
     assert (story.phase, story.objects) == ("Failed", {})
     status, reason, message = story.condition("Failed")
     assert (status, reason) == ("True", "SpecInvalid")
-    assert "output.uri: 'runs'" in message
+    assert "output.uri: '../runs'" in message
     assert "output.pvc" in message
 
 
