@@ -76,7 +76,7 @@ def test_a_worker_that_fails_alone_ends_the_group_with_its_reason(tmp_path: Path
     assert checkpoints is not None
     checkpoints.parent.mkdir(parents=True)
     checkpoints.write_text("in the way")
-    with pytest.raises(StoreUnwritable, match=r"Cannot write .*/checkpoints: Not a directory") as caught:
+    with pytest.raises(StoreUnwritable, match=r"Cannot write .*/checkpoints/step-000002: File exists") as caught:
         fit(share, open_mailbox(), lambda: False, lambda _: None)
     assert "is a file" in caught.value.hint
 

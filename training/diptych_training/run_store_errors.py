@@ -8,6 +8,7 @@ from diptych_api.errors import DiptychError, StoreUnwritable
 
 _SPACE = "Free some space, or set spec.output.uri to another place; then run again to go on from the last checkpoint."
 _RIGHTS = "Give this user the right to write there, or set spec.output.uri to another place."
+_FILE = "A part of this path is a file; set spec.output.uri to a folder."
 _KEYS = (
     "Check the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS; "
     "`aws configure export-credentials --format env` prints those of a profile) and their right to write there."
@@ -19,7 +20,8 @@ HINTS = {
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,
     errno.EROFS: "The file system is mounted read-only; set spec.output.uri to another place.",
-    errno.ENOTDIR: "A part of this path is a file; set spec.output.uri to a folder.",
+    errno.ENOTDIR: _FILE,
+    errno.EEXIST: _FILE,
     errno.ENOENT: "Create the bucket, or correct spec.output.uri.",
     errno.EMFILE: "Too many files are open; raise the limit (ulimit -n).",
 }
