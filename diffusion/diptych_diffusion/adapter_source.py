@@ -1,20 +1,17 @@
 """Where an adapter's files are: a folder or file on this machine, or a copy of one in an object store."""
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from fsspec import AbstractFileSystem
-
 from diptych_api.artifact import FOLDERS, ArtifactRecord, files_digest
-from diptych_api.errors import AdapterInvalid, DiptychError, RetryLater, UnsupportedHere
+from diptych_api.errors import AdapterInvalid
 from diptych_api.runstore import ARTIFACT_FILE
 from diptych_diffusion.fetch import wanted_files
 from diptych_diffusion.fingerprint import file_digest
 from diptych_diffusion.object_store import file_system
+from diptych_diffusion.store_copy import download, refusals
 
 LARGEST: Final = 16 << 30
 """Of a pipeline in fp32 with room to spare."""
@@ -36,7 +33,8 @@ def fetch_adapter(uri: str, cache_dir: Path) -> Path:
 
     """
     if "://" in uri and not uri.startswith("file://"):
-        return _copied(uri, cache_dir)
+        with refusals(uri, AdapterInvalid):
+            return _copy(uri, cache_dir / "adapters")
     path = Path(uri.removeprefix("file://")).expanduser()
     if not path.exists():
         raise AdapterInvalid(f"There is no {path} on this machine.", hint="Check the adapter's uri.")
@@ -65,19 +63,6 @@ def artifact_digest(folder: Path) -> str | None:
     return files_digest(record.files)
 
 
-def _copied(uri: str, cache_dir: Path) -> Path:
-    try:
-        return _copy(uri, cache_dir / "adapters")
-    except DiptychError:
-        raise
-    except (ImportError, ValueError) as cause:
-        raise UnsupportedHere(f"{uri} cannot be opened: {cause}", hint="Give s3://, gs:// or a local path.") from cause
-    except (FileNotFoundError, PermissionError) as cause:
-        raise AdapterInvalid(f"{uri} cannot be read: {cause}", hint="Check the name and the credentials.") from cause
-    except Exception as cause:  # each store's package raises kinds of its own
-        raise RetryLater(f"{uri} cannot be read: {cause}", hint="Check the network and the credentials.") from cause
-
-
 def _copy(uri: str, cache_dir: Path) -> Path:
     """Copy the adapter's files, under a name that no other state of them has; of an artifact, its record too."""
     files, root = file_system(uri)
@@ -97,23 +82,8 @@ def _copy(uri: str, cache_dir: Path) -> Path:
     state = sorted(f"{name} {[entry.get(key) for key in VERSION_KEYS]}" for name, entry in found.items())
     folder = cache_dir / hashlib.sha256("\n".join([uri, *state]).encode()).hexdigest()[:32]
     if not folder.exists():
-        _download(files, {name: str(entry["name"]) for name, entry in found.items()}, folder)
+        download(files, {name: str(entry["name"]) for name, entry in found.items()}, folder)
     return folder / form
-
-
-def _download(files: AbstractFileSystem, places: Mapping[str, str], folder: Path) -> None:
-    """Make a folder of files by their names in it, all at once; another process may be first."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
-    try:
-        for name, place in places.items():
-            (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
-            files.get_file(place, str(unfinished / name))
-        unfinished.rename(folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        if not folder.is_dir():
-            raise
 
 
 def _form(place: str, there: Collection[str]) -> str:

@@ -3,18 +3,17 @@
 import hashlib
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from diptych_api.artifact import FOLDERS
-from diptych_api.errors import BaseInvalid, DiptychError, RetryLater, UnsupportedHere
+from diptych_api.errors import BaseInvalid, UnsupportedHere
 from diptych_api.runstore import ARTIFACT_FILE
 from diptych_api.sources import HuggingFaceModel
 from diptych_diffusion.hub import COMPLETE, Repository
 from diptych_diffusion.object_store import file_system
+from diptych_diffusion.store_copy import download, refusals
 
 WANTED: Final = re.compile(
     r"((unet|vae|text_encoder|tokenizer|scheduler)/)?[A-Za-z0-9_][A-Za-z0-9._-]*\.(safetensors|json|txt)"
@@ -68,16 +67,8 @@ def from_store(uri: str, cache_dir: Path, *, with_checker: bool = False) -> Path
             f"A base at {uri} cannot be read yet.",
             hint="Download and unpack it, and give the folder; or use huggingFace.",
         )
-    try:
+    with refusals(uri, BaseInvalid):
         return _copy(uri, cache_dir / "store", with_checker=with_checker)
-    except DiptychError:
-        raise
-    except (ImportError, ValueError) as cause:
-        raise UnsupportedHere(f"{uri} cannot be opened: {cause}", hint="Give s3://, gs:// or a local path.") from cause
-    except (FileNotFoundError, PermissionError) as cause:
-        raise BaseInvalid(f"{uri} cannot be read: {cause}", hint="Check the name and the credentials.") from cause
-    except Exception as cause:  # each store's package raises kinds of its own
-        raise RetryLater(f"{uri} cannot be read: {cause}", hint="Check the network and the credentials.") from cause
 
 
 def _copy(uri: str, cache_dir: Path, *, with_checker: bool) -> Path:
@@ -90,21 +81,5 @@ def _copy(uri: str, cache_dir: Path, *, with_checker: bool) -> Path:
     state = [[name, *(str(by_name[name].get(key)) for key in VERSION_KEYS)] for name in names]
     folder = cache_dir / hashlib.sha256(json.dumps([uri, state]).encode()).hexdigest()[:32]
     if not folder.exists():
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache_dir) as unfinished:
-            for name in names:
-                target = Path(unfinished, "base", name)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                files.get_file(by_name[name]["name"], str(target))
-            _rename(Path(unfinished, "base"), folder)
+        download(files, {name: str(by_name[name]["name"]) for name in names}, folder)
     return folder
-
-
-def _rename(unfinished: Path, folder: Path) -> None:
-    """Give a finished copy its name, unless another process was first."""
-    try:
-        unfinished.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-        shutil.rmtree(unfinished)

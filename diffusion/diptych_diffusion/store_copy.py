@@ -1,0 +1,48 @@
+"""Copies of what lies in an object store: whole or not at all, and refusals in words for people."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from fsspec import AbstractFileSystem
+
+from diptych_api.errors import DiptychError, RetryLater, UnsupportedHere, UserError
+
+
+@contextmanager
+def refusals(uri: str, invalid: type[UserError]) -> Iterator[None]:
+    """Turn what a store raises into UnsupportedHere, RetryLater or, where the place itself is wrong, ``invalid``."""
+    try:
+        yield
+    except DiptychError:
+        raise
+    except (ImportError, ValueError) as cause:
+        raise UnsupportedHere(f"{uri} cannot be opened: {cause}", hint="Give s3://, gs:// or a local path.") from cause
+    except (FileNotFoundError, PermissionError) as cause:
+        raise invalid(f"{uri} cannot be read: {cause}", hint="Check the name and the credentials.") from cause
+    except Exception as cause:  # each store's package raises kinds of its own
+        raise RetryLater(f"{uri} cannot be read: {cause}", hint="Check the network and the credentials.") from cause
+
+
+def download(files: AbstractFileSystem, places: Mapping[str, str], folder: Path) -> None:
+    """Make a folder of files, given by their names in it, all at once; another process may be first."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
+        whole = Path(unfinished, "whole")
+        for name, place in places.items():
+            target = whole / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            files.get_file(place, str(target))
+        _rename(whole, folder)
+
+
+def _rename(unfinished: Path, folder: Path) -> None:
+    """Give a finished copy its name, unless another process was first."""
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(unfinished)
