@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.presets import resolve
@@ -12,10 +11,10 @@ from diptych_diffusion.pipeline import resolve_base
 from diptych_training.building import build_loop
 from diptych_training.cache import prepare_cache
 from diptych_training.data.manifest import prepare, write
-from diptych_training.letters import Progress
 from diptych_training.places import localized
 from diptych_training.run_store import RunStore
 from diptych_training.share import Share
+from support.bare_runs import CPU, Listener
 from support.recorded_run import diptych
 
 pytestmark = pytest.mark.slow
@@ -48,15 +47,9 @@ def test_an_example_is_valid_and_trains(
     base = resolve_base(spec.base, tmp_path)
     prepare_cache(base, manifest, spec.dataset, cache, text=True)
     store = RunStore.open(spec.output, "local", path.stem, tmp_path)
-    told: list[Progress] = []
-
-    def tell(progress: Progress) -> bool:
-        told.append(progress)
-        return False
-
-    share = Share(spec, base, tmp_path / "manifest", cache, store, {})
-    loop = build_loop(share, torch.device("cpu"), tell)
+    share, listener = Share(spec, base, tmp_path / "manifest", cache, store, {}), Listener()
+    loop = build_loop(share, CPU, listener)
     assert loop.run()
-    losses = [row.loss for progress in told for row in progress.rows if row.loss is not None]
+    losses = [row.loss for progress in listener.told for row in progress.rows if row.loss is not None]
     assert len(losses) == 2
     assert len(manifest.rejected) == (1 if path.stem == "flickr30k" else 0)

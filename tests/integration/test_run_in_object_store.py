@@ -10,11 +10,8 @@ from typer.testing import CliRunner
 
 from cluster.object_server import Bucket
 from diptych_cli.main import app
-from diptych_training.building import build_loop
-from diptych_training.checkpoint import CheckpointWriter
-from diptych_training.letters import Progress
-from diptych_training.saving import Keeper
-from support.real_runs import checkpoint_hashes, losses, losses_of, run_folder, started, write_job
+from support.bare_runs import undisturbed
+from support.real_runs import checkpoint_hashes, losses, run_folder, started, write_job
 from support.tiny_jobs import merged, tiny_share
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -27,23 +24,6 @@ OURS: dict[str, Any] = {
     },
     "evaluation": {"enabled": False},
 }
-
-
-def undisturbed(folder: Path) -> tuple[dict[tuple[int, str], float], dict[str, Any]]:
-    """Return every loss and the last checkpoint of the same job on a disk, without Ray."""
-    share, told = tiny_share(folder, **OURS), list[Progress]()
-
-    def tell(progress: Progress) -> bool:
-        told.append(progress)
-        return False
-
-    loop = build_loop(share, torch.device("cpu"), tell)
-    with CheckpointWriter(share.store, keep=1) as writer:
-        loop.keeper = Keeper(writer, share.identity)
-        assert loop.run()
-    local = share.store.local()
-    assert local is not None
-    return losses_of(row for progress in told for row in progress.rows), checkpoint_hashes(local)
 
 
 def uploaded(folder: Path, bucket: Bucket) -> None:
@@ -62,7 +42,7 @@ def test_a_killed_run_goes_on_elsewhere_and_ends_like_the_undisturbed_one(
 ) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    expected = undisturbed(tmp_path)
+    expected = undisturbed(tiny_share(tmp_path, **OURS))
     torch.set_num_threads(threads)
     uploaded(tmp_path, bucket)
     spec = {"base": {"uri": f"{bucket.uri}/base"}, "dataset": {"source": {"uri": f"{bucket.uri}/pictures"}}}

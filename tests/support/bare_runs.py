@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -19,6 +20,7 @@ from diptych_training.loop import Loop
 from diptych_training.saving import Keeper, restore
 from diptych_training.share import Share
 from support.kill_points import finished, fork
+from support.real_runs import checkpoint_hashes, losses_of
 
 CPU = torch.device("cpu")
 
@@ -62,6 +64,18 @@ def train(share: Share, listener: Tell, *, go_on: bool = False, rank: int = 0, w
         loop.keeper = Keeper(writer, share.identity)
         loop.run()
     return loop
+
+
+def undisturbed(share: Share) -> tuple[dict[tuple[int, str], float], dict[str, Any]]:
+    """Run the loop as one worker does, on a local store; return every loss, and the hashes of the last checkpoint."""
+    listener = Listener()
+    loop = build_loop(share, CPU, listener)
+    with CheckpointWriter(share.store, keep=1) as writer:
+        loop.keeper = Keeper(writer, share.identity)
+        assert loop.run()
+    local = share.store.local()
+    assert local is not None
+    return losses_of(row for progress in listener.told for row in progress.rows), checkpoint_hashes(local)
 
 
 def in_workers(world: int, meeting: Path, body: Callable[[int], object]) -> None:

@@ -11,11 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from diptych_training.building import build_loop
-from diptych_training.checkpoint import CheckpointWriter
-from diptych_training.letters import Progress
-from diptych_training.saving import Keeper
-from support.real_runs import checkpoint_hashes, losses, losses_of, run_folder, started, write_job
+from support import bare_runs
+from support.real_runs import checkpoint_hashes, losses, run_folder, started, write_job
 from support.tiny_jobs import merged, tiny_share
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -58,20 +55,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Undisturbed:
     folder = tmp_path_factory.mktemp("undisturbed")
-    share, told = tiny_share(folder, **OURS), list[Progress]()
-
-    def tell(progress: Progress) -> bool:
-        told.append(progress)
-        return False
-
-    loop = build_loop(share, torch.device("cpu"), tell)
-    with CheckpointWriter(share.store, keep=1) as writer:
-        loop.keeper = Keeper(writer, share.identity)
-        assert loop.run()
-    rows = [row for progress in told for row in progress.rows]
-    local = share.store.local()
-    assert local is not None
-    return Undisturbed(folder, losses_of(rows), checkpoint_hashes(local))
+    return Undisturbed(folder, *bare_runs.undisturbed(tiny_share(folder, **OURS)))
 
 
 def copy_inputs(undisturbed: Undisturbed, folder: Path, **changes: Any) -> Path:
