@@ -1,6 +1,7 @@
 """What follows training: evaluation, promotion, tracking, export, publishing."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -9,6 +10,24 @@ from diptych_api.sources import SecretKey
 
 Scheduler = Literal["DDIM", "PNDM", "Euler", "EulerAncestral", "DPMSolverMultistep", "LCM"]
 Metric = Literal["ValidationLoss", "StyleDistance", "CLIPScore", "KID", "FID", "InceptionScore", "LPIPS", "CMMD"]
+
+
+class Extractors(Model):
+    """Networks that judge pictures: folders with config.json and model.safetensors; the report has their digests."""
+
+    clip: Location | None = Field(default=None, description="CLIP in transformers' form; for CLIPScore and CMMD.")
+    features: Location | None = Field(
+        default=None, description="Inception v3, DINOv2 or CLIP; for KID and FID, and for InceptionScore the first."
+    )
+    lpips: Location | None = Field(default=None, description="AlexNet with the heads of LPIPS; for LPIPS.")
+
+
+EXTRACTOR_OF: Final[Mapping[Metric, str]] = {
+    **dict.fromkeys(("CLIPScore", "CMMD"), "clip"),
+    **dict.fromkeys(("KID", "FID", "InceptionScore"), "features"),
+    "LPIPS": "lpips",
+}
+"""The field of Extractors that a metric needs."""
 
 
 class Evaluation(Model):
@@ -32,6 +51,7 @@ class Evaluation(Model):
     metrics: list[Metric] = Field(
         default=["ValidationLoss", "StyleDistance"], max_length=16, description="What is measured."
     )
+    extractors: Extractors = Field(default=Extractors(), description="Networks that metrics need.")
 
 
 class Gate(Model):

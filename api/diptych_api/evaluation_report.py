@@ -24,11 +24,19 @@ class MetricResult(Record):
     name: Text = Field(description="Metric, as in spec.evaluation.metrics.")
     base: float | None = Field(default=None, description="Value of the base.")
     tuned: float | None = Field(default=None, description="Value of the tuned model.")
+    base_std: float | None = Field(default=None, description="Standard deviation over the base's samples.")
+    tuned_std: float | None = Field(default=None, description="Standard deviation over the tuned model's samples.")
     difference: float | None = Field(default=None, description="Tuned minus base.")
-    interval: Interval | None = Field(default=None, description="Interval of the difference.")
+    interval: Interval | None = Field(default=None, description="Bootstrap interval of the difference.")
+    tuned_interval: Interval | None = Field(default=None, description="Bootstrap interval of the tuned model's value.")
+    p_value: float | None = Field(
+        default=None, ge=0, le=1, description="Of the paired permutation test that base and tuned are alike."
+    )
     n: int = Field(ge=0, le=2**31, description="Samples behind the values.")
     unit: str = Field(default="", max_length=32, description="Unit, empty for none.")
     lower_is_better: bool = Field(default=True, description="Whether a smaller value is better.")
+    network: Text | None = Field(default=None, description="Kind of the network that judged.")
+    weights: Digest | None = Field(default=None, description="Digest of its weights.")
     warning: str = Field(default="", max_length=1024, description="Why the figure is weak, such as too few samples.")
 
 

@@ -11,7 +11,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 from PIL import Image as Pillow
 
-from diptych_api.after import Evaluation
+from diptych_api.after import Evaluation, Extractors, Metric
 from diptych_api.dataset import Dataset, Image, Split
 from diptych_api.evaluation_report import EvaluationReport
 from diptych_api.finetunejob import FineTuneJobSpec
@@ -29,6 +29,7 @@ from diptych_training.measure import captioned_pictures, through_vae
 from diptych_training.metrics import paired
 from diptych_training.run_store import RunStore
 from diptych_training.supported import refused
+from support.judges import make_clip, make_lpips
 from support.tiny_jobs import write_pictures
 from support.tiny_models import make_pipeline
 
@@ -212,14 +213,46 @@ def with_evaluation(evaluation: Evaluation) -> FineTuneJobSpec:
     )
 
 
-def test_trap_17_fid_and_kid_are_refused_before_training_rather_than_told_of_forty_pictures() -> None:
+def test_trap_17_metrics_that_need_a_network_are_refused_before_training_when_none_is_named() -> None:
     assert list(refused(with_evaluation(Evaluation()))) == []
-    asked = Evaluation(metrics=["FID", "KID", "StyleDistance"], suite="general")
-    assert [sentence.split(" is ")[0] for sentence in refused(with_evaluation(asked))] == [
-        "spec.evaluation.suite: general",
-        "spec.evaluation.metrics: FID",
-        "spec.evaluation.metrics: KID",
+    asked = Evaluation(metrics=["FID", "LPIPS", "StyleDistance"])
+    assert [sentence.split(", ")[0] for sentence in refused(with_evaluation(asked))] == [
+        "spec.evaluation.metrics: FID needs spec.evaluation.extractors.features",
+        "spec.evaluation.metrics: LPIPS needs spec.evaluation.extractors.lpips",
     ]
+
+
+def test_trap_17_networks_judge_with_their_digest_the_number_of_pictures_and_a_warning(
+    base_folder: Path, exam: Exam, store: RunStore, tmp_path: Path
+) -> None:
+    clip, alex = str(make_clip(tmp_path / "clip")), str(make_lpips(tmp_path / "lpips"))
+    names: list[Metric] = ["CLIPScore", "KID", "FID", "CMMD", "LPIPS", "InceptionScore"]
+    prompts = [entry.captions[0] for entry in exam.held_out] * 3
+    update = {
+        "metrics": names,
+        "extractors": Extractors(clip=clip, features=clip, lpips=alex),
+        "prompts": prompts,
+        "max_prompts": 12,
+        "inference_steps": 1,
+    }
+    components = adapted(base_folder)
+    settings = replace(exam, settings=SETTINGS.model_copy(update=update), held_out=exam.held_out * 3)
+    report = evaluate(Models(components, components), settings, store)
+    found = {m.name: m for m in report.metrics}
+    assert list(found)[:6] == names
+    for name in names[:5]:
+        metric = found[name]
+        assert (metric.n, metric.network) == (12, "lpips_alex" if name == "LPIPS" else "clip")
+        assert str(metric.weights).startswith("sha256:")
+        assert metric.base is not None
+        assert metric.interval is not None
+        assert metric.difference == pytest.approx((metric.tuned or 0) - metric.base)
+        assert metric.interval.low <= metric.interval.high
+    assert found["FID"].warning == "12 pictures: FID is too high below 16 pictures a side; trust KID."
+    assert found["InceptionScore"].warning == "It needs the classes of Inception v3, which clip has not."
+    assert found["CLIPScore"].p_value is not None
+    assert not found["CLIPScore"].lower_is_better
+    assert "CLIPScore.tuned" in report.pairs[0].figures
 
 
 def test_the_round_trip_is_what_the_vae_gives_back(base_folder: Path, pictures: Path) -> None:

@@ -36,6 +36,20 @@ def test_the_bootstrap_holds_the_mean_in_about_95_of_100_cases_and_repeats_itsel
     assert bootstrap(values[:1]) is None
 
 
+def test_the_paired_test_tells_a_small_steady_gain_from_none() -> None:
+    random = np.random.default_rng(3)
+    base = random.normal(1.0, 0.5, 30)
+    better = paired("Loss", base.tolist(), (base - 0.02 + random.normal(0, 0.02, 30)).tolist()).result
+    alike = paired("Loss", base.tolist(), base[::-1].tolist()).result
+    assert better.p_value is not None
+    assert alike.p_value is not None
+    assert better.p_value < 0.001
+    assert alike.p_value > 0.9
+    assert better.tuned_std == pytest.approx(base.std(ddof=1), rel=0.1)
+    exact = paired("Loss", [0.0] * 4, [1.0, 1.0, 1.0, 1.0]).result.p_value
+    assert exact == pytest.approx(2 / 16, abs=0.02), "of 16 ways to sign four equal differences, two are as far"
+
+
 def test_few_samples_are_warned_of() -> None:
     assert paired("Loss", [1.0, 2.0], [1.0, 1.0]).result.warning == "Only 2 samples: the interval is too narrow."
 

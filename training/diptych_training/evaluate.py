@@ -1,10 +1,11 @@
 """Base and tuned compared: the same prompts, the same seeds, one report."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Final
 
@@ -21,12 +22,13 @@ from diptych_diffusion.sampler import SampleRequest, sample
 from diptych_training.data.entry import Entry, read_entry
 from diptych_training.distances import Picture, Pictures
 from diptych_training.evaluation_files import Album, publish
-from diptych_training.measure import measure
+from diptych_training.measure import Views, measure
 from diptych_training.metrics import Measurement
 from diptych_training.run_store import RunStore
 
 PACKAGES: Final = ("diptych", "torch", "diffusers", "transformers", "peft")
 DTYPES: Final = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+MOST_REFERENCES: Final = 10_000
 OnProgress = Callable[[int, int], None]
 
 
@@ -67,7 +69,8 @@ def evaluate(models: Models, exam: Exam, store: RunStore, on_progress: OnProgres
     seconds = time.monotonic() - started
     album = Album(prompts, _real(entries, exam.image), base, tuned)
     viewer = models.base or models.tuned
-    measurements = list(measure(album, exam.settings.metrics, exam.measured, exam.rivals, viewer))
+    views = Views(exam.measured, exam.rivals, partial(_references, exam))
+    measurements = list(measure(album, exam.settings, views, viewer))
     metrics = [measurement.result for measurement in measurements]
     report = EvaluationReport(
         run=store.name,
@@ -142,6 +145,10 @@ def _without_adapter(models: Models) -> AbstractContextManager[None]:
 
 def _real(entries: Sequence[Entry | None], image: Image) -> tuple[Picture | None, ...]:
     return tuple(None if entry is None else read_entry(entry, image.square) for entry in entries)
+
+
+def _references(exam: Exam) -> Iterator[Picture]:
+    return (read_entry(entry, exam.image.square) for entry in exam.held_out[:MOST_REFERENCES])
 
 
 def _pairs(request: SampleRequest, album: Album, measurements: Sequence[Measurement]) -> list[PairResult]:

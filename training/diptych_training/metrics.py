@@ -11,6 +11,8 @@ from diptych_api.evaluation_report import Interval, MetricResult
 from diptych_training.distances import PairDistance, Pictures, style_distance, thumbnail_distance
 
 RESAMPLES: Final = 4000
+ROWS: Final = 100
+"""Resamples at a time: ten thousand samples take 8 MB."""
 FEW: Final = 10
 
 
@@ -51,8 +53,12 @@ def paired(
         name=name,
         base=None if base is None else float(np.mean(base)),
         tuned=float(np.mean(tuned)),
+        base_std=None if base is None else _deviation(base),
+        tuned_std=_deviation(tuned),
         difference=None if differences is None else float(differences.mean()),
         interval=None if differences is None else bootstrap(differences),
+        tuned_interval=bootstrap(np.asarray(tuned)),
+        p_value=None if differences is None else sign_flips(differences),
         n=len(tuned),
         unit=unit,
         lower_is_better=lower_is_better,
@@ -68,9 +74,35 @@ def bootstrap(values: NDArray[np.float64], level: float = 0.95) -> Interval | No
     """
     if len(values) <= 1:
         return None
-    chosen = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    low, high = np.quantile(values[chosen].mean(1), [(1 - level) / 2, (1 + level) / 2])
+    random = np.random.default_rng(0)
+    means = [values[random.integers(len(values), size=(ROWS, len(values)))].mean(1) for _ in range(RESAMPLES // ROWS)]
+    return interval_of(np.concatenate(means), level)
+
+
+def interval_of(draws: NDArray[np.float64], level: float = 0.95) -> Interval:
+    """Return what holds the middle ``level`` of the figures of resamples."""
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(low=float(low), high=float(high), level=level)
+
+
+def sign_flips(differences: NDArray[np.float64]) -> float | None:
+    """Return the two-sided p-value of the paired permutation test (Fisher 1935): base and tuned swapped at random.
+
+    None for fewer than two pairs.
+    """
+    if len(differences) <= 1:
+        return None
+    random, seen = np.random.default_rng(1), 0
+    wanted = abs(differences.sum()) * (1 - 1e-12)
+    for _ in range(RESAMPLES // ROWS):
+        signs = random.integers(2, size=(ROWS, len(differences))) * 2 - 1
+        seen += int((np.abs(signs @ differences) >= wanted).sum())
+    return (seen + 1) / (RESAMPLES + 1)
+
+
+def told_nothing(name: str, why: str) -> Measurement:
+    """Return a measurement without a value, and why."""
+    return Measurement(MetricResult(name=name, n=0, warning=why))
 
 
 def to_real(name: str, distance: PairDistance) -> Metric:
@@ -110,6 +142,10 @@ RIVAL_METRICS: Final[Mapping[str, Metric]] = {
     "NearerByThumbnail": nearer_to_real("NearerByThumbnail", thumbnail_distance),
 }
 """Metrics that ask which of two versions of each caption is nearer."""
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def _given(pictures: Pictures | None) -> Pictures:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from diptych_api.after import Evaluation
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.names import WORKSPACE
 from diptych_api.sources import Base, Claim, DatasetSource, Output, SecretKey
@@ -32,9 +33,7 @@ def localized(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None = Non
         update={
             "base": _base(spec.base, base_dir, mounts),
             "dataset": spec.dataset.model_copy(update={"source": source}),
-            "evaluation": spec.evaluation.model_copy(
-                update={"rivals": _path(spec.evaluation.rivals, base_dir, mounts)}
-            ),
+            "evaluation": _evaluation(spec.evaluation, base_dir, mounts),
             "lora": spec.lora.model_copy(update={"init_from": _path(spec.lora.init_from, base_dir, mounts)}),
             "output": _output(spec.output, mounts),
         }
@@ -52,6 +51,12 @@ def _base(base: Base, base_dir: Path, mounts: Mounts | None) -> Base:
             update={"hugging_face": model.model_copy(update={"token": _token(model.token, HUB_TOKEN)})}
         )
     return base.model_copy(update={"uri": _path(base.uri, base_dir, mounts)})
+
+
+def _evaluation(settings: Evaluation, base_dir: Path, mounts: Mounts | None) -> Evaluation:
+    networks = {name: _path(place, base_dir, mounts) for name, place in settings.extractors}
+    extractors = settings.extractors.model_copy(update=networks)
+    return settings.model_copy(update={"rivals": _path(settings.rivals, base_dir, mounts), "extractors": extractors})
 
 
 def _source(source: DatasetSource, base_dir: Path, mounts: Mounts | None) -> DatasetSource:

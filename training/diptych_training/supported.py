@@ -5,7 +5,7 @@ It loads neither torch nor Ray, so that `diptych validate` answers at once.
 
 from collections.abc import Iterator
 
-from diptych_api.after import Evaluation
+from diptych_api.after import EXTRACTOR_OF, Evaluation
 from diptych_api.dataset import Dataset, Filters
 from diptych_api.errors import UnsupportedHere
 from diptych_api.finetunejob import FineTuneJobSpec
@@ -18,7 +18,6 @@ IGNORED_LOCALLY = (
 )
 IGNORED_RESOURCES = ("min_workers", "pods")
 FORMATS = ("PEFT", "Diffusers", "Kohya")
-METRICS = ("ValidationLoss", "StyleDistance")
 LATER = ("publish", "tracking")
 
 
@@ -59,8 +58,9 @@ def _refused_evaluation(settings: Evaluation) -> Iterator[str]:
     if settings.suite is not None:
         yield f"spec.evaluation.suite: {settings.suite} is not supported yet; prompts and held-out captions are."
     for name in settings.metrics:
-        if name not in METRICS:
-            yield f"spec.evaluation.metrics: {name} is not supported yet; ValidationLoss and StyleDistance are."
+        network = EXTRACTOR_OF.get(name)
+        if network is not None and getattr(settings.extractors, network) is None:
+            yield f"spec.evaluation.metrics: {name} needs spec.evaluation.extractors.{network}, a network's folder."
 
 
 def ignored(spec: FineTuneJobSpec, *, in_pod: bool = False) -> list[str]:

@@ -50,7 +50,8 @@ def _claims(spec: FineTuneJobSpec) -> dict[str, bool]:
     """Return the claims by name, and whether pods write there. Raises SpecInvalid."""
     _check_output(spec)
     fields = {"output": _output_claim(spec), "dataset.source": spec.dataset.source.pvc, "base": spec.base.pvc}
-    read = (spec.dataset.source.uri, spec.base.uri, spec.evaluation.rivals)
+    networks = (place for _, place in spec.evaluation.extractors)
+    read = (spec.dataset.source.uri, spec.base.uri, spec.evaluation.rivals, *networks)
     found = {WORKSPACE: False} if any(map(_is_relative, read)) else {}
     for field, claim in fields.items():
         if claim is not None:

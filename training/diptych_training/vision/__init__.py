@@ -1,0 +1,1 @@
+"""Networks that judge pictures: read from local folders of safetensors and JSON, run without gradients."""
