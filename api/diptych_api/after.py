@@ -34,8 +34,10 @@ class Evaluation(Model):
     """Pictures and figures of base and tuned for the same prompts and seeds."""
 
     enabled: bool = Field(default=True, description="Compare base and tuned after training.")
-    suite: Text | None = Field(
-        default=None, description="Name of a prompt suite; held-out captions when neither suite nor prompts is set."
+    suite: Location | None = Field(
+        default=None,
+        description="Prompt suite astronomy, everyday, flowers or neon-cat, or a text file (.txt) with one prompt a "
+        "line; held-out captions when neither suite nor prompts is set.",
     )
     prompts: list[Prompt] = Field(default=[], max_length=256, description="Own prompts.")
     rivals: Location | None = Field(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,7 @@ from PIL import Image as Pillow
 
 from diptych_api.after import Evaluation, Extractors, Metric
 from diptych_api.dataset import Dataset, Image, Split
+from diptych_api.errors import SpecInvalid
 from diptych_api.evaluation_report import EvaluationReport
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.sources import DatasetSource, Output
@@ -28,6 +30,7 @@ from diptych_training.evaluation_files import SHOWN
 from diptych_training.measure import captioned_pictures, through_vae
 from diptych_training.metrics import paired
 from diptych_training.run_store import RunStore
+from diptych_training.suites import prompts_of
 from diptych_training.supported import refused
 from support.judges import make_clip, make_lpips
 from support.tiny_jobs import write_pictures
@@ -37,7 +40,8 @@ pytestmark = pytest.mark.slow
 
 SETTINGS = Evaluation(inference_steps=2, guidance_scale=2, max_prompts=3, seed=50)
 IMAGE = Image(size=64)
-ASSESS = Path(__file__).parents[2] / "examples" / "tiny-emoji" / "assess.py"
+ROOT = Path(__file__).parents[2]
+ASSESS = ROOT / "examples" / "tiny-emoji" / "assess.py"
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +125,10 @@ def test_the_report_on_disk_says_everything_that_is_needed_to_do_it_again(
     assert [value.name for value in metric_values(report)] == [m.name for m in report.metrics]
     on_disk = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert set(report.files) | {"report.json"} == on_disk
-    assert {"compare.png", "base/002.png", "tuned/000.png", "real/001.png"} <= on_disk
+    assert {"compare.png", "base/002.png", "tuned/000.png", "real/001.png", "before.png", "after.png"} <= on_disk
+    assert sum(name.startswith("pairs/cmp_00") for name in on_disk) == 3
+    schema = json.loads((ROOT / "docs/reference/evaluation-report.schema.json").read_bytes())
+    jsonschema.validate(json.loads((folder / "report.json").read_bytes()), schema)
 
 
 def test_an_adapter_without_effect_is_not_called_better(base_folder: Path, exam: Exam, store: RunStore) -> None:
@@ -163,6 +170,25 @@ def test_own_prompts_without_real_pictures_give_pictures_and_a_warning_instead_o
     assert warnings["StyleDistance"] == "There is no real picture for every prompt."
     assert warnings["ValidationLoss"] == "It was not measured."
     assert report.verdict == "NotSure"
+
+
+def test_a_suite_is_asked_by_name_or_from_a_text_file(
+    base_folder: Path, exam: Exam, store: RunStore, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.txt").write_text("# mine\n a purple thing\n\nanother\n", encoding="utf-8")
+    models = Models(load(base_folder), None)
+    for suite, first, name in (
+        (str(tmp_path / "mine.txt"), "a purple thing", "mine.txt"),
+        ("flowers", "a sunflower", "flowers"),
+    ):
+        settings = SETTINGS.model_copy(update={"suite": suite, "inference_steps": 1, "max_prompts": 2})
+        report = evaluate(models, replace(exam, settings=settings), store)
+        assert (report.pairs[0].prompt, report.suite, len(report.pairs)) == (first, name, 2)
+    assert list(refused(with_evaluation(Evaluation(suite="flowers")))) == []
+    (told,) = refused(with_evaluation(Evaluation(suite="flower")))
+    assert told.startswith("spec.evaluation.suite: flower is no suite; astronomy, everyday, flowers, neon-cat are")
+    with pytest.raises(SpecInvalid, match=r"gone\.txt cannot be read"):
+        prompts_of(str(tmp_path / "gone.txt"))
 
 
 def test_without_a_base_and_with_nothing_held_out_there_is_still_a_report(

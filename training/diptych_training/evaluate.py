@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,7 @@ from diptych_training.evaluation_files import Album, publish
 from diptych_training.measure import Views, measure
 from diptych_training.metrics import Measurement
 from diptych_training.run_store import RunStore
+from diptych_training.suites import is_file, prompts_of
 
 PACKAGES: Final = ("diptych", "torch", "diffusers", "transformers", "peft")
 DTYPES: Final = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
@@ -76,6 +78,7 @@ def evaluate(models: Models, exam: Exam, store: RunStore, on_progress: OnProgres
         run=store.name,
         artifact=exam.artifact,
         base=None if models.base is None else f"sha256:{models.base.digest}",
+        suite=None if exam.settings.prompts else _suite_name(exam.settings.suite),
         seed=exam.settings.seed,
         inference_steps=request.steps,
         guidance_scale=request.guidance_scale,
@@ -99,12 +102,18 @@ def metric_values(report: EvaluationReport) -> list[MetricValue]:
 
 def _questions(exam: Exam) -> tuple[tuple[str, ...], list[Entry | None]]:
     """Return the prompts, and for each the held-out picture that it captions, if there is one."""
+    settings = exam.settings
+    own = settings.prompts or (prompts_of(settings.suite) if settings.suite else ())
+    if not own:
+        entries = exam.held_out[: settings.max_prompts]
+        return tuple(entry.captions[0] for entry in entries), list(entries)
     first = {entry.captions[0]: entry for entry in reversed(exam.held_out)}
-    own = exam.settings.prompts or [entry.captions[0] for entry in exam.held_out]
-    prompts = tuple(own[: exam.settings.max_prompts])
-    if exam.settings.prompts:
-        return prompts, [first.get(prompt) for prompt in prompts]
-    return prompts, list(exam.held_out[: len(prompts)])
+    prompts = tuple(own[: settings.max_prompts])
+    return prompts, [first.get(prompt) for prompt in prompts]
+
+
+def _suite_name(suite: str | None) -> str | None:
+    return Path(suite).name if suite and is_file(suite) else suite
 
 
 def _request(exam: Exam, prompts: tuple[str, ...]) -> SampleRequest:

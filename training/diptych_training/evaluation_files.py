@@ -1,5 +1,6 @@
 """The files of an evaluation: pictures one by one, grids for people, report.json."""
 
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ from diptych_api.evaluation_report import EvaluationReport
 from diptych_api.runstore import EVALUATION, EVALUATION_FILE
 from diptych_diffusion.fingerprint import file_digest
 from diptych_training.distances import Picture, Pictures
-from diptych_training.grids import GridRow, compare_grid
+from diptych_training.grids import GridRow, compare_grid, strip
 from diptych_training.run_store import RunStore
 from diptych_training.run_store_errors import writing
 
 COMPARE_FILE: Final = "compare.png"
 ALL_FILE: Final = "grid-all.png"
+STRIPS: Final = {"base": "before.png", "tuned": "after.png"}
+PAIRS: Final = "pairs"
+SLUG: Final = 50
 SHOWN: Final = 16
 
 
@@ -62,6 +66,7 @@ def publish(report: EvaluationReport, album: Album, store: RunStore) -> Evaluati
         folder = Path(name)
         _save_pictures(album, folder)
         _save_grids(report, album, folder)
+        _save_pairs(album, folder)
         saved = sorted(path for path in folder.rglob("*") if path.is_file())
         hashes = {path.relative_to(folder).as_posix(): file_digest(path) for path in saved}
         complete = report.model_copy(update={"files": hashes})
@@ -81,6 +86,16 @@ def _save_pictures(album: Album, folder: Path) -> None:
                 Image.fromarray(picture).save(folder / location)
 
 
+def _save_pairs(album: Album, folder: Path) -> None:
+    """Write base and tuned of each prompt side by side, under names that say the prompt."""
+    if album.base is None:
+        return
+    (folder / PAIRS).mkdir()
+    for n, (prompt, base, tuned) in enumerate(zip(album.prompts, album.base, album.tuned, strict=True)):
+        slug = re.sub(r"[^a-z0-9]+", "-", prompt.lower())[:SLUG].strip("-")
+        strip([base, tuned]).save(folder / PAIRS / f"cmp_{n:03d}_{slug or 'no-words'}.png")
+
+
 def _save_grids(report: EvaluationReport, album: Album, folder: Path) -> None:
     rows, columns = list(album.rows()), album.columns()
     note = (
@@ -89,5 +104,9 @@ def _save_grids(report: EvaluationReport, album: Album, folder: Path) -> None:
     )
     if rows:
         compare_grid(rows[:SHOWN], columns, note=note).save(folder / COMPARE_FILE)
+        for side, name in STRIPS.items():
+            shown = [picture for n in range(len(rows[:SHOWN])) if (picture := album.picture(side, n)) is not None]
+            if shown:
+                strip(shown).save(folder / name)
     if len(rows) > SHOWN:
         compare_grid(rows, columns, rows_each=10, note=note).save(folder / ALL_FILE)

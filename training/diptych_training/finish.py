@@ -34,6 +34,7 @@ from diptych_training.measure import captioned_pictures
 from diptych_training.metrics import Measurement, paired
 from diptych_training.out_of_memory import memory_named
 from diptych_training.progress import mean
+from diptych_training.report_page.files import write_page
 from diptych_training.reporter import now
 from diptych_training.saving import final_state
 from diptych_training.share import Share
@@ -74,6 +75,8 @@ def conclude(share: Share, name: str, base: Base, tell: TellPhase) -> Finished:
     points = list({(row.step, row.val_loss is None): row for row in rows}.values())
     share.store.write_bytes(f"{EVALUATION}/loss.png", loss_png(points, title=name))
     share.store.write_bytes(f"{EVALUATION}/loss.csv", loss_csv(points))
+    if share.spec.evaluation.enabled:
+        write_page(share.store)
     return Finished(artifact, metrics)
 
 

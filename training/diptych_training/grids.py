@@ -60,6 +60,15 @@ def compare_grid(
     return grid
 
 
+def strip(pictures: Sequence[NDArray[np.uint8]], *, gap: int = 8) -> Image.Image:
+    """Return pictures of one size ``[H, W, 3]`` in a row with ``gap`` white pixels around each, none enlarged."""
+    height, width = pictures[0].shape[:2]
+    sheet = Image.new("RGB", (gap + len(pictures) * (width + gap), height + 2 * gap), PAPER)
+    for index, picture in enumerate(pictures):
+        sheet.paste(Image.fromarray(picture), (gap + index * (width + gap), gap))
+    return sheet
+
+
 def montage(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], *, across: int = 10) -> Image.Image:
     """Return pictures uint8 ``[H, W, 3]`` in lines of ``across``, each over its caption."""
     label, cell = 24, CELL * 3 // 4

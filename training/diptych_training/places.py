@@ -9,6 +9,7 @@ from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.names import WORKSPACE
 from diptych_api.sources import Base, Claim, DatasetSource, Output, SecretKey
 from diptych_training.run_store_location import mounted
+from diptych_training.suites import is_file
 
 Mounts = Mapping[str, Path]
 """Where volumes are mounted, by the name of their claim."""
@@ -56,7 +57,11 @@ def _base(base: Base, base_dir: Path, mounts: Mounts | None) -> Base:
 def _evaluation(settings: Evaluation, base_dir: Path, mounts: Mounts | None) -> Evaluation:
     networks = {name: _path(place, base_dir, mounts) for name, place in settings.extractors}
     extractors = settings.extractors.model_copy(update=networks)
-    return settings.model_copy(update={"rivals": _path(settings.rivals, base_dir, mounts), "extractors": extractors})
+    suite = settings.suite
+    if suite is not None and is_file(suite):
+        suite = _path(suite, base_dir, mounts)
+    rivals = _path(settings.rivals, base_dir, mounts)
+    return settings.model_copy(update={"rivals": rivals, "extractors": extractors, "suite": suite})
 
 
 def _source(source: DatasetSource, base_dir: Path, mounts: Mounts | None) -> DatasetSource:

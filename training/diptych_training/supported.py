@@ -9,6 +9,7 @@ from diptych_api.after import EXTRACTOR_OF, Evaluation
 from diptych_api.dataset import Dataset, Filters
 from diptych_api.errors import UnsupportedHere
 from diptych_api.finetunejob import FineTuneJobSpec
+from diptych_training.suites import SUITES, is_file, unknown
 
 IGNORED_LOCALLY = (
     "managed_by",
@@ -55,8 +56,8 @@ def _refused_forms(spec: FineTuneJobSpec) -> Iterator[str]:
 
 
 def _refused_evaluation(settings: Evaluation) -> Iterator[str]:
-    if settings.suite is not None:
-        yield f"spec.evaluation.suite: {settings.suite} is not supported yet; prompts and held-out captions are."
+    if settings.suite is not None and settings.suite not in SUITES and not is_file(settings.suite):
+        yield unknown(settings.suite)
     for name in settings.metrics:
         network = EXTRACTOR_OF.get(name)
         if network is not None and getattr(settings.extractors, network) is None:

@@ -50,8 +50,9 @@ def _claims(spec: FineTuneJobSpec) -> dict[str, bool]:
     """Return the claims by name, and whether pods write there. Raises SpecInvalid."""
     _check_output(spec)
     fields = {"output": _output_claim(spec), "dataset.source": spec.dataset.source.pvc, "base": spec.base.pvc}
-    networks = (place for _, place in spec.evaluation.extractors)
-    read = (spec.dataset.source.uri, spec.base.uri, spec.evaluation.rivals, *networks)
+    asked = spec.evaluation
+    suite = asked.suite if asked.suite and asked.suite.endswith(".txt") else None
+    read = (spec.dataset.source.uri, spec.base.uri, asked.rivals, suite, *(place for _, place in asked.extractors))
     found = {WORKSPACE: False} if any(map(_is_relative, read)) else {}
     for field, claim in fields.items():
         if claim is not None:

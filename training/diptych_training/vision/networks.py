@@ -194,7 +194,7 @@ def _channels_first(pictures: Iterable[Picture]) -> Tensor:
 
 
 def _unit_length(x_BD: Tensor) -> Tensor:
-    return x_BD / torch.linalg.vector_norm(x_BD, dim=1, keepdim=True)
+    return torch.as_tensor(x_BD / torch.linalg.vector_norm(x_BD, dim=1, keepdim=True))
 
 
 def _in_batches(see: Callable[[Any], Tensor], things: Iterable[Any]) -> Features:

@@ -1,0 +1,101 @@
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diptych_api.errors import RunFailed
+from diptych_api.evaluation_report import EvaluationReport, Interval, MetricResult, PairResult
+from diptych_api.sources import Output
+from diptych_training.report_page.files import write_page
+from diptych_training.report_page.page import bar, html
+from diptych_training.run_store import RunStore
+
+LOSS = MetricResult(
+    name="ValidationLoss",
+    base=0.187,
+    tuned=0.124,
+    difference=-0.063,
+    interval=Interval(low=-0.07, high=-0.05),
+    n=40,
+    p_value=0.0002,
+)
+DULL = MetricResult(name="KID", n=0, warning="2 drawn and 1 real pictures are too few.")
+
+
+def report(**changes: Any) -> EvaluationReport:
+    values: dict[str, Any] = {
+        "run": "noto-12345678",
+        "seed": 7,
+        "inference_steps": 5,
+        "guidance_scale": 3,
+        "scheduler": "DDIM",
+        "size": 64,
+        "metrics": [LOSS, DULL],
+        "verdict": "Better",
+        "time": datetime(2026, 1, 31, 12, tzinfo=UTC),
+    }
+    return EvaluationReport(**(values | changes))
+
+
+def words(page: str) -> str:
+    body = re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", body)
+
+
+def test_the_page_opens_with_the_verdict_what_it_rests_on_and_how_sure_it_is() -> None:
+    told = words(html(report(), {}))
+    assert "Tuned is better ValidationLoss went from 0.187 to 0.124 (−34 %)." in told
+    assert "Over 40 samples the change lies between −0.07 and −0.05, with 95 % confidence." in told
+    assert "< 0.001" in html(report(), {}).replace("&lt;", "<")
+    assert DULL.warning in told
+
+
+@pytest.mark.parametrize("verdict", ["Worse", "NotSure"])
+def test_a_page_about_no_gain_says_so(verdict: str) -> None:
+    told = words(html(report(verdict=verdict), {}))
+    assert {"Worse": "Tuned is worse", "NotSure": "Not sure which is better"}[verdict] in told
+
+
+def test_a_page_without_figures_without_a_base_and_without_pictures_is_still_a_page() -> None:
+    assert "No figure was measured: 2 drawn and 1 real" in words(html(report(metrics=[DULL]), {}))
+    alone = MetricResult(name="StyleDistance", tuned=0.1, n=3)
+    assert "there is no base to compare with" in words(html(report(metrics=[alone], verdict="NotSure"), {}))
+    assert "No figure was measured." in words(html(report(metrics=[], verdict="NotSure"), {}))
+
+
+def test_words_of_strangers_stay_words() -> None:
+    evil = '"><script>alert(1)</script>'
+    page = html(report(pairs=[PairResult(prompt=evil, seed=7, base="base/000.png")], run=evil), {})
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_the_bar_holds_the_interval_and_no_change() -> None:
+    drawn = bar(LOSS)
+    assert drawn is not None
+    assert 0 < drawn.low < drawn.mid < drawn.high < drawn.zero < 190
+    assert bar(LOSS.model_copy(update={"interval": None})) is None
+
+
+def test_the_file_needs_nothing_from_elsewhere_and_shows_every_picture(tmp_path: Path) -> None:
+    store = RunStore.open(Output(uri=str(tmp_path)), "local", "noto-12345678", tmp_path)
+    with pytest.raises(RunFailed, match=r"no report\.json"):
+        write_page(store)
+    sizes = {"base/000.png": 64, "tuned/000.png": 300}
+    for place, side in sizes.items():
+        path = tmp_path / "local" / store.name / "evaluation" / place
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.full((side, side, 3), 200, np.uint8)).save(path)
+    pair = PairResult(prompt="red apple", seed=7, base="base/000.png", tuned="tuned/000.png", real="real/gone.png")
+    store.write_json("evaluation/report.json", report(pairs=[pair]))
+    write_page(store)
+    page = (store.read_bytes("evaluation/report.html") or b"").decode()
+    sources = re.findall(r'src="([^"]*)"', page)
+    assert [source.partition(";")[0] for source in sources] == ["data:image/png", "data:image/webp"]
+    assert "href" not in page
+    assert "://" not in page
+    assert "red apple" in words(page)

@@ -1,0 +1,45 @@
+"""Reads the files of an evaluation and writes report.html beside them."""
+
+import base64
+import io
+from typing import Final
+
+from PIL import Image
+
+from diptych_api.errors import RunFailed
+from diptych_api.evaluation_report import EvaluationReport
+from diptych_api.runstore import EVALUATION, EVALUATION_FILE
+from diptych_training.report_page.page import SHOWN, SIDES, SMALL, html
+from diptych_training.run_store import RunStore
+
+PAGE_FILE: Final = "report.html"
+CURVE_FILE: Final = "loss.png"
+QUALITY: Final = 88
+
+
+def write_page(store: RunStore) -> None:
+    """Write evaluation/report.html from what else is in that folder. Raises RunFailed when there is no report."""
+    report = store.read_json(f"{EVALUATION}/{EVALUATION_FILE}", EvaluationReport)
+    if report is None:
+        raise RunFailed(f"{store.uri(EVALUATION)} has no {EVALUATION_FILE}.", hint="Run diptych eval first.")
+    places = [place for pair in report.pairs[:SHOWN] for side in SIDES if (place := getattr(pair, side))]
+    sources = {place: picture_uri(data) for place in places if (data := store.read_bytes(f"{EVALUATION}/{place}"))}
+    curve = store.read_bytes(f"{EVALUATION}/{CURVE_FILE}")
+    text = html(report, sources, data_uri(curve, "png") if curve else "")
+    store.write_bytes(f"{EVALUATION}/{PAGE_FILE}", text.encode())
+
+
+def picture_uri(data: bytes) -> str:
+    """Return a PNG as a data URI, larger ones made smaller for the page."""
+    with Image.open(io.BytesIO(data)) as picture:
+        if max(picture.size) <= SMALL:
+            return data_uri(data, "png")
+        small = io.BytesIO()
+        picture.thumbnail((SMALL, SMALL), Image.Resampling.LANCZOS)
+        picture.save(small, "WEBP", quality=QUALITY)
+    return data_uri(small.getvalue(), "webp")
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    """Return bytes as a data URI."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
