@@ -68,7 +68,10 @@ class Pods(Model):
         default=None, description="Strategic-merge patch over the generated pod template."
     )
     termination_grace_period_seconds: int = Field(
-        default=120, ge=0, le=3600, description="Time to save a checkpoint before a pod is killed."
+        default=120,
+        ge=0,
+        le=3600,
+        description="Seconds that a pod has to end what it does: to save a checkpoint, or to draw what was begun.",
     )
 
 

@@ -64,8 +64,8 @@ class ColdStart(Record):
 class Performance(Record):
     """How fast pictures come."""
 
-    p50_seconds: float | None = Field(default=None, ge=0, description="Half of the requests take no longer.")
-    p95_seconds: float | None = Field(default=None, ge=0, description="95 % of the requests take no longer.")
+    p50_seconds: float | None = Field(default=None, ge=0, description="Half of the requests take no more seconds.")
+    p95_seconds: float | None = Field(default=None, ge=0, description="95 % of the requests take no more seconds.")
     images_per_minute: float | None = Field(default=None, ge=0, description="Pictures in a minute, all replicas.")
 
 

@@ -32,7 +32,9 @@ class Progress(Record):
     eta_seconds: float | None = Field(default=None, ge=0, description="Estimated seconds to the end of training.")
     loss: float | None = Field(default=None, description="Training loss, rounded to four digits.")
     val_loss: float | None = Field(default=None, description="Newest validation loss, rounded to four digits.")
-    images_per_second: float | None = Field(default=None, ge=0, description="Training throughput over all workers.")
+    images_per_second: float | None = Field(
+        default=None, ge=0, description="Pictures trained on in a second, all workers."
+    )
     last_updated_time: Time | None = Field(default=None, description="When the program last reported.")
 
 

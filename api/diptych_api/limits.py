@@ -20,7 +20,9 @@ LARGEST_QUEUE: Final = 100_000
 class Limits(Model):
     """Bounds of one request. A work unit is one row, one step, 512 × 512 pixels."""
 
-    max_pixels: int = Field(default=1_048_576, ge=64, le=16_777_216, description="Width times height of a picture.")
+    max_pixels: int = Field(
+        default=1_048_576, ge=64, le=16_777_216, description="Pixels of a picture: width times height."
+    )
     min_side: int = Field(default=64, ge=8, le=2048, multiple_of=8, description="Shortest side in pixels.")
     max_side: int = Field(default=1024, ge=64, le=4096, multiple_of=8, description="Longest side in pixels.")
     max_steps: int = Field(default=150, ge=1, le=1000, description="Sampling steps.")
@@ -31,8 +33,8 @@ class Limits(Model):
     max_work_units: WorkUnits = Field(default=1000, description="Work of one request in work units.")
     max_queue: int = Field(default=64, ge=0, le=LARGEST_QUEUE, description="Requests that may wait for each replica.")
     max_queued_work_units: WorkUnits = Field(default=4000, description="Work that may wait for each replica.")
-    request_timeout_seconds: int = Field(default=600, ge=1, le=86_400, description="Longest time for a request.")
-    queue_timeout_seconds: int = Field(default=300, ge=1, le=86_400, description="Longest wait in the queue.")
+    request_timeout_seconds: int = Field(default=600, ge=1, le=86_400, description="Seconds that a request may take.")
+    queue_timeout_seconds: int = Field(default=300, ge=1, le=86_400, description="Seconds that a request may wait.")
     drain_timeout_seconds: int = Field(
         default=120, ge=0, le=3600, description="Seconds that a leaving replica has to finish its pictures."
     )
@@ -46,8 +48,8 @@ class SessionLimit(Model):
     """Limits of one session."""
 
     max_requests: Requests | None = Field(default=None, description="Pictures of a session; no limit when unset.")
-    max_age_seconds: Seconds | None = Field(default=None, description="Age at which a session is refused.")
-    ttl_seconds: Seconds = Field(default=1800, description="A session that is quiet for so long is forgotten.")
+    max_age_seconds: Seconds | None = Field(default=None, description="Age in seconds at which a session is refused.")
+    ttl_seconds: Seconds = Field(default=1800, description="A session that is quiet for so many seconds is forgotten.")
     max_sessions: int = Field(default=2000, ge=1, le=10**6, description="Sessions remembered; the oldest goes first.")
 
 
@@ -71,18 +73,20 @@ class GlobalLimit(Model):
 class Cost(Model):
     """A budget in money."""
 
-    per_second: float = Field(default=0.0005, ge=0, le=1000, description="Price of a second of drawing.")
-    daily_limit: float | None = Field(default=None, gt=0, le=1e9, description="Budget of a day.")
-    monthly_limit: float | None = Field(default=None, gt=0, le=1e9, description="Budget of a month.")
+    per_second: float = Field(
+        default=0.0005, ge=0, le=1000, description="Price of a second of drawing, in your currency."
+    )
+    daily_limit: float | None = Field(default=None, gt=0, le=1e9, description="Budget of a day, in your currency.")
+    monthly_limit: float | None = Field(default=None, gt=0, le=1e9, description="Budget of a month, in your currency.")
 
 
 class WorkRate(Model):
     """Work units that may be used in a minute, as token buckets."""
 
-    per_session: WorkUnits | None = Field(default=None, description="Of one session.")
-    per_ip: WorkUnits | None = Field(default=None, description="Of one address.")
-    per_key: WorkUnits | None = Field(default=None, description="Of one API key.")
-    total: WorkUnits | None = Field(default=None, description="Of all clients together.")
+    per_session: WorkUnits | None = Field(default=None, description="Work units a minute of one session.")
+    per_ip: WorkUnits | None = Field(default=None, description="Work units a minute of one address.")
+    per_key: WorkUnits | None = Field(default=None, description="Work units a minute of one API key.")
+    total: WorkUnits | None = Field(default=None, description="Work units a minute of all clients together.")
 
 
 class RateLimit(Model):

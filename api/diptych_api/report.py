@@ -47,7 +47,7 @@ class ArtifactRef(Record):
 
     uri: Location = Field(description="Where it is.")
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71, description="Digest over its files.")
-    size_bytes: int = Field(ge=0, le=2**53, description="Sum of its files.")
+    size_bytes: int = Field(ge=0, le=2**53, description="Bytes of all its files.")
     trainable_parameters: int = Field(ge=0, le=2**53, description="Parameters that were trained.")
 
 
@@ -80,7 +80,9 @@ class Report(Record):
     first_val_loss: float | None = Field(default=None, description="Validation loss before the first step.")
     best_val_loss: float | None = Field(default=None, description="Lowest validation loss.")
     learning_rate: float | None = Field(default=None, description="Learning rate of the last step.")
-    images_per_second: float | None = Field(default=None, ge=0, description="Training throughput over all workers.")
+    images_per_second: float | None = Field(
+        default=None, ge=0, description="Pictures trained on in a second, all workers."
+    )
     eta_seconds: float | None = Field(default=None, ge=0, description="Estimated seconds to the end of training.")
     pictures: int = Field(default=0, ge=0, le=2**31, description="Usable pictures.")
     bad_pictures: int = Field(default=0, ge=0, le=2**31, description="Pictures left out because they cannot be read.")

@@ -11,6 +11,7 @@ from cluster.objects import reference
 from diptych_api import names
 from diptych_bench.figures import percentile
 from diptych_bench.operator_bars import Bar, Outcome
+from diptych_bench.operator_cost import cpu_by_part, spent
 from diptych_bench.operator_job import training
 from diptych_bench.operator_load import Load, loading, paced
 from diptych_bench.operator_patterns import played_patterns, store_copies
@@ -46,10 +47,10 @@ def reports(effort: Reports) -> Outcome:
         store_copies(plane, running, wanted)
         with started_operator(plane) as operator:
             operator.settle(least=effort.jobs)
-            mark, cpu_s = plane.audit.mark(), operator.cpu_s()
+            mark, used = plane.audit.mark(), cpu_by_part(plane, operator)
             late = asyncio.run(_reported(plane, wanted, effort))
             behind = _behind(plane, wanted, FIRST_STEP + effort.rounds - 1)
-            cost = operator.cpu_s() - cpu_s
+            used = spent(used, cpu_by_part(plane, operator))
             operator.settle()
             behind_in_the_end = _behind(plane, wanted, FIRST_STEP + effort.rounds - 1)
             requests = requests_since(plane.audit.log, mark)
@@ -63,11 +64,16 @@ def reports(effort: Reports) -> Outcome:
         Bar("from report to status, p99", percentile(lags, 99), MILLISECONDS * effort.every_s, "ms"),
         Bar("jobs whose status is behind when the last had reported", behind),
         Bar("jobs whose status is behind when all is quiet", behind_in_the_end, 0),
-        Bar("CPU", round(PERCENT * cost / seconds, 1), unit="% of a core"),
-        Bar("CPU for a report", round(MILLISECONDS * cost / (effort.rounds * effort.jobs), 2), unit="ms"),
+        *(Bar(f"CPU of {name}", round(PERCENT * cost / seconds, 1), unit="% of a core") for name, cost in used.items()),
+        Bar("CPU for a report", _each_ms(used["operator"], effort.rounds * effort.jobs), unit="ms"),
+        Bar("CPU for a report, with the status", _each_ms(used["operator"], len(statuses)), unit="ms"),
         Bar("most memory of the operator", peak, unit="MiB"),
     ]
     return Outcome(bars, {"load_late_s": late})
+
+
+def _each_ms(seconds: float, count: int) -> float:
+    return round(MILLISECONDS * seconds / count, 2)
 
 
 async def _reported(plane: ControlPlane, wanted: list[str], effort: Reports) -> float:

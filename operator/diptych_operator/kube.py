@@ -266,11 +266,14 @@ def _checked(code: int, body: bytes, what: str, keep: Callable[[Manifest], Manif
 
 
 async def wait_for_answer(kube: Kube, kind: Kind, tell: Callable[[str], None], pause_s: float = 2) -> None:
-    """Wait until the API server answers a list; `tell` hears what it said instead. Raises Refused."""
+    """Wait until the API server answers a list; `tell` hears what it said instead.
+
+    A refusal is waited out: an API server that starts refuses everybody until it has read its roles.
+    """
     while True:
         try:
             await kube.list(kind, fields="metadata.name=nobody")
-        except Unreachable as error:
+        except (Unreachable, Refused) as error:
             tell(error.message)
             await asyncio.sleep(pause_s)
         else:

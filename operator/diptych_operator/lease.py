@@ -55,10 +55,19 @@ class Lease:
         """Whether nobody else may have taken it yet."""
         return self.clock() < self._deadline
 
-    async def acquire(self) -> None:
-        """Wait until it is ours. Raises Refused when it may not be read or written."""
-        while not await self._try():  # noqa: ASYNC110 - another process decides
+    async def acquire(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Wait until it is ours. `tell` hears why it may not be read or written; an empty text while it may."""
+        while not await self._try_telling(tell):  # another process decides, or who grants rights
             await asyncio.sleep(self.seconds / RENEWALS)
+
+    async def _try_telling(self, tell: Callable[[str], None]) -> bool:
+        try:
+            ours = await self._try()
+        except Refused as error:
+            tell(error.message)
+            return False
+        tell("")
+        return ours
 
     async def keep(self) -> None:
         """Renew it, again and again; return when it is lost.

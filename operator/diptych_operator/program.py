@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from diptych_operator.cluster import Unreachable
+from diptych_operator.cluster import Refused, Unreachable
 from diptych_operator.defaults import Defaults
 from diptych_operator.kinds import FINE_TUNE_JOB, LEASE, Ref
 from diptych_operator.kube import Kube, connect, wait_for_answer
@@ -83,10 +83,10 @@ class Operator:
 
     async def run(self, stop: asyncio.Event, listen: Callable[[], None] = lambda: None) -> bool:
         """Work until `stop` is set; return whether it was. False: the Lease or a watch was lost, start again."""
-        await self._until_possible()
-        self.trouble = ""
+        if not await _unless(stop, self._until_possible()):
+            return True
         _log.info("waiting for the lease", lease=str(self.lease.ref), identity=self.lease.identity)
-        if not await _unless(stop, self.lease.acquire()):
+        if not await _unless(stop, self.lease.acquire(self._tell)):
             return True
         _log.info("leading", identity=self.lease.identity)
         ended = asyncio.Event()
@@ -138,23 +138,23 @@ class Operator:
                 self.queue.add_after(ref, delay_s)
 
     async def _until_possible(self) -> None:
-        """Wait for the API server and KubeRay, telling what is missing."""
-
-        def tell(trouble: str) -> None:
-            if trouble != self.trouble:
-                _log.warning("cannot work yet", reason=trouble)
-            self.trouble = trouble
-
-        await wait_for_answer(self.kube, FINE_TUNE_JOB, tell)
-        while True:
-            try:
-                lacking = await missing(self.kube)
-            except Unreachable as error:
-                lacking = error.message
-            if not lacking:
-                return
-            tell(lacking)
+        """Wait for the API server, for rights and for KubeRay, telling what is missing."""
+        await wait_for_answer(self.kube, FINE_TUNE_JOB, self._tell)
+        while lacking := await self._lacking():
+            self._tell(lacking)
             await asyncio.sleep(LOOK_AGAIN_S)
+        self._tell("")
+
+    async def _lacking(self) -> str:
+        try:
+            return await missing(self.kube)
+        except (Unreachable, Refused) as error:
+            return error.message
+
+    def _tell(self, trouble: str) -> None:
+        if trouble and trouble != self.trouble:
+            _log.warning("cannot work yet", reason=trouble)
+        self.trouble = trouble
 
 
 async def _unless(stop: asyncio.Event, work: Awaitable[None]) -> bool:
@@ -190,7 +190,7 @@ async def run(
     `started` hears the port of /metrics. `listen` is called when kopf has taken the signals that set `stop`.
 
     Raises:
-        DiptychError: when there is no way to an API server, or the operator lacks rights that it cannot do without.
+        DiptychError: when there is no way to an API server.
 
     """
     metrics = Metrics()

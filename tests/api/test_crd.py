@@ -65,6 +65,27 @@ def test_every_field_is_described(definition: Definition) -> None:
     assert missing == []
 
 
+UNITS = {
+    "Seconds": "second",
+    "Bytes": "byte",
+    "Pixels": "pixel",
+    "Percent": "percent",
+    "WorkUnits": "work",
+    "Side": "pixel",
+}
+
+
+@every_kind
+def test_the_text_of_a_quantity_tells_its_unit(definition: Definition) -> None:
+    missing = [
+        (path, schema["description"])
+        for path, schema in parts(definition)
+        for name, unit in UNITS.items()
+        if path.endswith(name) and schema["type"] in ("integer", "number") and unit not in schema["description"].lower()
+    ]
+    assert missing == []
+
+
 BOUNDS: dict[str, set[str]] = {
     "string": {"maxLength"},
     "array": {"maxItems"},

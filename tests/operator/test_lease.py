@@ -125,6 +125,25 @@ def test_a_refusal_is_waited_out_as_long_as_it_is_held() -> None:
     assert not lease.is_held()
 
 
+def test_who_may_not_have_it_waits_and_says_why_until_the_right_is_granted() -> None:
+    class Guarded(Shelf):
+        """Lets nobody read before the second question."""
+
+        asked = 0
+
+        async def get(self, ref: Ref) -> dict[str, Any] | None:
+            self.asked += 1
+            if self.asked == 1:
+                raise Refused("leases.coordination.k8s.io is forbidden")
+            return await super().get(ref)
+
+    told: list[str] = []
+    lease = Lease(Guarded(), REF, "a", 1)
+    asyncio.run(lease.acquire(told.append))
+    assert lease.is_held()
+    assert told == ["leases.coordination.k8s.io is forbidden", ""]
+
+
 def test_one_that_is_released_can_be_taken_at_once() -> None:
     shelf, _, [first, second] = claims("a", "b")
     tried(first)
