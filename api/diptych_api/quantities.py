@@ -1,7 +1,7 @@
 """Kubernetes quantities: `500m`, `8Gi`, `1e3`, `1.5`."""
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final
 
 DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
@@ -10,6 +10,8 @@ FORM: Final = re.compile(
     r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([eE][+-]?[0-9]{1,3})|([KMGTPE]i|[numkMGTPE]))?", re.ASCII
 )
 LONGEST: Final = 64
+EXACT: Final = Context(prec=256)
+"""Python's own context keeps 28 digits; a text of 64 has room for more."""
 
 
 def parse_quantity(text: str) -> Decimal:
@@ -21,8 +23,8 @@ def parse_quantity(text: str) -> Decimal:
     if exponent:
         return Decimal(number + exponent)
     if suffix in BINARY:
-        return Decimal(number) * (1 << BINARY[suffix])
-    return Decimal(number).scaleb(DECIMAL[suffix])
+        return EXACT.multiply(Decimal(number), 1 << BINARY[suffix])
+    return EXACT.scaleb(Decimal(number), DECIMAL[suffix])
 
 
 def whole_bytes(text: str) -> int:
@@ -33,7 +35,7 @@ def whole_bytes(text: str) -> int:
 
 def millicores(text: str) -> int:
     """Return a quantity of CPU in thousandths of a core, rounded up."""
-    return int((parse_quantity(text) * 1000).to_integral_value(rounding="ROUND_CEILING"))
+    return int(EXACT.multiply(parse_quantity(text), 1000).to_integral_value(rounding="ROUND_CEILING"))
 
 
 def show_bytes(count: int) -> str:

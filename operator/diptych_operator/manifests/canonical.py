@@ -1,16 +1,18 @@
 """Quantities as Go writes them: KubeRay rewrites what it finds, and 2048Mi would come back as 2Gi, as if edited."""
 
 import re
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, Decimal, localcontext
 from typing import Any, Final
 
-from diptych_api.quantities import BINARY, DECIMAL, parse_quantity
+from diptych_api.quantities import BINARY, DECIMAL, EXACT, parse_quantity
 
 AMOUNTS: Final = frozenset({"limits", "requests"})
 """Maps of which every value is a quantity."""
 SINGLE: Final = frozenset({"sizeLimit"})
 KIB: Final = 1024
 SMALLEST: Final = Decimal("1e-9")
+MOST_BYTES: Final = 2**63 - 1
+"""What Kubernetes makes of any more with a binary suffix."""
 
 
 def with_canonical_quantities(value: Any, name: str = "") -> Any:  # noqa: ANN401 - any part of a manifest
@@ -32,9 +34,12 @@ def canonical_quantity(text: str) -> str:
         return text
     if re.search(r"[eE][+-]?[0-9]", text):
         return text
-    if text.endswith("i") and value >= KIB and value % 1 == 0:
-        return _binary(int(value))
-    return _decimal(value.quantize(SMALLEST, ROUND_CEILING) if value % SMALLEST else value)
+    with localcontext(EXACT):
+        if text.endswith("i"):
+            value = min(value, Decimal(MOST_BYTES))
+        if text.endswith("i") and value >= KIB and value % 1 == 0:
+            return _binary(int(value))
+        return _decimal(value.quantize(SMALLEST, ROUND_CEILING) if value % SMALLEST else value)
 
 
 def _binary(value: int) -> str:
