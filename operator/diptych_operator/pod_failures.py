@@ -1,5 +1,6 @@
 """Why pods do not run, and why they ended, in words that people can act on. Jobs and deployments share it."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,7 +14,8 @@ HINTS: Final = {
     "CrashLoop": "Read the log of the container: kubectl logs --previous.",
     "MountFailed": "Check that the PersistentVolumeClaim exists, is bound, and may be mounted by several nodes.",
     "CreateFailed": "Raise the namespace's quota or change what the admission policy refuses.",
-    "OOMKilled": "Raise the pod's memory, or lower what the program holds: a smaller batch, fewer workers on a node.",
+    "OOMKilled": "Raise the pod's memory: resources.memoryPerWorker of a job, resources.memory of a deployment, "
+    "ray.headMemory of the chart for heads.",
     "Evicted": "The node ran out of memory or disk: ask for more memory, or write less to /tmp.",
     "Drained": "The node was drained; the work goes on elsewhere.",
     "Preempted": "Something of higher priority took the place: set pods.priorityClassName, or wait.",
@@ -41,9 +43,14 @@ EVENTS: Final = {
     "FailedToCreateWorkerPod": "CreateFailed",
     "FailedScheduling": "Unschedulable",
 }
+NO_CLAIM: Final = re.compile(r'persistentvolumeclaim "[^"]*" not found')
+"""What the scheduler says of a claim that is not there: no other node would help."""
 ENDS: Final = ("Preempted", "Drained", "NodeLost", "Evicted", "OOMKilled", "ContainerFailed")
 """From the cause to what follows of it: a drained pod's container ends with an exit code as well."""
-WAITS: Final = ("CreateFailed", "ImagePull", "ContainerConfig", "MountFailed", "CrashLoop", "Unschedulable")
+WAITS: Final = (
+    *("CreateFailed", "ImagePull", "ContainerConfig", "MountFailed"),
+    *("OOMKilled", "CrashLoop", "Unschedulable"),
+)
 """From what a person must mend to what may pass by itself."""
 LONGEST: Final = 1024
 
@@ -111,12 +118,18 @@ def _waits(pod: Pod) -> Iterator[PodFailure]:
             yield PodFailure("ImagePull", _sentence(f"{name}: {reason}", message), pod.name)
         elif reason in CONFIG:
             yield PodFailure("ContainerConfig", _sentence(f"{name}: {reason}", message), pod.name)
+        elif (code := _killed_for_memory(status)) is not None and not status.get("ready"):
+            yield PodFailure("OOMKilled", f"{name} used more memory than it may, and starts again.", pod.name, code)
         elif reason == "CrashLoopBackOff":
             code = _part(status, "lastState", "terminated").get("exitCode")
             yield PodFailure("CrashLoop", _sentence(f"{name} ends again and again", _exit(code)), pod.name, code)
     scheduled = _condition(pod, "PodScheduled")
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
-        yield PodFailure("Unschedulable", _sentence(scheduled.get("message") or "No node fits."), pod.name)
+        message = str(scheduled.get("message") or "No node fits.")
+        if missing := NO_CLAIM.search(message):
+            yield PodFailure("MountFailed", _sentence(missing[0]), pod.name)
+        else:
+            yield PodFailure("Unschedulable", _sentence(message), pod.name)
 
 
 def _ends(pod: Pod) -> Iterator[PodFailure]:
@@ -128,12 +141,22 @@ def _ends(pod: Pod) -> Iterator[PodFailure]:
     elif told in {"Evicted", "NodeLost"}:
         yield PodFailure(told, _sentence(message or told), pod.name)
     for name, status in _containers(pod):
-        terminated = _part(status, "state", "terminated") or _part(status, "lastState", "terminated")
+        terminated = _last_end(status)
         code = terminated.get("exitCode")
         if terminated.get("reason") == "OOMKilled":
             yield PodFailure("OOMKilled", f"{name} used more memory than it may.", pod.name, code)
         elif code:
             yield PodFailure("ContainerFailed", _sentence(f"{name} ended", _exit(code)), pod.name, code)
+
+
+def _killed_for_memory(status: Mapping[str, Any]) -> int | None:
+    """Return the exit code of a container that was last killed because it used too much memory."""
+    ended = _last_end(status)
+    return ended.get("exitCode") if ended.get("reason") == "OOMKilled" else None
+
+
+def _last_end(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _part(status, "state", "terminated") or _part(status, "lastState", "terminated")
 
 
 def _containers(pod: Pod) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -3,11 +3,14 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from cluster.node.fixtures import fresh_namespace
+from e2e.recording import recorded
 from e2e.shell import ROOT, Shell
 
 if TYPE_CHECKING:
@@ -23,25 +26,45 @@ CHOSEN = "--set ray.headCpus=250m,ray.headMemory=3Gi"
 def installed(node: "Access", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """Yield a shell to a cluster on which the chart was installed as its page tells."""
     shell = Shell(node.kubeconfig, tmp_path_factory.mktemp("install") / "transcript.txt")
-    operator, ray = node.load(node.images.operator), node.load(node.images.ray)
-    repository, _, tag = operator.rpartition(":")
-    shell(
-        f"helm install diptych charts/diptych -n {HOME} --create-namespace"
-        f" --set image.repository={repository},image.tag={tag},ray.image={ray} {CHOSEN} --wait --timeout 5m",
-        timeout_s=330,
-    )
-    yield shell
+    shell(install(node), timeout_s=330)
+    record = os.environ.get("DIPTYCH_E2E_RECORD")
+    with recorded(node.kubeconfig, Path(record)) if record else nullcontext():
+        yield shell
     shell(f"helm uninstall diptych -n {HOME} --wait", timeout_s=180)
 
 
 @pytest.fixture
-def shell(installed: Shell, node_namespace: str, request: pytest.FixtureRequest, tmp_path: Path) -> Shell:
-    """Return a shell whose commands are about a namespace of the test's own."""
-    kubeconfig = tmp_path / "kubeconfig"
+def shell(installed: Shell, node: "Access", request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shell]:
+    """Yield a shell whose commands are about a namespace of the test's own."""
+    with fresh_namespace(node) as namespace:
+        yield _shell(installed, namespace, tmp_path, request.node.name)
+
+
+@pytest.fixture(scope="module")
+def shared_shell(
+    installed: Shell, node: "Access", request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shell]:
+    """Yield a shell whose commands are about a namespace that the tests of a file share."""
+    with fresh_namespace(node) as namespace:
+        yield _shell(installed, namespace, tmp_path_factory.mktemp("shell"), request.path.stem)
+
+
+def install(node: "Access", how: str = "install", more: str = "") -> str:
+    """Return the command that installs or upgrades Diptych."""
+    operator, ray = node.load(node.images.operator), node.load(node.images.ray)
+    repository, _, tag = operator.rpartition(":")
+    images = f"--set image.repository={repository},image.tag={tag},ray.image={ray}"
+    return (
+        f"helm {how} diptych charts/diptych -n {HOME} --create-namespace {images} {CHOSEN} {more} --wait --timeout 5m"
+    )
+
+
+def _shell(installed: Shell, namespace: str, folder: Path, name: str) -> Shell:
+    kubeconfig = folder / "kubeconfig"
     shutil.copy(installed.kubeconfig, kubeconfig)
     TRANSCRIPTS.mkdir(parents=True, exist_ok=True)
-    transcript = TRANSCRIPTS / f"{request.node.name}.txt"
+    transcript = TRANSCRIPTS / f"{name}.txt"
     transcript.unlink(missing_ok=True)
     shell = Shell(kubeconfig, transcript)
-    shell(f"kubectl config set-context --current --namespace {node_namespace}")
+    shell(f"kubectl config set-context --current --namespace {namespace}")
     return shell

@@ -56,10 +56,10 @@ class Hub:
 
 
 @contextmanager
-def hub_of(folder: Path, kind: str = "models") -> Iterator[Hub]:
+def hub_of(folder: Path, kind: str = "models", address: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[Hub]:
     """Serve a repository; its kind is models or datasets."""
     hub = Hub(folder, kind)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
+    server = ThreadingHTTPServer(address, type("Handler", (_Handler,), {"hub": hub}))
     hub.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=[0.01])
     thread.start()

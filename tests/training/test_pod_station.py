@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diptych_training.__main__ import main
 from diptych_training.letters import Progress, Standing
-from diptych_training.station import Station, heeding
+from diptych_training.station import Station, heeding, wait_until_heard
 from support.waiting import until
 
 PROGRESS = Progress(step=1, total_steps=2, epoch=0, standing=Standing(), images_per_second=None, eta_seconds=None)
@@ -23,6 +23,13 @@ with Station(Path(sys.argv[1])).manned("driver"):
     print("here", flush=True)
     while not stop:
         signal.pause()
+"""
+RAY = """\
+import signal, sys
+print("here", flush=True)
+sys.stdin.readline()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+signal.pause()
 """
 
 
@@ -80,6 +87,20 @@ def test_another_process_with_the_number_of_a_killed_one_is_not_taken_for_it(tmp
         assert Station(tmp_path).present() == {int(mark.name.removeprefix("driver-")): "driver"}
         mark.write_text("12345")
         assert Station(tmp_path).present() == {}
+
+
+def test_the_hook_waits_for_a_ray_that_is_still_starting_and_would_not_hear() -> None:
+    command, pipe = [sys.executable, "-c", RAY, "ray", "start", "--head"], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as ray:
+        assert ray.stdin is not None
+        assert ray.stdout is not None
+        assert ray.stdout.readline() == "here\n"
+        assert not wait_until_heard(0, ray.pid)
+        ray.stdin.write("\n")
+        ray.stdin.flush()
+        assert wait_until_heard(60, ray.pid)
+        ray.terminate()
+    assert wait_until_heard(0, ray.pid)
 
 
 def test_outside_of_a_pod_nobody_listens(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -32,14 +33,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _stop(timeout_s: float) -> int:
-    from diptych_training.station import VARIABLE, Station  # noqa: PLC0415 - the other way needs none of it
+    from diptych_training.station import VARIABLE, Station, wait_until_heard  # noqa: PLC0415 - the other way needs none
 
     station = Station.of(os.environ)
     if station is None:
         print(f"{VARIABLE} is not set, so nobody can be asked to stop.", file=sys.stderr)  # noqa: T201 - our own words
         return 2
+    deadline = time.monotonic() + timeout_s
     station.ask()
     if station.wait_until_empty(timeout_s):
+        wait_until_heard(deadline - time.monotonic())
         return 0
     print(f"They did not stop within {timeout_s:g} s: {station.present()}", file=sys.stderr)  # noqa: T201 - as above
     return 75

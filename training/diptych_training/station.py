@@ -21,6 +21,7 @@ WISH: Final = "stop"
 POLL_S: Final = 0.2
 BEGIN_FIELD: Final = 19
 """Of /proc/PID/stat, counted from the one after the command's name."""
+RAY: Final = b"ray start"
 Role = Literal["driver", "worker"]
 
 
@@ -81,6 +82,28 @@ class Station:
                 return False
             time.sleep(POLL_S)
         return True
+
+
+def wait_until_heard(timeout_s: float, pid: int = 1) -> bool:
+    """Wait until Ray, a pod's first process, listens to SIGTERM; return whether that came true in time.
+
+    Linux drops what a first process does not listen to: asked while it starts, Ray would stay for the whole grace.
+    """
+    deadline = time.monotonic() + timeout_s
+    while _is_deaf_ray(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _is_deaf_ray(pid: int) -> bool:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+        caught = Path(f"/proc/{pid}/status").read_text().partition("SigCgt:")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return RAY in command and bool(caught) and not int(caught[0], 16) >> (signal.SIGTERM - 1) & 1
 
 
 def _begin(pid: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from cluster.kubectl import kubectl
 from cluster.node.node import Node
+from cluster.node.programs import versitygw
 from cluster.tools import find
 from diptych_api.errors import RunFailed, UnsupportedHere
 from support.helm import helm
@@ -26,6 +27,7 @@ class Images:
     operator: str
     ray: str
     busybox: str
+    versitygw: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,12 @@ class Access:
         if self.node:
             self.node.images.load(reference)
         return reference
+
+    def load_versitygw(self) -> str:
+        """Bring the image of an S3 server to the node and return its name."""
+        if self.node:
+            self.node.images.add([versitygw()])
+        return self.images.versitygw
 
     def inside(self, *command: str | Path) -> str:
         """Run a command of this machine in the node's network, where pods and Services have addresses."""

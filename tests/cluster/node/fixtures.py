@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ import pytest
 if TYPE_CHECKING:
     from cluster.node.access import Access
 
-OPERATOR_IMAGE, RAY_IMAGE, BUSYBOX_IMAGE = "DIPTYCH_OPERATOR_IMAGE", "DIPTYCH_RAY_IMAGE", "DIPTYCH_BUSYBOX_IMAGE"
+OPERATOR_IMAGE, RAY_IMAGE = "DIPTYCH_OPERATOR_IMAGE", "DIPTYCH_RAY_IMAGE"
+BUSYBOX_IMAGE, VERSITYGW_IMAGE = "DIPTYCH_BUSYBOX_IMAGE", "DIPTYCH_VERSITYGW_IMAGE"
 # A kubeconfig alone may be anybody's: a cluster is given together with images that it can pull.
 GIVING = ("KUBECONFIG", OPERATOR_IMAGE, RAY_IMAGE)
 NUMBERS = itertools.count(1)
@@ -53,11 +55,15 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Access"]:
     """Yield the cluster: the one that was given, or a node of this machine."""
     from cluster.node.access import Access, Images  # noqa: PLC0415 - takes time
     from cluster.node.node import running_node  # noqa: PLC0415 - takes time
+    from cluster.node.programs import BUSYBOX, VERSITYGW  # noqa: PLC0415 - takes time
 
     failures = Path(os.environ.get("DIPTYCH_E2E_LOGS") or tmp_path_factory.mktemp("failures"))
     if is_given():
         images = Images(
-            os.environ[OPERATOR_IMAGE], os.environ[RAY_IMAGE], os.environ.get(BUSYBOX_IMAGE) or "docker.io/busybox:1.37"
+            os.environ[OPERATOR_IMAGE],
+            os.environ[RAY_IMAGE],
+            os.environ.get(BUSYBOX_IMAGE) or "docker.io/busybox:1.37",
+            os.environ.get(VERSITYGW_IMAGE) or "docker.io/versity/versitygw:v1.0.20",
         )
         yield Access(Path(os.environ["KUBECONFIG"]), images, failures)
         return
@@ -65,14 +71,15 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Access"]:
         images = Images(
             os.environ.get(OPERATOR_IMAGE) or "localhost/diptych/operator:dev",
             os.environ.get(RAY_IMAGE) or "localhost/diptych/ray:dev",
-            "localhost/diptych/busybox:dev",
+            BUSYBOX,
+            VERSITYGW,
         )
         yield Access(running.plane.admin_kubeconfig, images, failures, running)
 
 
-@pytest.fixture
-def node_namespace(node: "Access") -> Iterator[str]:
-    """Yield a fresh namespace that holds pods to the restricted standard."""
+@contextmanager
+def fresh_namespace(node: "Access") -> Iterator[str]:
+    """Yield a new namespace that holds pods to the restricted standard."""
     name = f"e2e-{os.getpid()}-{next(NUMBERS)}"
     node.kubectl("create", "namespace", name)
     node.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")

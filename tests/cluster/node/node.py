@@ -39,6 +39,12 @@ class Node:
     plane: ControlPlane
     namespaces: Namespaces
     images: ImageStore
+    runtime: Containerd
+
+    def restart_runtime(self) -> None:
+        """Crash the container runtime and start it anew. Containers go on."""
+        self.runtime.crash()
+        self.runtime.start()
 
     def is_there(self) -> bool:
         """Return whether the node has registered."""
@@ -69,11 +75,12 @@ def running_node(folder: Path, tell: Callable[[str], None] = lambda _: None) -> 
         stack.callback(disconnect)
         connect(namespaces)
         images = ImageStore(namespaces, state_folder())
+        runtime = Containerd(folder, images.root, namespaces, pause=BUSYBOX)
         with ThreadPoolExecutor(1) as beside:
-            filled = beside.submit(_fill, Containerd(folder, images.root, namespaces, pause=BUSYBOX), images)
+            filled = beside.submit(_fill, runtime, images)
             plane = stack.enter_context(ControlPlane.start(folder, site=SITE, own_crds=False))
             filled.result()
-        node = Node(folder, plane, namespaces, images)
+        node = Node(folder, plane, namespaces, images, runtime)
         programs = _populate(node, stack)
         wait_for(node.is_ready, programs, SETTLED_S)
         tell("the node is ready; waiting for DNS and KubeRay")

@@ -11,6 +11,7 @@ from cluster.tools import find
 BUSYBOX = "localhost/diptych/busybox:dev"
 COREDNS = "localhost/diptych/coredns:dev"
 KUBERAY = "localhost/diptych/kuberay-operator:dev"
+VERSITYGW = "localhost/diptych/versitygw:dev"
 NOBODY = "65532:65532"
 
 
@@ -21,6 +22,11 @@ def program_images() -> Sequence[oci.Image]:
         oci.from_scratch(COREDNS, {"coredns": find("coredns")}, run=["/coredns"]),
         oci.from_scratch(KUBERAY, {"manager": find("ray-operator")}, run=["/manager"], user=NOBODY),
     )
+
+
+def versitygw() -> oci.Image:
+    """Return the image of an S3 server."""
+    return oci.from_scratch(VERSITYGW, {"bin/versitygw": find("versitygw")}, run=["/bin/versitygw"], user=NOBODY)
 
 
 def busybox() -> oci.Image:

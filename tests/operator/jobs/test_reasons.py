@@ -105,12 +105,24 @@ def waiting(reason: str, message: str = "") -> Pod:
     return pod(**container(waiting={"reason": reason, "message": message}))
 
 
+def loop(reason: str, end: str) -> Pod:
+    status = {"name": "ray", "state": {"waiting": {"reason": reason}}, "ready": False}
+    last = {"terminated": {"reason": end, "exitCode": 137}}
+    return pod(containerStatuses=[status | {"lastState": last}])
+
+
 WAITS = [
     (waiting("ImagePullBackOff", "Back-off pulling nowhere/ray:1"), "ImagePull"),
     (waiting("InvalidImageName"), "ImagePull"),
     (waiting("CreateContainerConfigError", 'secret "hf" not found'), "ContainerConfig"),
     (waiting("CrashLoopBackOff"), "CrashLoop"),
+    (loop("CrashLoopBackOff", "OOMKilled"), "OOMKilled"),
+    (loop("CrashLoopBackOff", "Error"), "CrashLoop"),
     (scheduler("0/3 nodes are available: 3 Insufficient nvidia.com/gpu."), "Unschedulable"),
+    (
+        scheduler('0/1 nodes are available: persistentvolumeclaim "diptych-workspace" not found. not found'),
+        "MountFailed",
+    ),
 ]
 
 
@@ -121,6 +133,14 @@ def test_what_pods_wait_for_is_told_while_they_wait(found: Pod, reason: str) -> 
     story.play("Initializing")
     assert (story.phase, story.condition("Provisioned")[:2]) == ("Provisioning", ("False", reason))
     assert story.status.last_failure is None
+
+
+def test_a_container_that_is_well_again_is_not_said_to_lack_memory() -> None:
+    story = JobStory().settle()
+    last = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+    well = {"name": "ray", "state": {"running": {}}, "ready": True, "lastState": last}
+    story.pods = (pod(containerStatuses=[well]),)
+    assert story.play("Initializing").condition("Provisioned")[1] == "PodsStarting"
 
 
 @pytest.mark.parametrize(("event", "reason"), [("FailedMount", "MountFailed"), ("FailedCreate", "CreateFailed")])
