@@ -141,6 +141,15 @@ class Kube:
         answer = _checked(code, body, f"tell its schema of {group}", keep=_parts)
         return dict(answer["components"]["schemas"])
 
+    async def discovered(self, group: str, version: str) -> frozenset[str]:
+        """Return the plural names of a group's resources, as clients find them; none when the group is not there."""
+        path = Kind(group, version, "", "").path(None).rstrip("/")
+        code, body = await self._call("get", Kind("", "", "discovery", ""), path)
+        if code == NOT_FOUND:
+            return frozenset()
+        answer = _checked(code, body, f"tell the resources of {group}")
+        return frozenset(resource["name"] for resource in answer["resources"])
+
     async def apply(self, manifest: Manifest) -> Manifest:
         """Bring an object to a state by server-side apply; fields that others hold become ours."""
         ref = ref_of(manifest)

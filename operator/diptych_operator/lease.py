@@ -57,7 +57,7 @@ class Lease:
 
     async def acquire(self, tell: Callable[[str], None] = lambda _: None) -> None:
         """Wait until it is ours. `tell` hears why it may not be read or written; an empty text while it may."""
-        while not await self._try_telling(tell):  # another process decides, or who grants rights
+        while not await self._try_telling(tell):  # noqa: ASYNC110 - others decide
             await asyncio.sleep(self.seconds / RENEWALS)
 
     async def _try_telling(self, tell: Callable[[str], None]) -> bool:

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from diptych_api.errors import RunFailed
 from diptych_operator.cluster import Refused, Unreachable
 from diptych_operator.defaults import Defaults
 from diptych_operator.kinds import FINE_TUNE_JOB, LEASE, Ref
@@ -18,7 +19,7 @@ from diptych_operator.lease import Lease
 from diptych_operator.links import PLANNED
 from diptych_operator.metrics import Metrics
 from diptych_operator.planning import plan
-from diptych_operator.prerequisites import missing
+from diptych_operator.prerequisites import missing, undiscovered
 from diptych_operator.queue import Queue
 from diptych_operator.reconcile import NotLeading, Reconciler
 from diptych_operator.settings import Settings
@@ -27,7 +28,10 @@ from diptych_operator.syncing import Syncing
 from diptych_operator.watching import Ears, watch, watches
 from diptych_operator.web import answering
 
-LOOK_AGAIN_S: Final = 15.0
+LOOK_AGAIN_S: Final = 5.0
+LOOK_S: Final = 0.1
+DEAF_S: Final = 60.0
+"""How long kopf may take to ask for the last of the kinds that it is to watch."""
 SILENT_S: Final = 120.0
 """The watch of our Lease is dead when it is quiet for longer: kopf starts a quiet watch anew after 70 seconds."""
 _log = structlog.get_logger()
@@ -115,6 +119,7 @@ class Operator:
         self.trouble = "reading what is there"
         began = time.monotonic()
         await self.syncing.fill()
+        await self._until_watched()
         self.trouble = ""
         for kind in PLANNED:
             for ref in self.store.refs(kind):
@@ -122,6 +127,14 @@ class Operator:
         _log.info("synced", seconds=round(time.monotonic() - began, 3), resources=len(self.queue))
         workers = [self._worker() for _ in range(self.settings.concurrency)]
         await asyncio.gather(self.syncing.keep(), *workers)
+
+    async def _until_watched(self, patience_s: float = DEAF_S) -> None:
+        """Wait until kopf has asked for every kind. Raises RunFailed: what nobody watches would stay unheard."""
+        deadline = time.monotonic() + patience_s
+        while deaf := [str(watch.kind.kind) for watch in self.watched if self.ears.is_deaf_for(watch.kind)]:
+            if time.monotonic() > deadline:
+                raise RunFailed(f"Nobody watches {', '.join(deaf)}.")
+            await asyncio.sleep(LOOK_S)
 
     async def _worker(self) -> None:
         while True:
@@ -147,7 +160,7 @@ class Operator:
 
     async def _lacking(self) -> str:
         try:
-            return await missing(self.kube)
+            return await missing(self.kube) or await undiscovered(self.kube, (watch.kind for watch in self.watched))
         except (Unreachable, Refused) as error:
             return error.message
 

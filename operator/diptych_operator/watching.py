@@ -15,11 +15,13 @@ from diptych_operator import kinds
 from diptych_operator.cluster import Refused, Unreachable
 from diptych_operator.forgetting import Forgetful, NoEssence, NoProgress
 from diptych_operator.kinds import Kind, Manifest, Ref
-from diptych_operator.listing import session
+from diptych_operator.listing import kind_at, session
 from diptych_operator.store import Store
 
 _log = structlog.get_logger()
 RECONNECT_S: Final = 0.2
+RETRIES_S: Final = (0.5, 1, 2, 3, *[5] * 9)
+"""Pauses after failed requests. kopf's own grow to 21 s, in which nothing is heard of an API server that is back."""
 END_S: Final = 5.0
 """How long kopf may take to end: when one watch fails for good, others may overhear that they are cancelled."""
 PAGE: Final = 100
@@ -69,6 +71,12 @@ class Ears:
         self._read = read
         self.heard: dict[Kind, float] = {}
         """When a kind was heard of last, by the monotonic clock."""
+        self.lists: set[str] = set()
+        """Paths at which kopf listed objects before it watched them."""
+
+    def is_deaf_for(self, kind: Kind) -> bool:
+        """Whether kopf has not even listed a kind so far."""
+        return all(kind_at(path, (kind,)) is None for path in self.lists)
 
     async def hear(self, kind: Kind, event: Any) -> None:  # noqa: ANN401 - kopf's raw event
         """Take an event in."""
@@ -100,11 +108,10 @@ class Ears:
 def registry_for(ears: Ears, watched: Sequence[Watch], configuration: Configuration) -> kopf.OperatorRegistry:
     """Return kopf's registry: a login, and one handler for each kind."""
     registry = kopf.OperatorRegistry()
-    known: set[str] = set()
 
     async def login(**_: Any) -> kopf.AiohttpSession:  # noqa: ANN401 - kopf's arguments
         kinds_watched = [watch.kind for watch in watched]
-        found: kopf.AiohttpSession = session(await connection(configuration), kinds_watched, ears.relisted, known)
+        found: kopf.AiohttpSession = session(await connection(configuration), kinds_watched, ears.relisted, ears.lists)
         return found
 
     kopf.on.login(registry=registry, id="login")(login)
@@ -131,6 +138,7 @@ def settings_for(watched: Sequence[Watch], *, cluster_wide: bool) -> kopf.Operat
     settings.watching.server_timeout = 600
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 60
+    settings.networking.error_backoffs = RETRIES_S
     settings.queueing.idle_timeout = IDLE_S
     settings.persistence.finalizer = "diptych.dev/never"
     settings.persistence.diffbase_storage = NoEssence()

@@ -9,8 +9,9 @@ from typing import Literal
 Side = Literal["before", "after", "event"]
 """Before or after the API server saw a request; or an event of a watch."""
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-READS = frozenset({"get", "list", "watch"})
+READS = frozenset({"get", "list", "watch", "discover"})
 ERRORS = {
+    404: "NotFound",
     409: "Conflict",
     410: "Expired",
     429: "TooManyRequests",
@@ -47,6 +48,7 @@ class Request:
             namespace, rest = rest[1], rest[2:]
         resource, name, subresource = (*rest, "", "", "")[:3]
         reading = "watch" if query.get("watch") in {"true", "1"} else "get" if name else "list"
+        reading = reading if resource else "discover"
         return cls(VERBS.get(method, reading), resource, namespace, name, subresource, group=group)
 
 
@@ -59,24 +61,26 @@ class Match:
     namespace: str = ""
     name: str = ""
     subresource: str | None = None
+    group: str = ""
     event: str = ""
     writes: bool = False
     """Only what changes something."""
 
     def covers(self, asked: Request) -> bool:
         """Return whether a request is looked for."""
-        wanted = {
-            asked.verb: self.verb,
-            asked.resource: self.resource,
-            asked.namespace: self.namespace,
-            asked.name: self.name,
-            asked.event: self.event,
-        }
+        pairs = (
+            (asked.verb, self.verb),
+            (asked.group, self.group),
+            (asked.resource, self.resource),
+            (asked.namespace, self.namespace),
+            (asked.name, self.name),
+            (asked.event, self.event),
+        )
         if asked.resource == "leases" and self.resource != "leases":
             return False
         if self.subresource is not None and asked.subresource != self.subresource:
             return False
-        return all(want in ("", have) for have, want in wanted.items()) and (asked.is_write or not self.writes)
+        return all(want in ("", have) for have, want in pairs) and (asked.is_write or not self.writes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,10 @@ class Proxy:
             if match.covers(asked):
                 self._loop.call_soon_threadsafe(task.cancel)
 
+    def watched(self) -> frozenset[str]:
+        """Return the resources of which a watch runs."""
+        return frozenset(asked.resource for asked in list(self._streams.values()))
+
     def writes(self, namespace: str = "", since: int = 0) -> list[Request]:
         """Return the writes that the API server saw, in the order of their answers."""
         told = self.seen[since:]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.fault_plan import Drop, Fault, Hold, Match, Replay, Reset
+from cluster.fault_plan import Answer, Drop, Fault, Hold, Match, Replay, Reset
 from cluster.proxy import Proxy
 from diptych_api import names
 from diptych_operator.kinds import FINE_TUNE_JOB, NETWORK_POLICY, RAY_JOB
@@ -81,3 +81,15 @@ def test_a_deletion_that_is_swallowed_is_found_by_the_next_look(running: Stage, 
     proxy.arm(Fault(Match(verb="watch", resource="networkpolicies", event="DELETED"), Drop(), "event"))
     running.delete(NETWORK_POLICY, name)
     until(lambda: running.uid(NETWORK_POLICY, name) not in ("", known), RESYNC_S + SOON_S)
+
+
+def test_kinds_that_an_api_server_does_not_tell_of_yet_are_waited_for(operator: OperatorProcess, proxy: Proxy) -> None:
+    """For kopf asks once which kinds there are, and never watches what was not told."""
+    known = operator.told("cannot work yet")
+    operator.kill()
+    proxy.cut(Match())
+    until(lambda: "rayjobs" not in proxy.watched())
+    proxy.arm(Fault(Match(verb="discover", group="ray.io"), Answer(404), times=2))
+    operator.start()
+    until(lambda: {"rayjobs", "rayservices"} <= proxy.watched())
+    assert operator.told("cannot work yet") > known
