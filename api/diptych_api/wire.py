@@ -16,7 +16,12 @@ def from_wire(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:
 
     Raises pydantic's ValidationError.
     """
-    return model.model_validate_json(json.dumps(values), strict=True, by_alias=True, by_name=False)
+    return from_json(model, json.dumps(values))
+
+
+def from_json(model: type[ModelT], text: str | bytes) -> ModelT:
+    """Return a model from JSON, as `from_wire` does. Raises pydantic's ValidationError."""
+    return model.model_validate_json(text, strict=True, by_alias=True, by_name=False)
 
 
 def to_wire(value: BaseModel) -> dict[str, Any]:

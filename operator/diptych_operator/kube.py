@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from pydantic_core import from_json
 
 from diptych_api.errors import UserError
 from diptych_api.names import FIELD_MANAGER
@@ -261,7 +262,7 @@ def _checked(code: int, body: bytes, what: str, keep: Callable[[Manifest], Manif
     Raises Conflict, Unreachable or Refused for the others.
     """
     try:
-        answer = json.loads(body, object_hook=keep if code == OK else None)
+        answer = json.loads(body, object_hook=keep) if keep and code == OK else from_json(body)
     except ValueError:
         answer = {"message": body[:200].decode(errors="replace")}
     if code in (OK, CREATED, 202):

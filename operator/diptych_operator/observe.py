@@ -9,10 +9,10 @@ from diptych_api.diffusionmodel import DiffusionModel
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.finetunereport import FineTuneReport
 from diptych_api.resource import Resource
-from diptych_api.wire import from_wire
+from diptych_api.wire import from_json
 from diptych_operator import kinds
 from diptych_operator.child import Child, Pod, Trouble
-from diptych_operator.kinds import Kind, Manifest, Ref
+from diptych_operator.kinds import Kind, Ref
 from diptych_operator.observed import DeploymentSeen, JobSeen, ModelSeen
 from diptych_operator.store import Store
 
@@ -38,7 +38,7 @@ def observe(store: Store, ref: Ref, refused: str = "") -> Seen | None:
     found = store.get(ref)
     if found is None or "deletionTimestamp" in found["metadata"]:
         return None
-    return OBSERVERS[ref.kind](_View(store, ref, refused), found)
+    return OBSERVERS[ref.kind](_View(store, ref, refused))
 
 
 class _View:
@@ -63,13 +63,20 @@ class _View:
     def troubles(self, *abouts: str) -> tuple[Trouble, ...]:
         return tuple(t for name in abouts if name for t in self.store.troubles_of(self.ref.namespace, name))
 
+    def itself(self, model: type[ResourceT]) -> ResourceT:
+        return from_json(model, self.store.text(self.ref) or b"")
+
+    def other(self, model: type[ResourceT], kind: Kind, name: str) -> ResourceT | None:
+        text = self.store.text(Ref(kind, self.ref.namespace, name))
+        return None if text is None else from_json(model, text)
+
     def others(self, model: type[ResourceT], kind: Kind, wanted: set[str]) -> dict[str, ResourceT]:
-        found = ((name, self.store.get(Ref(kind, self.ref.namespace, name))) for name in sorted(wanted))
-        return {name: from_wire(model, value) for name, value in found if value is not None}
+        found = ((name, self.other(model, kind, name)) for name in sorted(wanted))
+        return {name: value for name, value in found if value is not None}
 
 
-def _job(view: _View, found: Manifest) -> JobSeen:
-    job = from_wire(FineTuneJob, found)
+def _job(view: _View) -> JobSeen:
+    job = view.itself(FineTuneJob)
     name, pods = job.metadata.name, view.pods(job.metadata.uid)
     ray_job = view.child(kinds.RAY_JOB, names.ray_job_name(name))
     cluster = str(ray_job.status.get("rayClusterName", "")) if ray_job else ""
@@ -87,15 +94,16 @@ def _job(view: _View, found: Manifest) -> JobSeen:
 
 def _report(view: _View, job: FineTuneJob) -> FineTuneReport | None:
     """Return the report of this very job: one of a deleted job of the same name may still be there."""
-    found = view.store.get(Ref(kinds.FINE_TUNE_REPORT, view.ref.namespace, names.report_name(job.metadata.name)))
+    name = names.report_name(job.metadata.name)
+    found = view.store.get(Ref(kinds.FINE_TUNE_REPORT, view.ref.namespace, name))
     owners = (found or {}).get("metadata", {}).get("ownerReferences") or ()
-    if found is None or not any(owner.get("uid") == job.metadata.uid for owner in owners):
+    if not any(owner.get("uid") == job.metadata.uid for owner in owners):
         return None
-    return from_wire(FineTuneReport, found)
+    return view.other(FineTuneReport, kinds.FINE_TUNE_REPORT, name)
 
 
-def _deployment(view: _View, found: Manifest) -> DeploymentSeen:
-    deployment = from_wire(DiffusionDeployment, found)
+def _deployment(view: _View) -> DeploymentSeen:
+    deployment = view.itself(DiffusionDeployment)
     name, adapters = deployment.metadata.name, deployment.spec.adapters
     pods = view.pods(deployment.metadata.uid)
     ray_service = view.child(kinds.RAY_SERVICE, names.ray_service_name(name))
@@ -123,16 +131,13 @@ def _clusters(ray_service: Child | None) -> list[str]:
     return [str(part.get("rayClusterName", "")) for part in parts]
 
 
-def _model(view: _View, found: Manifest) -> ModelSeen:
-    users = (ref for ref in view.store.users_of(view.ref) if ref.kind == kinds.FINE_TUNE_JOB)
-    jobs = (view.store.get(ref) for ref in users)
-    return ModelSeen(
-        model=from_wire(DiffusionModel, found),
-        jobs=tuple(from_wire(FineTuneJob, job) for job in jobs if job is not None),
-    )
+def _model(view: _View) -> ModelSeen:
+    users = {ref.name for ref in view.store.users_of(view.ref) if ref.kind == kinds.FINE_TUNE_JOB}
+    jobs = view.others(FineTuneJob, kinds.FINE_TUNE_JOB, users)
+    return ModelSeen(model=view.itself(DiffusionModel), jobs=tuple(jobs.values()))
 
 
-OBSERVERS: Final[dict[Kind, Callable[[_View, Manifest], Seen]]] = {
+OBSERVERS: Final[dict[Kind, Callable[[_View], Seen]]] = {
     kinds.FINE_TUNE_JOB: _job,
     kinds.DIFFUSION_DEPLOYMENT: _deployment,
     kinds.DIFFUSION_MODEL: _model,

@@ -9,6 +9,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from diptych_api.fields import API_GROUP
@@ -37,7 +38,12 @@ def sealed(manifest: Manifest) -> Manifest:
 
 def unsealed(child: Mapping[str, Any]) -> Manifest | None:
     """Return the manifest that was last applied to an object; None where its annotation is missing or damaged."""
-    packed = child.get("metadata", {}).get("annotations", {}).get(APPLIED_ANNOTATION, "")
+    return _unpacked(child.get("metadata", {}).get("annotations", {}).get(APPLIED_ANNOTATION, ""))
+
+
+@lru_cache(maxsize=16)
+def _unpacked(packed: str) -> Manifest | None:
+    """Return a packed manifest, which nobody may change: within one look at a resource it is asked for again."""
     try:
         unpacker = zlib.decompressobj()
         manifest = json.loads(unpacker.decompress(base64.b64decode(packed, validate=True), LARGEST))

@@ -4,10 +4,11 @@ Versions are told for comparing with a fresh list: kopf's own index keeps what v
 Objects are kept as packed JSON, a tenth of what they take as Python values.
 """
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final
+
+from pydantic_core import from_json, to_json
 
 from diptych_operator.child import Trouble
 from diptych_operator.kinds import (
@@ -52,7 +53,12 @@ class Store:
     def get(self, ref: Ref) -> Manifest | None:
         """Return an object as `trimmed` left it."""
         kept = self._objects.get(ref.kind, {}).get(ref)
-        return None if kept is None else dict(json.loads(kept[2]))
+        return None if kept is None else dict(from_json(kept[2]))
+
+    def text(self, ref: Ref) -> bytes | None:
+        """Return an object as `trimmed` left it, as JSON."""
+        kept = self._objects.get(ref.kind, {}).get(ref)
+        return None if kept is None else kept[2]
 
     def refs(self, kind: Kind) -> list[Ref]:
         """Return which objects of a kind are known."""
@@ -83,7 +89,7 @@ class Store:
             return
         kept = trimmed(found)
         before = self._unlink(ref)
-        known[ref] = (uid, version, _packed(kept))
+        known[ref] = (uid, version, to_json(kept))
         links = links_of(kept)
         self._link(ref, links)
         self._wake_for(ref, (*before.wakes, *links.wakes))
@@ -107,9 +113,9 @@ class Store:
         """Remember that an object is on its way out, until a watch tells more."""
         kept = self._objects.get(ref.kind, {}).get(ref)
         if kept is not None and kept[0] == uid:
-            found = json.loads(kept[2])
+            found = from_json(kept[2])
             found["metadata"].setdefault("deletionTimestamp", "1970-01-01T00:00:00Z")
-            self._objects[ref.kind][ref] = (uid, kept[1], _packed(found))
+            self._objects[ref.kind][ref] = (uid, kept[1], to_json(found))
 
     def version(self, ref: Ref) -> Version | None:
         """Return uid and version of what is known of an object."""
@@ -167,7 +173,3 @@ class Store:
         about += self.users_of(Ref(RAY_CLUSTER, namespace, name))
         known = (self.get(ref) for ref in about)
         return [owner for found in known if found is not None for owner in links_of(found).wakes]
-
-
-def _packed(found: Manifest) -> bytes:
-    return json.dumps(found, separators=(",", ":")).encode()

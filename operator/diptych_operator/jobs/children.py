@@ -16,16 +16,19 @@ def shared_children(turn: Turn) -> tuple[Action, ...]:
     found = {child.ref: child for child in turn.seen.accounts}
     made = [settle(found.get(ref_of(wanted)), wanted) for wanted in accounts(turn.job.metadata.namespace or "")]
     policy = turn.seen.policy
-    if policy is not None or turn.defaults.network_policies:
+    if policy.drifted if policy is not None else turn.defaults.network_policies:
         wanted = (policy.applied if policy else None) or job_policy(turn.job, turn.defaults)
         made.append(settle(policy, wanted, known=turn.status.attempt > 0))
     return tuple(action for actions in made for action in actions)
 
 
 def ray_job_with(turn: Turn, found: Child) -> Manifest | None:
-    """Return the manifest that a RayJob was made with, with the time to live of now; None where that is lost."""
+    """Return the manifest that a RayJob was made with, with the time to live of now.
+
+    None where it is as it should be, or where that manifest is lost.
+    """
     applied = found.applied
-    if applied is None:
-        return None
     ttl = turn.job.spec.ttl_seconds_after_finished or 0
+    if applied is None or (not found.drifted and applied["spec"].get("ttlSecondsAfterFinished") == ttl):
+        return None
     return {**applied, "spec": {**applied["spec"], "ttlSecondsAfterFinished": ttl}}
