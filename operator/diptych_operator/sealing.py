@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from pydantic_core import from_json
+
 from diptych_api.fields import API_GROUP
 from diptych_api.names import HASH_ANNOTATION
 from diptych_operator.kinds import Manifest
@@ -25,7 +27,7 @@ EXTENDED: Final = frozenset({"tolerations", "schedulingGates"})
 
 def manifest_hash(manifest: Mapping[str, Any]) -> str:
     """Return 16 hex digits over a manifest."""
-    return hashlib.sha256(_text(manifest)).hexdigest()[:16]
+    return _hash(_text(manifest))
 
 
 def sealed(manifest: Manifest) -> Manifest:
@@ -38,25 +40,30 @@ def sealed(manifest: Manifest) -> Manifest:
 
 def unsealed(child: Mapping[str, Any]) -> Manifest | None:
     """Return the manifest that was last applied to an object; None where its annotation is missing or damaged."""
-    return _unpacked(child.get("metadata", {}).get("annotations", {}).get(APPLIED_ANNOTATION, ""))
-
-
-@lru_cache(maxsize=16)
-def _unpacked(packed: str) -> Manifest | None:
-    """Return a packed manifest, which nobody may change: within one look at a resource it is asked for again."""
-    try:
-        unpacker = zlib.decompressobj()
-        manifest = json.loads(unpacker.decompress(base64.b64decode(packed, validate=True), LARGEST))
-    except (binascii.Error, ValueError, zlib.error):
-        return None
-    return manifest if isinstance(manifest, dict) else None
+    return _unpacked(_marks(child).get(APPLIED_ANNOTATION, ""))[1]
 
 
 def drifted(child: Mapping[str, Any]) -> bool:
     """Whether an object no longer has all that was applied to it. What others added does not count."""
-    manifest = unsealed(child)
-    marks = child.get("metadata", {}).get("annotations", {})
-    return manifest is None or marks.get(HASH_ANNOTATION) != manifest_hash(manifest) or not _covers(child, manifest)
+    marks = _marks(child)
+    found_hash, manifest = _unpacked(marks.get(APPLIED_ANNOTATION, ""))
+    return manifest is None or marks.get(HASH_ANNOTATION) != found_hash or not _covers(child, manifest)
+
+
+def _marks(child: Mapping[str, Any]) -> Mapping[str, str]:
+    found: Mapping[str, str] = child.get("metadata", {}).get("annotations", {})
+    return found
+
+
+@lru_cache(maxsize=16)
+def _unpacked(packed: str) -> tuple[str, Manifest | None]:
+    """Return hash and manifest of an annotation. Nobody may change it: one look at a resource asks more than once."""
+    try:
+        text = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), LARGEST)
+        manifest = from_json(text)
+    except (binascii.Error, ValueError, zlib.error):
+        return "", None
+    return (_hash(text), manifest) if isinstance(manifest, dict) else ("", None)
 
 
 def _covers(found: Any, wanted: Any, name: str = "") -> bool:  # noqa: ANN401 - any part of an object
@@ -70,6 +77,10 @@ def _covers(found: Any, wanted: Any, name: str = "") -> bool:  # noqa: ANN401 - 
             return all(any(_covers(item, part) for item in found) for part in wanted)
         return len(found) == len(wanted) and all(map(_covers, found, wanted))
     return bool(found == wanted)
+
+
+def _hash(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def _text(manifest: Mapping[str, Any]) -> bytes:
