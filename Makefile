@@ -23,7 +23,7 @@ test: unit
 integration: init
 	PYTHONPATH=tests $(RUN) python -m cluster.tools
 	$(RUN) pytest -m integration --ignore=$(RESTARTS) || $(RUN) pytest -m integration --ignore=$(RESTARTS) --last-failed
-	$(RUN) pytest -m integration $(RESTARTS) || $(RUN) pytest -m integration $(RESTARTS) --last-failed
+	$(RUN) pytest -m integration $(RESTARTS)
 cluster: init
 	@PYTHONPATH=tests $(RUN) python -m cluster
 node: init
