@@ -4,6 +4,7 @@ export UV_COMPILE_BYTECODE := 1# once at installation, not in every process that
 UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 RESTARTS := tests/faults/test_api_server_trouble.py# kills the API server: alone, or what follows may find it lame
+EIGHT_BITS := --with bitsandbytes==0.50.2# beside the environment: diffusers and peft import it wherever it is, 2 s in every process
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 .PHONY: init lint type test unit integration cluster node e2e e2e-smoke images page demo docs proto generate bench clean
 
@@ -18,7 +19,8 @@ type: init
 unit: init
 	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (slow or ray or fuzz or browser or integration or e2e)" $(PARALLEL)
 test: unit
-	OMP_NUM_THREADS=1 $(RUN) pytest -m "(slow or fuzz) and not integration" $(PARALLEL)
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "(slow or fuzz) and not (integration or eight_bits)" $(PARALLEL)
+	$(RUN) $(EIGHT_BITS) python -m pytest -m eight_bits
 	$(RUN) pytest -m ray -n 2 --dist loadscope
 integration: init
 	PYTHONPATH=tests $(RUN) python -m cluster.tools

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from support.recorded_run import diptych
 from support.tiny_models import make_pipeline
+
+pytestmark = pytest.mark.slow
 
 SHORT = ("--steps", "2", "--guidance", "3")
 

@@ -16,6 +16,8 @@ from diptych_diffusion.adapter_weights import AdapterWeights
 from diptych_diffusion.lora import adapter_state, inject
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 DIGEST = "sha256:" + "ab" * 32
 BASE = BaseRecord(source="builtin:tiny", digest=DIGEST)
 KEY = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight"

@@ -28,6 +28,7 @@ from diptych_diffusion.unet_files import load_unet
 from support.tiny_models import make_pipeline
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning"),  # two adapters are meant
 ]

@@ -20,6 +20,8 @@ from diptych_diffusion.lora import (
 )
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 PLAIN = LoRA(rank=4, alpha=8)
 DORA = LoRA(rank=4, alpha=8, use_dora=True)
 

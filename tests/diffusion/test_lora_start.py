@@ -17,6 +17,8 @@ from diptych_diffusion.lora import adapter_state, attach, inject, scaling
 from diptych_diffusion.lora_start import start_from
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 DIGEST = f"sha256:{'0' * 64}"
 LEARNED = LoRA(rank=2, alpha=6)
 

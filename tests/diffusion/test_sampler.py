@@ -15,7 +15,10 @@ from diptych_diffusion.schedulers import CLASSES, make_scheduler
 from support.tiny_models import make_pipeline
 
 # diffusers makes numpy arrays of tensors, and torch's Tensor.__array__ does not take numpy 2's copy argument.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
 
 REQUEST = SampleRequest(prompts=("a red apple", "a dog"), seeds=(3, 4), negative_prompts="blue", steps=4)
 

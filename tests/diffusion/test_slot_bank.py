@@ -18,6 +18,8 @@ from diptych_diffusion.pipeline import load
 from diptych_diffusion.slot_bank import Run, Slot, SlotBank, runs_of
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 BASE = BaseRecord(source="huggingFace:somebody/model", revision="0" * 40, digest="sha256:" + "ab" * 32)
 LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "conv1", "conv_shortcut", "time_emb_proj"]
 

@@ -16,6 +16,8 @@ from diptych_diffusion.unet_files import is_unet, load_unet
 from support.adapters import saved_adapter
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 

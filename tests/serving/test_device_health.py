@@ -19,6 +19,8 @@ from diptych_serving.image_request import ImageRequest
 from support.engines import draw
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 REQUEST = ImageRequest("a dog", 5, Settings(64, 64, steps=1, guidance_scale=1.0))
 ADVANCE = "diptych_serving.engine.advance"
 BROKEN = torch.AcceleratorError("CUDA error: device-side assert triggered\nCUDA kernel errors might be reported later")

@@ -14,6 +14,8 @@ from diptych_serving.starting import reason_of
 from diptych_serving.supported import check_supported
 from support.tiny_models import add_checker, make_pipeline
 
+pytestmark = pytest.mark.slow
+
 
 def config(folder: Path, **values: Any) -> ServingConfig:
     given = {"name": "test", "base": {"uri": str(folder)}, "resources": {"cpus": 1}, **values}

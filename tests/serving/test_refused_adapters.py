@@ -20,6 +20,8 @@ from support.adapters import random_adapter
 from support.services import Served, picture_of, served
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 DEFAULTS = {"steps": 2, "guidanceScale": 1}
 PEFT_FILE, DIFFUSERS_FILE = "adapter_model.safetensors", "pytorch_lora_weights.safetensors"
 TEXT_LAYER = "text_model.encoder.layers.0.self_attn.q_proj"

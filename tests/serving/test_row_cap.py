@@ -12,6 +12,8 @@ from diptych_diffusion.pipeline import load
 from diptych_serving.row_cap import FIRST, LEAST, MOST, RowProfile, measure, rows_at_once
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def base(tmp_path: Path) -> Components:

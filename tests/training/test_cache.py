@@ -21,6 +21,8 @@ from diptych_training.data.entry import Entry, Manifest, digest_of
 from diptych_training.data.picture import read_picture, to_tensor
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Dataset(source=DatasetSource(uri="."), image=Image(size=64, horizontal_flip=True))
 KEYS = CacheKeys(LatentKeys("vae", SETTINGS.image), TextKeys("text"))
 

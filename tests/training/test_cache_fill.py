@@ -20,6 +20,8 @@ from diptych_training.run_store import RunStore
 from support.bucket import Bucket
 from support.kill_points import finished, fork, kill_points
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Dataset(source=DatasetSource(uri="."), image=Image(size=64, horizontal_flip=True))
 KEYS = CacheKeys(LatentKeys("vae", SETTINGS.image), TextKeys("text"))
 

@@ -10,7 +10,7 @@ from diptych_api.errors import CheckpointCorrupt
 from support.bare_runs import Listener, same_weights, train
 from support.tiny_jobs import tiny_share
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.eight_bits]
 
 EIGHT: dict[str, Any] = {"optimizer": {"name": "AdamW8bit"}, "learningRate": 1e-3}
 

@@ -1,6 +1,7 @@
 """Pictures side by side with captions, for people to look at."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -129,9 +130,8 @@ def _lines(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.Image
 def _cut(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     if font.getlength(text) <= width:
         return text
-    while text and font.getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text.rstrip()}…"
+    fitting = bisect_right(range(1, len(text)), width, key=lambda end: font.getlength(f"{text[:end]}…"))
+    return f"{text[:fitting].rstrip()}…"
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
