@@ -103,10 +103,7 @@ APP_FAILED: Values = {
 }
 DEADLINE = "The RayJob has passed the activeDeadlineSeconds. StartTime: $start. ActiveDeadlineSeconds: 60"
 PRE_RUNNING = "The RayJob has passed the preRunningDeadlineSeconds. StartTime: $start. PreRunningDeadlineSeconds: 60"
-QUEUED = (
-    "Job has not started yet. It may be waiting for resources (CPUs, GPUs, memory, custom resources) to become "
-    "available. It may be waiting for the runtime environment to be set up."
-)
+QUEUED = "Job has not started yet."
 
 RAYJOB_STATES: dict[str, State] = {
     "Initializing": State(
@@ -119,6 +116,15 @@ RAYJOB_STATES: dict[str, State] = {
         },
     ),
     "HeadMissing": State(("Initializing",), {"rayClusterStatus": cluster(HEAD_MISSING, PROVISIONING)}),
+    "HeadCreating": State(
+        ("Initializing",),
+        {
+            "rayClusterStatus": cluster(
+                condition("HeadPodReady", "False", "ContainerCreating", f"{UNREADY}; ray-head: "),
+                PROVISIONING,
+            )
+        },
+    ),
     "HeadStarting": State(
         ("Initializing",),
         {
@@ -131,6 +137,20 @@ RAYJOB_STATES: dict[str, State] = {
     "HeadUnschedulable": State(
         ("Initializing",),
         {"rayClusterStatus": cluster(condition("HeadPodReady", "False", "Unknown"), PROVISIONING)},
+    ),
+    "HeadImageRefused": State(
+        ("Initializing",),
+        {
+            "rayClusterStatus": cluster(
+                condition(
+                    "HeadPodReady",
+                    "False",
+                    "ErrImagePull",
+                    f'{UNREADY}; ray-head: failed to pull and unpack image "nowhere.example/ray:1": not found',
+                ),
+                PROVISIONING,
+            )
+        },
     ),
     "HeadImageMissing": State(
         ("Initializing",),

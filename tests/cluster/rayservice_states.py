@@ -7,7 +7,7 @@ states. Ready speaks of endpoints alone: it stays True while an update in place 
 
 from typing import Any
 
-from cluster.rayjob_states import HEAD_READY, PROVISIONED, READY, State, cluster, condition
+from cluster.rayjob_states import HEAD_READY, PROVISIONED, PROVISIONING, READY, State, cluster, condition
 
 Values = dict[str, Any]
 NEW = ("",)
@@ -56,6 +56,16 @@ RAYSERVICE_STATES: dict[str, State] = {
             "pendingServiceStatus": {
                 "applicationStatuses": "$applications DEPLOYING UPDATING",
                 "rayClusterStatus": cluster(HEAD_READY, PROVISIONED, state="ready"),
+            }
+        },
+    ),
+    "DeployingWithoutWorkers": State(
+        STARTING,
+        SEEN
+        | {
+            "pendingServiceStatus": {
+                "applicationStatuses": "$applications DEPLOYING UPDATING",
+                "rayClusterStatus": cluster(HEAD_READY, PROVISIONING),
             }
         },
     ),

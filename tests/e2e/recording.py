@@ -11,10 +11,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from cluster.objects import Values
 from cluster.tools import find
 
+LONGEST = 200
 KINDS = ("rayjobs", "rayservices")
 
 
@@ -46,11 +48,20 @@ def lives(text: str) -> dict[str, Values]:
     for each in _objects(text):
         meta, status = each["metadata"], each.get("status") or {}
         life = found.setdefault(meta["uid"], {"kind": each["kind"], "name": meta["name"], "seen": []})
-        seen = {"namespace": meta["namespace"], "generation": meta["generation"], "status": status}
-        seen["spec"] = _shape(each["spec"])
-        if status and (not life["seen"] or life["seen"][-1]["status"] != status):
+        known = {"namespace": meta["namespace"], "generation": meta["generation"]}
+        seen = {"metadata": known, "status": _shortened(status), "spec": _shape(each["spec"])}
+        if status and (not life["seen"] or life["seen"][-1]["status"] != seen["status"]):
             life["seen"].append(seen)
     return found
+
+
+def _shortened(value: Any) -> Any:
+    """Return a status without the ends of long texts, such as logs."""
+    if isinstance(value, dict):
+        return {name: _shortened(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_shortened(part) for part in value]
+    return value[:LONGEST] if isinstance(value, str) else value
 
 
 def _shape(spec: Values) -> Values:

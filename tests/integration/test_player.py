@@ -26,13 +26,22 @@ LIVES = {
             "HeadUnschedulable",
             "PreRunningDeadlineExceeded",
         ],
-        "gets no image": ["Initializing", "HeadImageMissing", "PreRunningDeadlineRetrying", "New"],
+        "gets no image": [
+            *("Initializing", "HeadCreating", "HeadImageRefused", "HeadImageMissing"),
+            *("PreRunningDeadlineRetrying", "New"),
+        ],
         "is not valid": ["ValidationFailed"],
     },
     "RayService": {
         "is updated": [*TO_SERVING, "Updating", "UpdateFailed", "Unhealthy", "NoEndpoints", "Running"],
         "gets a new cluster": [*TO_SERVING, "UpgradeStarted", "UpgradeDeploying", "UpgradeDone", "Running"],
-        "never starts": ["Initializing", "Deploying", "DeployFailedAtStart", "InitializingTimeout"],
+        "never starts": [
+            "Initializing",
+            "DeployingWithoutWorkers",
+            "Deploying",
+            "DeployFailedAtStart",
+            "InitializingTimeout",
+        ],
         "is not valid": ["ValidationFailed"],
     },
 }
