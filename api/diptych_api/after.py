@@ -61,7 +61,16 @@ class Gate(Model):
 
     metric: Metric = Field(description="What is compared.")
     min_improvement: float = Field(
-        default=0, ge=-1e6, le=1e6, description="Smallest improvement over the incumbent, in the metric's unit."
+        default=0,
+        ge=-1e6,
+        le=1e6,
+        description="Smallest improvement over the incumbent, in the metric's unit; 0 asks for any, less than 0 bears "
+        "a loss of that size.",
+    )
+    confident: bool = Field(
+        default=False,
+        description="All of the improvement's 95 % interval must be large enough, not its mean alone; needs an "
+        "evaluation that draws both.",
     )
 
 
@@ -70,7 +79,9 @@ class Promotion(Model):
 
     model: Name = Field(description="Name of the DiffusionModel.")
     gates: list[Gate] = Field(
-        default=[], max_length=16, description="All must hold. Empty: strictly lower validation loss."
+        default=[],
+        max_length=16,
+        description="All must hold, and one must show an improvement. Empty: strictly lower validation loss.",
     )
 
 

@@ -40,6 +40,18 @@ class ModelVersion(Record):
     promoted_by: str = Field(default="", max_length=256, description="The job's gates, or the person.")
 
 
+class ModelPointer(Record):
+    """models/<name>/current.json: what a name stands for on one machine; twin of the object's pin and status."""
+
+    format: Literal["diptych.model/1"] = Field(default="diptych.model/1", description="Form of this file.")
+    pin: Text | None = Field(default=None, description="Run that it stands for, whatever is promoted.")
+    current: ModelVersion | None = Field(default=None, description="Version that it stands for.")
+    previous: ModelVersion | None = Field(default=None, description="Version before it, to roll back to.")
+    history: list[ModelVersion] = Field(
+        default=[], max_length=50, description="Versions that were promoted, newest first."
+    )
+
+
 class Consideration(Record):
     """A run that was looked at once, and what came of it."""
 

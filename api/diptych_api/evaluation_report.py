@@ -8,6 +8,7 @@ from diptych_api.after import Scheduler
 from diptych_api.fields import Digest, Location, Prompt, Record, Seed, Sha256, Text, Time
 
 Verdict = Literal["Better", "Worse", "NotSure"]
+GateOutcome = Literal["Promoted", "Offered", "NotPromoted"]
 
 
 class Interval(Record):
@@ -40,6 +41,31 @@ class MetricResult(Record):
     warning: str = Field(default="", max_length=1024, description="Why the figure is weak, such as too few samples.")
 
 
+class GateCheck(Record):
+    """One gate, and what it saw."""
+
+    metric: Text = Field(description="What was compared.")
+    candidate: float | None = Field(default=None, description="Value of the tuned model.")
+    rival: float | None = Field(default=None, description="Value of the current version, or of the base.")
+    improvement: float | None = Field(default=None, description="How much better, in the metric's unit.")
+    interval: Interval | None = Field(default=None, description="Bootstrap interval of the improvement.")
+    required: float = Field(description="Smallest improvement; below 0, the largest loss that is borne.")
+    n: int = Field(default=0, ge=0, le=2**31, description="Samples behind the values.")
+    passed: bool = Field(description="Whether it held.")
+
+
+class GateDecision(Record):
+    """Whether an artifact earned its place, and the evidence."""
+
+    outcome: GateOutcome = Field(
+        description="Promoted: it is the model's version. Offered: the DiffusionModel decides. NotPromoted: see reason."
+    )
+    reason: str = Field(default="", max_length=1024, description="Why, in a sentence.")
+    model: Text = Field(description="The DiffusionModel.")
+    rival: Text | None = Field(default=None, description="Run that it was held against; the base where unset.")
+    checks: list[GateCheck] = Field(default=[], max_length=16, description="The gates, one by one.")
+
+
 class PairResult(Record):
     """Base and tuned for one prompt and seed."""
 
@@ -48,6 +74,7 @@ class PairResult(Record):
     real: Location | None = Field(default=None, description="Picture that the caption belongs to, if there is one.")
     base: Location | None = Field(default=None, description="Picture of the base.")
     tuned: Location | None = Field(default=None, description="Picture of the tuned model.")
+    incumbent: Location | None = Field(default=None, description="Picture of the version that it would replace.")
     figures: dict[Text, float] = Field(default={}, max_length=64, description="Figures of this pair, by name.")
 
 
@@ -68,6 +95,7 @@ class EvaluationReport(Record):
     pairs: list[PairResult] = Field(default=[], max_length=10_000, description="One entry for each prompt.")
     metrics: list[MetricResult] = Field(default=[], max_length=64, description="Figures over all pairs.")
     verdict: Verdict = Field(default="NotSure", description="Whether tuned is better, by the first metric's interval.")
+    gate: GateDecision | None = Field(default=None, description="Whether it was promoted, with the evidence.")
     seconds_per_image: float | None = Field(default=None, ge=0, description="Mean time of a picture.")
     versions: dict[Text, Text] = Field(default={}, max_length=64, description="Versions of the libraries.")
     files: dict[Location, Sha256] = Field(default={}, description="SHA-256 of every file beside the report.")

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from diptych_api.evaluation_report import GateDecision
 from diptych_api.fields import Location, Record, Time
 from diptych_api.report import ArtifactRef, CheckpointRef, Failure, MetricValue, Phase, SampleRef
 from diptych_api.resource import Status
@@ -91,6 +92,7 @@ class FineTuneJobStatus(Status):
     samples: list[SampleRef] = Field(default=[], max_length=8, description="Newest pictures drawn on the way.")
     artifact: ArtifactRef | None = Field(default=None, description="The finished and checked artifact.")
     evaluation: list[MetricValue] = Field(default=[], max_length=64, description="Figures of base and tuned.")
+    gate: GateDecision | None = Field(default=None, description="What the job's gates made of the artifact, and why.")
     attempts: list[Attempt] = Field(default=[], max_length=10, description="Last finished attempts, oldest first.")
     current: RunningAttempt | None = Field(default=None, description="The attempt that has not ended yet.")
     failures: int = Field(

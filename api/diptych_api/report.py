@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from diptych_api.evaluation_report import GateDecision
 from diptych_api.fields import Location, Record, Text, Time
 
 Phase = Literal[
@@ -96,5 +97,6 @@ class Report(Record):
     samples: list[SampleRef] = Field(default=[], max_length=8, description="Newest pictures drawn on the way.")
     artifact: ArtifactRef | None = Field(default=None, description="The finished artifact.")
     metrics: list[MetricValue] = Field(default=[], max_length=64, description="Figures of the evaluation.")
+    gate: GateDecision | None = Field(default=None, description="Whether the artifact was promoted, and why.")
     failure: Failure | None = Field(default=None, description="Why the run ended, when it failed.")
     time: Time = Field(description="When this was said.")

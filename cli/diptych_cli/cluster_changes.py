@@ -1,7 +1,6 @@
 """What people ask of a job or a model on a cluster: one merge patch each, which the operator honours."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import typer
@@ -11,6 +10,7 @@ from diptych_api.errors import UserError
 from diptych_api.names import CANCEL_ANNOTATION, RETRY_ANNOTATION
 from diptych_cli.cluster import Cluster, connect
 from diptych_cli.cluster_job import OVER, ClusterJob, job_named
+from diptych_cli.promote_request import PromoteRequest
 from diptych_cli.where import Where
 from diptych_operator.kinds import DIFFUSION_MODEL, FINE_TUNE_JOB
 
@@ -55,29 +55,14 @@ def resume(target: str, where: Where) -> None:
     typer.echo(f"next: diptych logs {job.name} -f")
 
 
-@dataclass(frozen=True, slots=True)
-class PromoteRequest:
-    """What `diptych promote` was asked for: a run, the version before, or no pin."""
-
-    model: str
-    run: str | None = None
-    rollback: bool = False
-    unpin: bool = False
-
-
 def promote(request: PromoteRequest, where: Where) -> None:
     """Pin a model to a run, or take the pin away. Raises DiptychError."""
-    if sum((request.run is not None, request.rollback, request.unpin)) != 1:
-        raise UserError(
-            "Say what the model should stand for: a RUN, --rollback or --unpin, one of them.",
-            hint=f"Its versions: diptych get models {request.model} --json",
-        )
+    request.check(f"Its versions: diptych get models {request.model} --json")
     cluster = connect(where)
     status = DiffusionModelStatus.model_validate(cluster.get(DIFFUSION_MODEL, request.model).get("status") or {})
     run = None if request.unpin else _run(request, status, cluster)
     cluster.patch(DIFFUSION_MODEL, request.model, {"spec": {"pin": run}})
-    told = "follows promotion again" if run is None else f"stands for {run}, whatever is promoted"
-    typer.echo(f"✓ {request.model} {told}.\nnext: diptych get models {request.model}")
+    typer.echo(f"{request.told(run)}\nnext: diptych get models {request.model}")
 
 
 def _run(request: PromoteRequest, status: DiffusionModelStatus, cluster: Cluster) -> str:

@@ -75,7 +75,7 @@ def test_relative_paths_start_at_the_folder_and_remote_ones_stay(tmp_path: Path)
 
 def test_a_pod_says_nothing_of_settings_that_its_operator_honours() -> None:
     given = spec(suspend=False, ttlSecondsAfterFinished=5, resources={"pods": {}}, promotion={"model": "noto"})
-    assert len(ignored(given)) == 4
+    assert len(ignored(given)) == 3
     assert ignored(given, in_pod=True) == []
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -15,7 +15,7 @@ import torch
 
 from diptych_api.after import Evaluation
 from diptych_api.dataset import Image
-from diptych_api.evaluation_report import EvaluationReport, MetricResult, PairResult, Verdict
+from diptych_api.evaluation_report import EvaluationReport, GateDecision, MetricResult, PairResult, Verdict
 from diptych_api.report import MetricValue
 from diptych_diffusion import lora
 from diptych_diffusion.components import Components
@@ -23,6 +23,8 @@ from diptych_diffusion.sampler import SampleRequest, sample
 from diptych_training.data.entry import Entry, read_entry
 from diptych_training.distances import Picture, Pictures
 from diptych_training.evaluation_files import Album, publish
+from diptych_training.gate import decide, not_comparable
+from diptych_training.incumbent import Contest
 from diptych_training.measure import Views, measure
 from diptych_training.metrics import Measurement
 from diptych_training.run_store import RunStore
@@ -56,6 +58,8 @@ class Exam:
     """Figures measured elsewhere, such as ValidationLoss by `metrics.paired`."""
     artifact: str | None = None
     """Digest of what was tuned."""
+    contest: Contest | None = None
+    """What it must beat to be promoted."""
 
 
 def evaluate(models: Models, exam: Exam, store: RunStore, on_progress: OnProgress | None = None) -> EvaluationReport:
@@ -67,9 +71,9 @@ def evaluate(models: Models, exam: Exam, store: RunStore, on_progress: OnProgres
     prompts, entries = _questions(exam)
     request = _request(exam, prompts)
     started = time.monotonic()
-    base, tuned = _draw(models, request, on_progress or _ignore)
+    base, tuned, incumbent = _draw(models, exam.contest, request, on_progress or _ignore)
     seconds = time.monotonic() - started
-    album = Album(prompts, _real(entries, exam.image), base, tuned)
+    album = Album(prompts, _real(entries, exam.image), base, tuned, incumbent)
     viewer = models.base or models.tuned
     views = Views(exam.measured, exam.rivals, partial(_references, exam))
     measurements = list(measure(album, exam.settings, views, viewer))
@@ -88,6 +92,7 @@ def evaluate(models: Models, exam: Exam, store: RunStore, on_progress: OnProgres
         pairs=_pairs(request, album, measurements),
         metrics=metrics,
         verdict=_verdict(metrics),
+        gate=None if exam.contest is None else _decision(exam, exam.contest, album, metrics, viewer),
         seconds_per_image=round(seconds / (album.drawn or 1), 4),
         versions={package: version(package) for package in PACKAGES},
         time=datetime.now(UTC).replace(microsecond=0),
@@ -129,23 +134,28 @@ def _request(exam: Exam, prompts: tuple[str, ...]) -> SampleRequest:
     )
 
 
-def _draw(models: Models, request: SampleRequest, on_progress: OnProgress) -> tuple[Pictures | None, Pictures]:
-    sides = 1 if models.base is None else 2
-    pictures = len(request.prompts)
-    size = (request.height or 0, request.width or 0, 3)
+def _draw(
+    models: Models, contest: Contest | None, request: SampleRequest, on_progress: OnProgress
+) -> tuple[Pictures | None, Pictures, Pictures | None]:
+    """Return the pictures of base, tuned and incumbent."""
+    rival = contest.incumbent.components if contest is not None and contest.incumbent is not None else None
+    pictures, sides = len(request.prompts), 1 + (models.base is not None) + (rival is not None)
+    size, drawn = (request.height or 0, request.width or 0, 3), 0
 
-    def draw(components: Components, side: int) -> Pictures:
+    def draw(components: Components) -> Pictures:
+        nonlocal drawn
+        before, drawn = drawn, drawn + pictures
         if not pictures:
             return np.zeros((0, *size), np.uint8)
         return sample(
-            components, request, lambda done, of: on_progress((side * of + done) * pictures // of, sides * pictures)
+            components, request, lambda done, of: on_progress(before + done * pictures // of, sides * pictures)
         )
 
     base = None
     if models.base is not None:
         with _without_adapter(models):
-            base = draw(models.base, 0)
-    return base, draw(models.tuned, sides - 1)
+            base = draw(models.base)
+    return base, draw(models.tuned), None if rival is None else draw(rival)
 
 
 def _without_adapter(models: Models) -> AbstractContextManager[None]:
@@ -171,6 +181,22 @@ def _pairs(request: SampleRequest, album: Album, measurements: Sequence[Measurem
         }
         pairs.append(PairResult(prompt=prompt, seed=seed, figures=figures, **album.locations(n)))
     return pairs
+
+
+def _decision(
+    exam: Exam, contest: Contest, album: Album, metrics: Sequence[MetricResult], viewer: Components
+) -> GateDecision:
+    """Return whether the artifact is better than the current version or, where there is none, than its base."""
+    incumbent = contest.incumbent
+    if incumbent is None:
+        return decide(contest.promotion, metrics, None, promotes=contest.promotes)
+    if incumbent.problem:
+        return not_comparable(contest.promotion, incumbent.run, incumbent.problem)
+    wanted = [gate.metric for gate in contest.promotion.gates]
+    settings = exam.settings.model_copy(update={"metrics": wanted})
+    views = Views(incumbent.measured, exam.rivals, partial(_references, exam))
+    results = [each.result for each in measure(replace(album, base=album.incumbent), settings, views, viewer)]
+    return decide(contest.promotion, results, incumbent.run, promotes=contest.promotes)
 
 
 def _verdict(metrics: Sequence[MetricResult]) -> Verdict:

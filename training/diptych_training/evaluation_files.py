@@ -33,20 +33,22 @@ class Album:
     real: tuple[Picture | None, ...]
     base: Pictures | None
     tuned: Pictures
+    incumbent: Pictures | None = None
 
     @property
     def drawn(self) -> int:
         """The number of pictures that were drawn."""
-        return len(self.tuned) + (0 if self.base is None else len(self.base))
+        return len(self.tuned) + sum(len(side) for side in (self.base, self.incumbent) if side is not None)
 
     def columns(self) -> list[str]:
         """Return the names of the sides that there are, in the order of the grid."""
-        has = {"real": any(picture is not None for picture in self.real), "base": self.base is not None, "tuned": True}
-        return [side for side, there in has.items() if there]
+        drawn = {"base": self.base, "incumbent": self.incumbent, "tuned": self.tuned}
+        real = ["real"] if any(picture is not None for picture in self.real) else []
+        return real + [side for side, pictures in drawn.items() if pictures is not None]
 
     def picture(self, side: str, n: int) -> Picture | None:
         """Return the picture of one side for the n-th prompt."""
-        sides = {"real": self.real, "base": self.base, "tuned": self.tuned}
+        sides = {"real": self.real, "base": self.base, "incumbent": self.incumbent, "tuned": self.tuned}
         pictures = sides[side]
         return None if pictures is None else pictures[n]
 

@@ -14,6 +14,7 @@ from transformers import CLIPTextModel
 
 from diptych_api.artifact import ArtifactRecord, BaseRecord
 from diptych_api.errors import Interrupted
+from diptych_api.evaluation_report import EvaluationReport, GateDecision
 from diptych_api.report import ArtifactRef, MetricValue
 from diptych_api.runstore import EVALUATION, METRICS_FILE
 from diptych_api.sources import Base
@@ -27,6 +28,8 @@ from diptych_training.checkpoint import CheckpointState
 from diptych_training.curves import loss_csv, loss_png
 from diptych_training.data.manifest import read
 from diptych_training.evaluate import Exam, Models, evaluate, metric_values
+from diptych_training.gate import not_comparable
+from diptych_training.incumbent import Contest, find_incumbent
 from diptych_training.letters import Finished, PhaseProgress, Row
 from diptych_training.loop import Loop
 from diptych_training.mailbox import Mailbox, Sender
@@ -69,15 +72,18 @@ def conclude(share: Share, name: str, base: Base, tell: TellPhase) -> Finished:
     known = (paired("ValidationLoss", before or None, after),) if after else ()
     results = [measurement.result for measurement in known]
     metrics = tuple(MetricValue(name=r.name, base=r.base, tuned=r.tuned, n=r.n) for r in results)
+    report = None
     if share.spec.evaluation.enabled:
-        metrics = _evaluate(share, _models(share, original, loop), artifact, known, tell)
+        contest = _contest(share, loop, after, tell)
+        report = _evaluate(share, _models(share, original, loop), artifact, known, contest, tell)
+        metrics = tuple(metric_values(report))
     rows = [Row(**json.loads(line)) for line in share.store.read_lines(METRICS_FILE)]
     points = list({(row.step, row.val_loss is None): row for row in rows}.values())
     share.store.write_bytes(f"{EVALUATION}/loss.png", loss_png(points, title=name))
     share.store.write_bytes(f"{EVALUATION}/loss.csv", loss_csv(points))
     if share.spec.evaluation.enabled:
         write_page(share.store)
-    return Finished(artifact, metrics)
+    return Finished(artifact, metrics, _decision(share, report))
 
 
 @torch.no_grad()
@@ -168,9 +174,31 @@ def _models(share: Share, original: Components, loop: Loop) -> Models:
     return Models(tuned=tuned, base=bases[share.spec.method])
 
 
+def _contest(share: Share, loop: Loop, losses: Sequence[float], tell: TellPhase) -> Contest | None:
+    """Return what the artifact must beat, where it may become a model's version."""
+    promotion = share.spec.promotion
+    if promotion is None:
+        return None
+    tell(PhaseProgress("Gating", 0, 0))
+    incumbent = find_incumbent(share.store, promotion, share.base_folder, loop, losses) if share.promotes else None
+    return Contest(promotion, incumbent, share.promotes)
+
+
+def _decision(share: Share, report: EvaluationReport | None) -> GateDecision | None:
+    promotion = share.spec.promotion
+    if promotion is not None and report is None:
+        return not_comparable(promotion, None, "spec.evaluation.enabled is false, so there is nothing to decide by.")
+    return None if report is None else report.gate
+
+
 def _evaluate(
-    share: Share, models: Models, artifact: ArtifactRef, known: tuple[Measurement, ...], tell: TellPhase
-) -> tuple[MetricValue, ...]:
+    share: Share,
+    models: Models,
+    artifact: ArtifactRef,
+    known: tuple[Measurement, ...],
+    contest: Contest | None,
+    tell: TellPhase,
+) -> EvaluationReport:
     """Draw and measure base and tuned."""
     spec = share.spec
 
@@ -186,5 +214,6 @@ def _evaluate(
         rivals={} if rivals is None else captioned_pictures(Path(rivals), spec.dataset.image),
         measured=known,
         artifact=artifact.digest,
+        contest=contest,
     )
-    return tuple(metric_values(evaluate(models, exam, share.store, on_progress)))
+    return evaluate(models, exam, share.store, on_progress)

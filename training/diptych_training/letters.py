@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from diptych_api.errors import DiptychError
+from diptych_api.evaluation_report import GateDecision
 from diptych_api.report import ArtifactRef, MetricValue, Phase
 from diptych_api.training import EarlyStopping
 
@@ -70,6 +71,7 @@ class Finished:
 
     artifact: ArtifactRef
     metrics: tuple[MetricValue, ...]
+    gate: GateDecision | None = None
 
 
 Letter = Progress | PhaseProgress | DiptychError

@@ -22,8 +22,10 @@ from diptych_training.checkpoint import newest_step
 from diptych_training.data.buckets import counted, shapes_of
 from diptych_training.data.listing import SUMMARY
 from diptych_training.data.manifest import Manifest, left_out, prepare, write
+from diptych_training.gate import told
 from diptych_training.letters import Finished
 from diptych_training.mailbox import open_mailbox, take
+from diptych_training.promotion import promote_over, version_of
 from diptych_training.ray_tasks import task_failures_named
 from diptych_training.ray_train import POLL_S, fit
 from diptych_training.reporter import Reporter, now
@@ -169,3 +171,21 @@ def finish_artifact(run: Run, share: Share) -> Finished:
     with task_failures_named("making the artifact"):
         finished: Finished = ray.get(reference)
     return finished
+
+
+def promote(run: Run, finished: Finished) -> None:
+    """Let the model's name stand for the artifact where its gates promoted it.
+
+    Raises:
+        RetryLater: when another run was promoted meanwhile.
+
+    """
+    decision = finished.gate
+    if decision is None:
+        return
+    run.reporter.phase("Gating")
+    if decision.outcome == "Promoted":
+        name = run.job.metadata.name
+        version = version_of(run.store, name, list(finished.metrics), f"gates of {name}")
+        promote_over(run.store, decision.model, version, decision.rival)
+    run.reporter.update(message=told(decision))

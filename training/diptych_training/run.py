@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -24,6 +24,7 @@ from diptych_training.phases import (
     finish_artifact,
     name_first_adapter,
     prepare_pictures,
+    promote,
     record,
     train,
 )
@@ -136,6 +137,7 @@ def _run(run: Run, options: RunOptions) -> int | None:
     name_first_adapter(run, digests)
     record(run, digests)
     share = Share(run.spec, base, run.local(MANIFEST), run.shared(ENCODED), run.store, digests)
+    share = replace(share, promotes=options.mounts is None)
     where = f"at {options.address}" if options.address else "on this machine"
     run.reporter.update(message=f"Starting Ray {where}.")
     with ray_started(options.address, run.spec.resources):
@@ -143,7 +145,9 @@ def _run(run: Run, options: RunOptions) -> int | None:
         share = cache_pictures(run, share, manifest)
         resumed_from = train(run, share)
         finished = finish_artifact(run, share)
-    run.reporter.update(phase="Succeeded", artifact=finished.artifact, metrics=list(finished.metrics), message="")
+    run.reporter.update(artifact=finished.artifact, metrics=list(finished.metrics), gate=finished.gate)
+    promote(run, finished)
+    run.reporter.update(phase="Succeeded", message="")
     return resumed_from
 
 

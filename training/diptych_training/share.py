@@ -23,3 +23,5 @@ class Share:
     identity: Identity
     shards: tuple[str, ...] = ()
     """What of the store's cache the run needs, by name; of no use on a disk."""
+    promotes: bool = True
+    """Whether this place promotes what passes its gates; on a cluster the DiffusionModel does."""

@@ -89,8 +89,6 @@ def warned(spec: FineTuneJobSpec) -> Iterator[str]:
 
 def _of_a_cluster(spec: FineTuneJobSpec) -> Iterator[str]:
     yield from (_camel(name) for name in IGNORED_LOCALLY if name in spec.model_fields_set)
-    if spec.promotion is not None:
-        yield "promotion"
     given = spec.resources.model_fields_set
     yield from (f"resources.{_camel(name)}" for name in IGNORED_RESOURCES if name in given)
 

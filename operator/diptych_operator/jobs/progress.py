@@ -22,7 +22,12 @@ def told(status: FineTuneJobStatus, report: Report | None) -> dict[str, Any]:
         "progress": _progress(status.progress or Progress(), report),
         "attempts": with_last_word(status, report),
     }
-    newer = {"checkpoint": report.checkpoint, "samples": report.samples, "evaluation": report.metrics}
+    newer = {
+        "checkpoint": report.checkpoint,
+        "samples": report.samples,
+        "evaluation": report.metrics,
+        "gate": report.gate,
+    }
     return fields | {name: value for name, value in newer.items() if value}
 
 

@@ -18,6 +18,7 @@ class Verdict:
 
     passed: bool
     reason: str
+    improved: bool = False
 
 
 def judge(promotion: Promotion, figures: Sequence[MetricValue], incumbent: Sequence[MetricValue] | None) -> Verdict:
@@ -27,9 +28,11 @@ def judge(promotion: Promotion, figures: Sequence[MetricValue], incumbent: Seque
     held against its own base.
     """
     if not promotion.gates:
-        return _judge_gate(Gate(metric="ValidationLoss"), figures, incumbent, strictly=True)
-    verdicts = [_judge_gate(gate, figures, incumbent, strictly=False) for gate in promotion.gates]
+        return _judge_gate(Gate(metric="ValidationLoss"), figures, incumbent)
+    verdicts = [_judge_gate(gate, figures, incumbent) for gate in promotion.gates]
     failed = [verdict for verdict in verdicts if not verdict.passed]
+    if not failed and not any(verdict.improved for verdict in verdicts):
+        return Verdict(False, "Nothing is better than before: an equal model does not take a place.")
     told = failed or verdicts
     return Verdict(not failed, " ".join(verdict.reason for verdict in told))
 
@@ -42,9 +45,7 @@ def gated_first(promotion: Promotion | None, figures: Sequence[MetricValue]) -> 
     return sorted(figures, key=lambda figure: place.get(figure.name, len(place)))  # type: ignore[call-overload]
 
 
-def _judge_gate(
-    gate: Gate, figures: Sequence[MetricValue], incumbent: Sequence[MetricValue] | None, *, strictly: bool
-) -> Verdict:
+def _judge_gate(gate: Gate, figures: Sequence[MetricValue], incumbent: Sequence[MetricValue] | None) -> Verdict:
     own = _figure(figures, gate.metric)
     if own is None or not _is_finite(own.tuned):
         return Verdict(False, f"There is no figure of {gate.metric}: add it to spec.evaluation.metrics.")
@@ -55,10 +56,11 @@ def _judge_gate(
     if before is None or own.tuned is None or not _is_finite(before):
         return Verdict(False, f"There is no figure of {gate.metric} of the base to be held against.")
     improvement = own.tuned - before if gate.metric in HIGHER_IS_BETTER else before - own.tuned
-    passed = improvement > gate.min_improvement if strictly else improvement >= gate.min_improvement
+    strictly = gate.min_improvement == 0
+    passed = improvement > 0 if strictly else improvement >= gate.min_improvement
     told = f"{gate.metric} {_short(own.tuned)} against {_short(before)} of {whose}"
     if passed:
-        return Verdict(True, f"{told}.")
+        return Verdict(True, f"{told}.", improved=improvement > 0)
     least = "must be better" if strictly else f"must be better by {_short(gate.min_improvement)}"
     return Verdict(False, f"{told}: it {least}.")
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from diptych_api.diffusionmodel import Consideration, DiffusionModelSpec, DiffusionModelStatus, ModelVersion
-from diptych_operator.models.gates import judge
+from diptych_operator.models.gates import Verdict, judge
 from diptych_operator.models.versions import Offer, known_versions
 from diptych_operator.plan import Note
 
@@ -74,6 +74,8 @@ def _consider(standing: Standing, spec: DiffusionModelSpec, offer: Offer, now: d
         return standing
     incumbent = status.current.metrics if status.current else None
     verdict = judge(offer.job.spec.promotion, version.metrics, incumbent)
+    if (own := offer.job.status.gate) is not None and own.outcome == "NotPromoted":
+        verdict = Verdict(False, own.reason)
     if not verdict.passed:
         return _told(standing, offer, "Rejected", verdict.reason)
     moment = now.replace(microsecond=0)

@@ -99,6 +99,15 @@ def test_an_artifact_that_is_not_better_is_turned_down_once_with_the_reason(loss
     assert story.status["considered"][0]["message"] in story.notes[0][1]
 
 
+def test_what_the_job_itself_turned_down_is_not_promoted() -> None:
+    story = Story()
+    decision = {"outcome": "NotPromoted", "model": "best", "reason": "Against its base: it must be better."}
+    story.look(job("a", 0.1, gate=decision), job("b", 0.15, gate={"outcome": "Offered", "model": "best"}))
+    assert story.run_of("current") == "b"
+    assert "NotPromoted" in [reason for reason, _ in story.notes]
+    assert any(decision["reason"] in message for _, message in story.notes)
+
+
 def test_the_next_one_must_beat_the_current_one() -> None:
     story = Story()
     story.look(job("a", 0.1))
@@ -130,7 +139,13 @@ def test_runs_that_are_seen_at_once_are_taken_in_the_order_of_their_end() -> Non
 @pytest.mark.parametrize(
     ("gates", "figures", "current"),
     [
-        ([{"metric": "StyleDistance"}], [figure("StyleDistance", 3, 3)], "a"),
+        ([{"metric": "StyleDistance"}], [figure("StyleDistance", 3, 3)], None),
+        ([{"metric": "StyleDistance", "minImprovement": -1}], [figure("StyleDistance", 3, 3.5)], None),
+        (
+            [{"metric": "StyleDistance", "minImprovement": -1}, {"metric": "CLIPScore"}],
+            [figure("StyleDistance", 3, 3.5), figure("CLIPScore", 20, 21)],
+            "a",
+        ),
         ([{"metric": "StyleDistance", "minImprovement": 1}], [figure("StyleDistance", 3, 2.5)], None),
         ([{"metric": "StyleDistance", "minImprovement": 1}], [figure("StyleDistance", 3, 2)], "a"),
         ([{"metric": "CLIPScore", "minImprovement": 0.5}], [figure("CLIPScore", 20, 21)], "a"),

@@ -7,12 +7,13 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from diptych_api.evaluation_report import EvaluationReport, MetricResult, PairResult
+from diptych_api.evaluation_report import EvaluationReport, GateCheck, MetricResult, PairResult
 
 SHOWN: Final = 64
-SIDES: Final = ("real", "base", "tuned")
+SIDES: Final = ("real", "base", "incumbent", "tuned")
 HEADLINES: Final = {"Better": "Tuned is better", "Worse": "Tuned is worse", "NotSure": "Not sure which is better"}
 TONES: Final = {"Better": "better", "Worse": "worse", "NotSure": "unsure"}
+DECISIONS: Final = {"Promoted": "Promoted to", "Offered": "Offered to", "NotPromoted": "Not promoted to"}
 WIDTH, EDGE = 190, 8
 DIGEST_SHOWN: Final = 19
 SMALL: Final = 256
@@ -80,7 +81,9 @@ def html(report: EvaluationReport, sources: Mapping[str, str], curve: str = "") 
         curve=curve,
         rows=[row(metric) for metric in report.metrics],
         facts=list(facts(report)),
-        decision=None,
+        decision=report.gate,
+        decision_title="" if report.gate is None else f"{DECISIONS[report.gate.outcome]} {report.gate.model}.",
+        checks=[] if report.gate is None else [_check(each) for each in report.gate.checks],
     )
 
 
@@ -115,6 +118,17 @@ def row(metric: MetricResult) -> Row:
         p="" if metric.p_value is None else _chance(metric.p_value),
         note=" ".join(part for part in (metric.warning, f"Judged by {judged}." if judged else "") if part),
     )
+
+
+def _check(found: GateCheck) -> tuple[str, str]:
+    """Return a gate in words, and the tone of what came of it."""
+    asked = "better" if found.required == 0 else f"better by {_figure(found.required)}"
+    if found.required < 0:
+        asked = f"worse by at most {_figure(-found.required)}"
+    seen = "no figure" if found.improvement is None else f"{_signed(found.improvement)} better"
+    if found.interval is not None:
+        seen += f" ({_signed(found.interval.low)} to {_signed(found.interval.high)}, n = {found.n})"
+    return f"{found.metric}: {seen}; asked for {asked}", "better" if found.passed else "worse"
 
 
 def bar(metric: MetricResult) -> Bar | None:

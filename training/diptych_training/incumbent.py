@@ -1,0 +1,104 @@
+"""The version that an artifact would replace, loaded to answer the same prompts and the same held-out losses."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, cast
+
+import torch
+from diffusers import UNet2DConditionModel
+
+from diptych_api.after import Promotion
+from diptych_api.artifact import FOLDERS
+from diptych_api.diffusionmodel import ModelVersion
+from diptych_api.errors import DiptychError
+from diptych_api.runstore import ARTIFACT
+from diptych_diffusion.adapter_files import load_adapter
+from diptych_diffusion.components import Components
+from diptych_diffusion.lora import attach
+from diptych_diffusion.pipeline import load
+from diptych_training.artifact import verify_artifact
+from diptych_training.loop import Loop
+from diptych_training.metrics import Measurement, paired
+from diptych_training.promotion import read_pointer, rival_of
+from diptych_training.run_store import RunStore
+from diptych_training.validation import validation_losses
+
+BY_HAND: Final = "Promote by hand if it should be so: diptych promote."
+
+
+@dataclass(frozen=True, slots=True)
+class Incumbent:
+    """A version that stands, or why it cannot be compared with."""
+
+    run: str
+    components: Components | None = None
+    measured: tuple[Measurement, ...] = ()
+    """Its figures as base, the candidate's as tuned."""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """What an artifact must beat to be promoted: the current version or, where there is none, its own base."""
+
+    promotion: Promotion
+    incumbent: Incumbent | None = None
+    promotes: bool = True
+    """False where somebody else has the last word."""
+
+
+def find_incumbent(
+    store: RunStore, promotion: Promotion, base_folder: Path, loop: Loop, candidate: Sequence[float]
+) -> Incumbent | None:
+    """Return the version that the run would replace; None where there is none.
+
+    ``candidate`` are the run's own held-out losses.
+    """
+    version = rival_of(read_pointer(store, promotion.model), store.name)
+    if version is None:
+        return None
+    try:
+        components = _components(store, version, base_folder, loop.trainee.device)
+    except (DiptychError, OSError) as error:
+        return Incumbent(version.run, problem=f"{version.run}, the current version, cannot be read: {error} {BY_HAND}")
+    if isinstance(components, str):
+        return Incumbent(version.run, problem=components)
+    losses = _losses(loop, components)
+    measured = (paired("ValidationLoss", losses, candidate),) if losses else ()
+    return Incumbent(version.run, components, measured)
+
+
+def _components(store: RunStore, version: ModelVersion, base_folder: Path, device: torch.device) -> Components | str:
+    """Return the parts of a version, or why they do not compare."""
+    place = store.beside(version.run)
+    folder = place.get_folder(ARTIFACT)
+    try:
+        record = verify_artifact(folder)
+        other = f"{version.run}, the current version, was made of another base: {record.base.source}. {BY_HAND}"
+        if "Pipeline" in record.formats:
+            whole = load(folder / FOLDERS["Pipeline"], device=device)
+            base = load(base_folder, need_unet=False)
+            return whole if whole.digests["vae"] == base.digests["vae"] else other
+        base = load(base_folder, device=device)
+        if record.base.digest != f"sha256:{base.digest}":
+            return other
+        attach(base.denoiser, load_adapter(folder / FOLDERS["PEFT"]))
+        base.denoiser.to(device)
+        return base
+    finally:
+        if not place.is_local:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _losses(loop: Loop, components: Components) -> list[float]:
+    if not loop.held_out:
+        return []
+    text_encoder = components.text_encoder if loop.trainee.text_encoder is not None else None
+    trainee = replace(
+        loop.trainee,
+        unet=cast("UNet2DConditionModel", components.unet),
+        text_encoder=cast("torch.nn.Module", text_encoder),
+    )
+    return validation_losses(trainee, loop.maker, loop.held_out, loop.training.validation.draws)
