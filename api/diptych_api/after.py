@@ -53,6 +53,11 @@ class Evaluation(Model):
     metrics: list[Metric] = Field(
         default=["ValidationLoss", "StyleDistance"], max_length=16, description="What is measured."
     )
+    mosaic: Literal["Off", "Dataset", "Prompts"] = Field(
+        default="Off",
+        description="Also draw an 8×8 sheet with the first 16 pictures of the tuned model among 48 fillers: training "
+        "pictures, or what the base draws of prompts in seven categories.",
+    )
     extractors: Extractors = Field(default=Extractors(), description="Networks that metrics need.")
 
 

@@ -83,6 +83,7 @@ class EvaluationReport(Record):
 
     format: Literal["diptych.evaluation/1"] = Field(default="diptych.evaluation/1", description="Form of this file.")
     run: Text = Field(description="Name of the run.")
+    inputs: Sha256 | None = Field(default=None, description="Digest of all that decides what this report says.")
     artifact: Digest | None = Field(default=None, description="Digest of the artifact.")
     base: Digest | None = Field(default=None, description="Digest of the base's weights.")
     suite: Text | None = Field(default=None, description="Prompt suite; held-out captions when unset.")

@@ -10,6 +10,7 @@ from diptych_cli.command import EXIT_CODES, with_exit_code
 from diptych_cli.commands import (
     cancel,
     compare,
+    evaluate,
     export,
     from_yaml,
     generate,
@@ -37,7 +38,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(validate, run, status, logs, wait, suspend, resume, cancel),
-    *(generate, export, serve, compare),
+    *(evaluate, generate, export, serve, compare),
     *(get, promote),
 )
 for module in COMMANDS:

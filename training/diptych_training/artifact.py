@@ -138,6 +138,18 @@ def _publish(store: RunStore, folder: Path, draft: ArtifactRecord) -> ArtifactRe
     store.remove(f"{ARTIFACT}/{ARTIFACT_FILE}")
     store.put_folder(folder, ARTIFACT)
     store.write_json(f"{ARTIFACT}/{ARTIFACT_FILE}", record)
+    return _ref(store, record)
+
+
+def artifact_ref(store: RunStore) -> ArtifactRef:
+    """Return what a report says of the artifact that a run left. Raises ArtifactInvalid when there is none."""
+    record = store.read_json(f"{ARTIFACT}/{ARTIFACT_FILE}", ArtifactRecord)
+    if record is None:
+        raise ArtifactInvalid(f"{store.uri()} has no artifact.", hint="Run the job first; it goes on where it ended.")
+    return _ref(store, record)
+
+
+def _ref(store: RunStore, record: ArtifactRecord) -> ArtifactRef:
     return ArtifactRef(
         uri=store.uri(ARTIFACT),
         digest=files_digest(record.files),

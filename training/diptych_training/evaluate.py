@@ -1,5 +1,6 @@
 """Base and tuned compared: the same prompts, the same seeds, one report."""
 
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,10 +24,12 @@ from diptych_diffusion.sampler import SampleRequest, sample
 from diptych_training.data.entry import Entry, read_entry
 from diptych_training.distances import Picture, Pictures
 from diptych_training.evaluation_files import Album, publish
+from diptych_training.filler_prompts import filler_prompts
 from diptych_training.gate import decide, not_comparable
 from diptych_training.incumbent import Contest
 from diptych_training.measure import Views, measure
 from diptych_training.metrics import Measurement
+from diptych_training.mosaic import FILLERS, Filler, check_mosaic
 from diptych_training.run_store import RunStore
 from diptych_training.suites import is_file, prompts_of
 
@@ -60,6 +63,10 @@ class Exam:
     """Digest of what was tuned."""
     contest: Contest | None = None
     """What it must beat to be promoted."""
+    inputs: str | None = None
+    """Digest of all that decides the report."""
+    learned: tuple[Entry, ...] = ()
+    """Pictures that were trained on, for a mosaic."""
 
 
 def evaluate(models: Models, exam: Exam, store: RunStore, on_progress: OnProgress | None = None) -> EvaluationReport:
@@ -69,17 +76,19 @@ def evaluate(models: Models, exam: Exam, store: RunStore, on_progress: OnProgres
     pictures drawn and pictures in all, and may raise to stop.
     """
     prompts, entries = _questions(exam)
+    check_mosaic(exam.settings, len(prompts), len(exam.learned))
     request = _request(exam, prompts)
     started = time.monotonic()
     base, tuned, incumbent = _draw(models, exam.contest, request, on_progress or _ignore)
     seconds = time.monotonic() - started
-    album = Album(prompts, _real(entries, exam.image), base, tuned, incumbent)
+    album = Album(prompts, _real(entries, exam.image), base, tuned, incumbent, _fillers(models, exam, request))
     viewer = models.base or models.tuned
     views = Views(exam.measured, exam.rivals, partial(_references, exam))
     measurements = list(measure(album, exam.settings, views, viewer))
     metrics = [measurement.result for measurement in measurements]
     report = EvaluationReport(
         run=store.name,
+        inputs=exam.inputs,
         artifact=exam.artifact,
         base=None if models.base is None else f"sha256:{models.base.digest}",
         suite=None if exam.settings.prompts else _suite_name(exam.settings.suite),
@@ -156,6 +165,22 @@ def _draw(
         with _without_adapter(models):
             base = draw(models.base)
     return base, draw(models.tuned), None if rival is None else draw(rival)
+
+
+def _fillers(models: Models, exam: Exam, request: SampleRequest) -> tuple[Filler, ...]:
+    """Return what hides the tuned model's pictures in a mosaic, if one is wanted."""
+    settings = exam.settings
+    if settings.mosaic == "Off":
+        return ()
+    if settings.mosaic == "Dataset":
+        chosen = random.Random(settings.seed).sample(exam.learned, FILLERS)  # noqa: S311 - the same for the same seed
+        return tuple(Filler(read_entry(entry, exam.image.square), entry.key) for entry in chosen)
+    prompts = tuple(filler_prompts(FILLERS, settings.seed))
+    first = settings.seed + len(request.prompts)
+    asked = replace(request, prompts=prompts, seeds=tuple(range(first, first + FILLERS)))
+    with _without_adapter(models):
+        pictures = sample(models.base or models.tuned, asked)
+    return tuple(Filler(picture, prompt) for picture, prompt in zip(pictures, prompts, strict=True))
 
 
 def _without_adapter(models: Models) -> AbstractContextManager[None]:

@@ -1,5 +1,6 @@
 """The files of an evaluation: pictures one by one, grids for people, report.json."""
 
+import json
 import re
 import tempfile
 from collections.abc import Iterator
@@ -14,12 +15,14 @@ from diptych_api.runstore import EVALUATION, EVALUATION_FILE
 from diptych_diffusion.fingerprint import file_digest
 from diptych_training.distances import Picture, Pictures
 from diptych_training.grids import GridRow, compare_grid, strip
+from diptych_training.mosaic import Filler, compose, slot_map
 from diptych_training.run_store import RunStore
 from diptych_training.run_store_errors import writing
 
 COMPARE_FILE: Final = "compare.png"
 ALL_FILE: Final = "grid-all.png"
 STRIPS: Final = {"base": "before.png", "tuned": "after.png"}
+MOSAIC_FILE: Final = "mosaic.png"
 PAIRS: Final = "pairs"
 SLUG: Final = 50
 SHOWN: Final = 16
@@ -34,6 +37,7 @@ class Album:
     base: Pictures | None
     tuned: Pictures
     incumbent: Pictures | None = None
+    fillers: tuple[Filler, ...] = ()
 
     @property
     def drawn(self) -> int:
@@ -69,6 +73,7 @@ def publish(report: EvaluationReport, album: Album, store: RunStore) -> Evaluati
         _save_pictures(album, folder)
         _save_grids(report, album, folder)
         _save_pairs(album, folder)
+        _save_mosaic(album, report.seed, folder)
         saved = sorted(path for path in folder.rglob("*") if path.is_file())
         hashes = {path.relative_to(folder).as_posix(): file_digest(path) for path in saved}
         complete = report.model_copy(update={"files": hashes})
@@ -96,6 +101,13 @@ def _save_pairs(album: Album, folder: Path) -> None:
     for n, (prompt, base, tuned) in enumerate(zip(album.prompts, album.base, album.tuned, strict=True)):
         slug = re.sub(r"[^a-z0-9]+", "-", prompt.lower())[:SLUG].strip("-")
         strip([base, tuned]).save(folder / PAIRS / f"cmp_{n:03d}_{slug or 'no-words'}.png")
+
+
+def _save_mosaic(album: Album, seed: int, folder: Path) -> None:
+    if album.fillers:
+        compose(album.tuned, album.fillers, seed).save(folder / MOSAIC_FILE)
+        told = json.dumps(slot_map(album.prompts, album.fillers, seed), indent=2, ensure_ascii=False)
+        (folder / MOSAIC_FILE).with_suffix(".json").write_text(f"{told}\n", encoding="utf-8")
 
 
 def _save_grids(report: EvaluationReport, album: Album, folder: Path) -> None:

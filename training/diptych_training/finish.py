@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,13 +21,20 @@ from diptych_api.sources import Base
 from diptych_diffusion import lora
 from diptych_diffusion.adapter_weights import AdapterWeights
 from diptych_diffusion.components import Components
-from diptych_training.artifact import base_record, lora_formats, write_lora_artifact, write_pipeline_artifact
+from diptych_training.artifact import (
+    artifact_ref,
+    base_record,
+    lora_formats,
+    write_lora_artifact,
+    write_pipeline_artifact,
+)
 from diptych_training.bringing import brought
 from diptych_training.building import build_loop, load_components
 from diptych_training.checkpoint import CheckpointState
 from diptych_training.curves import loss_csv, loss_png
 from diptych_training.data.manifest import read
 from diptych_training.evaluate import Exam, Models, evaluate, metric_values
+from diptych_training.evaluation_key import earlier_report, inputs_digest
 from diptych_training.gate import not_comparable
 from diptych_training.incumbent import Contest, find_incumbent
 from diptych_training.letters import Finished, PhaseProgress, Row
@@ -60,22 +67,50 @@ def conclude(share: Share, name: str, base: Base, tell: TellPhase) -> Finished:
     """Make the artifact of the final checkpoint and evaluate it. ``base`` is the base as the job names it."""
     tell(PhaseProgress("Exporting", 0, 0))
     share = brought(share)
+    trained = _trained(share)
+    draft = _draft(share, name, base_record(base, trained.original), trained.loop, trained.state)
+    draft = draft.model_copy(update={"validation_loss": _mean(trained.after)})
+    return _assess(share, name, trained, _write(share, trained.original, trained.loop, draft), tell)
+
+
+def reassess(share: Share, name: str, tell: TellPhase) -> Finished:
+    """Evaluate a run's artifact anew, unless its report answers already. Raises ArtifactInvalid."""
+    artifact = artifact_ref(share.store)
+    share = brought(share)
+    earlier = earlier_report(share.store, inputs_digest(share, artifact.digest))
+    if earlier is not None:
+        return Finished(artifact, tuple(metric_values(earlier)), earlier.gate)
+    return _assess(share, name, _trained(share), artifact, tell)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A run's loop with the weights of its final checkpoint, and its held-out losses before and after training."""
+
+    loop: Loop
+    original: Components
+    state: CheckpointState
+    before: list[float]
+    after: list[float]
+
+
+def _trained(share: Share) -> Trained:
     loop = build_loop(_uncompiled(share), _device(share), lambda _: False)
     original = load_components(share, _device(share))
     before = _base_losses(share, loop)
     state = final_state(share.store, share.spec.training)
     take_average(loop, state)
-    after = _losses(loop)
-    draft = _draft(share, name, base_record(base, original), loop, state)
-    draft = draft.model_copy(update={"validation_loss": _mean(after)})
-    artifact = _write(share, original, loop, draft)
-    known = (paired("ValidationLoss", before or None, after),) if after else ()
+    return Trained(loop, original, state, before, _losses(loop))
+
+
+def _assess(share: Share, name: str, trained: Trained, artifact: ArtifactRef, tell: TellPhase) -> Finished:
+    """Evaluate an artifact, unless the report that is there has the same inputs, and draw curve and page."""
+    known = (paired("ValidationLoss", trained.before or None, trained.after),) if trained.after else ()
     results = [measurement.result for measurement in known]
     metrics = tuple(MetricValue(name=r.name, base=r.base, tuned=r.tuned, n=r.n) for r in results)
     report = None
     if share.spec.evaluation.enabled:
-        contest = _contest(share, loop, after, tell)
-        report = _evaluate(share, _models(share, original, loop), artifact, known, contest, tell)
+        report = _evaluate(share, trained, artifact, known, tell)
         metrics = tuple(metric_values(report))
     rows = [Row(**json.loads(line)) for line in share.store.read_lines(METRICS_FILE)]
     points = list({(row.step, row.val_loss is None): row for row in rows}.values())
@@ -174,14 +209,15 @@ def _models(share: Share, original: Components, loop: Loop) -> Models:
     return Models(tuned=tuned, base=bases[share.spec.method])
 
 
-def _contest(share: Share, loop: Loop, losses: Sequence[float], tell: TellPhase) -> Contest | None:
+def _contest(share: Share, trained: Trained, tell: TellPhase) -> Contest | None:
     """Return what the artifact must beat, where it may become a model's version."""
     promotion = share.spec.promotion
     if promotion is None:
         return None
     tell(PhaseProgress("Gating", 0, 0))
-    incumbent = find_incumbent(share.store, promotion, share.base_folder, loop, losses) if share.promotes else None
-    return Contest(promotion, incumbent, share.promotes)
+    if not share.promotes:
+        return Contest(promotion, None, promotes=False)
+    return Contest(promotion, find_incumbent(share.store, promotion, share.base_folder, trained.loop, trained.after))
 
 
 def _decision(share: Share, report: EvaluationReport | None) -> GateDecision | None:
@@ -192,28 +228,28 @@ def _decision(share: Share, report: EvaluationReport | None) -> GateDecision | N
 
 
 def _evaluate(
-    share: Share,
-    models: Models,
-    artifact: ArtifactRef,
-    known: tuple[Measurement, ...],
-    contest: Contest | None,
-    tell: TellPhase,
+    share: Share, trained: Trained, artifact: ArtifactRef, known: tuple[Measurement, ...], tell: TellPhase
 ) -> EvaluationReport:
     """Draw and measure base and tuned."""
-    spec = share.spec
+    spec, key = share.spec, inputs_digest(share, artifact.digest)
+    earlier = earlier_report(share.store, key)
+    if earlier is not None:
+        return earlier
 
     def on_progress(done: int, total: int) -> None:
         if tell(PhaseProgress("Evaluating", done, total)):
             raise Interrupted("Stopped while evaluating; the artifact is complete.", hint="Run the same command again.")
 
-    rivals = spec.evaluation.rivals
+    rivals, manifest = spec.evaluation.rivals, read(share.manifest_folder)
     exam = Exam(
         settings=spec.evaluation,
         image=spec.dataset.image,
-        held_out=read(share.manifest_folder).held_out,
+        held_out=manifest.held_out,
+        learned=manifest.train,
         rivals={} if rivals is None else captioned_pictures(Path(rivals), spec.dataset.image),
         measured=known,
         artifact=artifact.digest,
-        contest=contest,
+        contest=_contest(share, trained, tell),
+        inputs=key,
     )
-    return evaluate(models, exam, share.store, on_progress)
+    return evaluate(_models(share, trained.original, trained.loop), exam, share.store, on_progress)

@@ -1,0 +1,63 @@
+"""`diptych eval`: the evaluation of a finished run by itself, in this process."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from diptych_api.errors import RunFailed, UnsupportedHere, UserError
+from diptych_api.evaluation_report import EvaluationReport
+from diptych_api.finetunejob import FineTuneJobSpec
+from diptych_api.runstore import EVALUATION, EVALUATION_FILE, MANIFEST, RunRecord
+from diptych_diffusion.pipeline import resolve_base
+from diptych_training.finish import reassess
+from diptych_training.letters import PhaseProgress
+from diptych_training.places import localized
+from diptych_training.promotion import promote_over, version_of
+from diptych_training.run_store import RunStore
+from diptych_training.share import Share
+from diptych_training.site import BASES, ENCODED, run_folder, shared_folder
+from diptych_training.supported import check_supported
+
+
+def evaluate_run(
+    store: RunStore, spec: FineTuneJobSpec, base_dir: Path, tell: Callable[[PhaseProgress], bool]
+) -> EvaluationReport:
+    """Evaluate a finished run as ``spec`` says, promote it where its gates ask for that, and return the report.
+
+    Where nothing changed since the report was written, it is returned as it stands.
+
+    Raises:
+        UserError: when the run is not finished, or the spec is of another run.
+        UnsupportedHere: for a run in an object store.
+
+    """
+    record = store.read_json("run.json", RunRecord)
+    if record is None:
+        raise UserError(f"{store.uri()} was not begun.", hint="Start it with diptych run.")
+    if not store.is_local:
+        raise UnsupportedHere(f"{store.uri()} is not on a disk.", hint="Copy the run and its cache here first.")
+    if _but_after(spec) != _but_after(record.spec):
+        raise UserError(
+            "Only spec.evaluation and spec.promotion may change: the rest is what the run was made of.",
+            hint="Another run: diptych run.",
+        )
+    check_supported(spec)
+    with store.lock():
+        finished = reassess(_share(store, record, localized(spec, base_dir)), record.name, tell)
+        if finished.gate is not None and finished.gate.outcome == "Promoted":
+            version = version_of(store, record.name, list(finished.metrics), f"gates of {record.name}")
+            promote_over(store, finished.gate.model, version, finished.gate.rival)
+    report = store.read_json(f"{EVALUATION}/{EVALUATION_FILE}", EvaluationReport)
+    if report is None:
+        raise RunFailed(f"{store.uri(EVALUATION)} has no report.", hint="Set spec.evaluation.enabled to true.")
+    return report
+
+
+def _share(store: RunStore, record: RunRecord, spec: FineTuneJobSpec) -> Share:
+    base = resolve_base(spec.base, shared_folder(store, BASES))
+    digests = {"data set": record.dataset_digest, "base": record.base_digest}
+    identity = {name: str(digest).removeprefix("sha256:") for name, digest in digests.items()}
+    return Share(spec, base, run_folder(store, MANIFEST), shared_folder(store, ENCODED), store, identity)
+
+
+def _but_after(spec: FineTuneJobSpec) -> dict[str, object]:
+    return spec.model_dump(mode="json", exclude={"evaluation", "promotion", *FineTuneJobSpec.mutable})
