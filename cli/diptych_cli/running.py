@@ -124,9 +124,9 @@ def _close(console: Console, story: Story, folder: str, copied: Path | None, exp
     if table is not None:
         console.print(table)
     run = shown(folder)
-    compare = copied or Path(run) / EVALUATION / "compare.png"
+    compare, page = copied or Path(run) / EVALUATION / "compare.png", Path(run) / EVALUATION / "report.html"
     typer.echo(f"folder: {run}")
-    steps = [f"open {compare}"] if compare.is_file() else []
+    steps = [f"open {path}" for path in (page, compare) if path.is_file()]
     steps += [f'diptych generate "red apple" --run {shlex.quote(run)}']
     steps += [f"diptych export {shlex.quote(run)} {export_form}"]
     typer.echo("\n".join(f"{'next:' if index == 0 else '     '} {step}" for index, step in enumerate(steps)))

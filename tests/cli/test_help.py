@@ -25,6 +25,7 @@ OPTIONS = {
     "suspend": ["target", "overrides", *CLUSTER],
     "resume": ["target", "overrides", *CLUSTER],
     "cancel": ["target", "overrides", *CLUSTER],
+    "eval": ["target", "overrides", "as_json"],
     "generate": [
         *("prompt", "run", "adapter", "base", "negative", "seed", "steps", "guidance", "scheduler", "size", "count"),
         *("output", "server", "as_json"),
@@ -37,7 +38,7 @@ OPTIONS = {
     ],
     "get": ["kind", "name", "everywhere", "wide", *CLUSTER, "as_json"],
     "job from-yaml": ["source", "overrides", "output"],
-    "promote": ["model", "run", "rollback", "unpin", *CLUSTER],
+    "promote": ["model", "run", "rollback", "unpin", "output", *CLUSTER],
 }
 ROOT = Path(__file__).parents[2]
 
@@ -94,7 +95,7 @@ def test_the_shell_can_complete_commands() -> None:
 
 def test_work_that_needs_no_torch_loads_none() -> None:
     works = ["validating", "running", "serving", "comparing", "run_status", "run_log", "run_stop", "run_wait"]
-    works += ["cluster_get", "cluster_log", "cluster_changes", "cluster_wait"]
+    works += ["evaluating", "promoting", "cluster_get", "cluster_log", "cluster_changes", "cluster_wait"]
     program = (
         f"import sys, importlib\nheavy = ('torch', 'ray', 'diffusers', 'transformers')\nfor work in {works}:\n"
         "    importlib.import_module(f'diptych_cli.{work}')\n"

@@ -23,6 +23,7 @@ def replay(job: FineTuneJob, request: RunRequest, on_report: OnReport, stop: thr
     folder = Path.cwd() / "runs" / job.metadata.name
     (folder / "evaluation" / "pictures").mkdir(parents=True)
     (folder / "evaluation" / "compare.png").write_bytes(b"picture")
+    (folder / "evaluation" / "report.html").write_bytes(b"page")
     (folder / "evaluation" / "pictures" / "0.png").write_bytes(b"one")
     for told in recorded():
         on_report(told)
@@ -42,8 +43,9 @@ def test_without_a_terminal_lines_tell_the_run_and_the_next_commands(
     assert "train 300/300 · loss 0.100 · val 0.127 (was 0.187) · 31.2 img/s" in lines
     assert "train ✓ 300 steps" in lines
     assert "folder: runs/noto-style" in lines
-    assert lines[-3:] == [
-        "next: open runs/noto-style/evaluation/compare.png",
+    assert lines[-4:] == [
+        "next: open runs/noto-style/evaluation/report.html",
+        "      open runs/noto-style/evaluation/compare.png",
         '      diptych generate "red apple" --run runs/noto-style',
         "      diptych export runs/noto-style --format kohya -o noto-style.safetensors",
     ]
@@ -69,7 +71,7 @@ def test_the_evidence_is_copied_where_it_was_asked_for(place: Path, capsys: pyte
     train(RunRequest(Path("job.yaml"), evidence=Path("demo")), replay)
     assert Path("demo/compare.png").read_bytes() == b"picture"
     assert Path("demo/pictures/0.png").read_bytes() == b"one"
-    assert "next: open demo/compare.png" in capsys.readouterr().out
+    assert "open demo/compare.png" in capsys.readouterr().out
 
 
 def test_an_interrupted_run_says_how_to_go_on(place: Path) -> None:
