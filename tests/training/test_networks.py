@@ -1,6 +1,7 @@
 """Networks that judge pictures, against transformers' own way and formulas written another way."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,10 @@ def test_a_folder_that_does_not_fit_is_refused_by_field_and_file(clip_folder: Pa
     for place, told in cases.items():
         with pytest.raises(SpecInvalid, match=told):
             picture_and_text(place)
+    shutil.copytree(clip_folder, tmp_path / "odd")
+    (tmp_path / "odd/preprocessor_config.json").write_text('{"image_mean": "bright"}')
+    with pytest.raises(SpecInvalid, match=r"image_mean or image_std of .*odd are not three numbers"):
+        picture_and_text(str(tmp_path / "odd"))
     with pytest.raises(SpecInvalid, match=r"extractors.lpips: .* is of kind clip; lpips_alex are known"):
         perceptual(str(clip_folder))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "lpips_alex"}))

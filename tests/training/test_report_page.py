@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diptych_api.after import Gate, Promotion
 from diptych_api.errors import RunFailed
 from diptych_api.evaluation_report import EvaluationReport, Interval, MetricResult, PairResult
 from diptych_api.sources import Output
+from diptych_training.gate import decide
 from diptych_training.report_page.files import write_page
 from diptych_training.report_page.page import bar, html
 from diptych_training.run_store import RunStore
@@ -65,6 +67,26 @@ def test_a_page_without_figures_without_a_base_and_without_pictures_is_still_a_p
     alone = MetricResult(name="StyleDistance", tuned=0.1, n=3)
     assert "there is no base to compare with" in words(html(report(metrics=[alone], verdict="NotSure"), {}))
     assert "No figure was measured." in words(html(report(metrics=[], verdict="NotSure"), {}))
+
+
+def test_a_gate_is_told_with_what_was_asked_and_what_was_seen() -> None:
+    promotion = Promotion(
+        model="noto",
+        gates=[
+            Gate(metric="ValidationLoss", min_improvement=0.01),
+            Gate(metric="CLIPScore", min_improvement=-0.02),
+            Gate(metric="KID"),
+        ],
+    )
+    clip = MetricResult(name="CLIPScore", base=0.3, tuned=0.29, difference=-0.01, n=40, lower_is_better=False)
+    told = words(html(report(gate=decide(promotion, [LOSS, clip, DULL], "noto-1a2b3c4d")), {}))
+    assert "Not promoted to noto. Held against noto-1a2b3c4d on the same prompts and seeds." in told
+    assert (
+        "ValidationLoss: 0.124 against 0.187, better by 0.063 (interval +0.05 to +0.07, n = 40). "
+        "Asked for an improvement of 0.01."
+    ) in told
+    assert "CLIPScore: 0.29 against 0.3, worse by 0.01. Asked for a loss of 0.02 at most." in told
+    assert "KID: no figure of both. Asked for any improvement." in told
 
 
 def test_words_of_strangers_stay_words() -> None:

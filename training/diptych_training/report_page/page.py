@@ -7,7 +7,7 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from diptych_api.evaluation_report import EvaluationReport, GateCheck, MetricResult, PairResult
+from diptych_api.evaluation_report import EvaluationReport, GateCheck, GateDecision, MetricResult, PairResult
 
 SHOWN: Final = 64
 SIDES: Final = ("real", "base", "incumbent", "tuned")
@@ -82,6 +82,7 @@ def html(report: EvaluationReport, sources: Mapping[str, str], curve: str = "") 
         rows=[row(metric) for metric in report.metrics],
         facts=list(facts(report)),
         decision=report.gate,
+        reason="" if report.gate is None else _reason(report.gate),
         decision_title="" if report.gate is None else f"{DECISIONS[report.gate.outcome]} {report.gate.model}.",
         checks=[] if report.gate is None else [_check(each) for each in report.gate.checks],
     )
@@ -122,13 +123,26 @@ def row(metric: MetricResult) -> Row:
 
 def _check(found: GateCheck) -> tuple[str, str]:
     """Return a gate in words, and the tone of what came of it."""
-    asked = "better" if found.required == 0 else f"better by {_figure(found.required)}"
+    asked = "any improvement" if found.required == 0 else f"an improvement of {_figure(found.required)}"
     if found.required < 0:
-        asked = f"worse by at most {_figure(-found.required)}"
-    seen = "no figure" if found.improvement is None else f"{_signed(found.improvement)} better"
+        asked = f"a loss of {_figure(-found.required)} at most"
+    tone = "better" if found.passed else "worse"
+    if found.improvement is None:
+        return f"{found.metric}: no figure of both. Asked for {asked}.", tone
+    seen = f"{_figure(found.candidate)} against {_figure(found.rival)}, "
+    seen += f"{'worse' if found.improvement < 0 else 'better'} by {_figure(abs(found.improvement))}"
     if found.interval is not None:
-        seen += f" ({_signed(found.interval.low)} to {_signed(found.interval.high)}, n = {found.n})"
-    return f"{found.metric}: {seen}; asked for {asked}", "better" if found.passed else "worse"
+        seen += f" (interval {_signed(found.interval.low)} to {_signed(found.interval.high)}, n = {found.n})"
+    return f"{found.metric}: {seen}. Asked for {asked}.", tone
+
+
+def _reason(decision: GateDecision) -> str:
+    """Return what the list of gates does not say already."""
+    if not decision.checks:
+        return decision.reason
+    if decision.outcome == "NotPromoted" and all(check.passed for check in decision.checks):
+        return decision.reason
+    return f"Held against {decision.rival or 'its base'} on the same prompts and seeds."
 
 
 def bar(metric: MetricResult) -> Bar | None:

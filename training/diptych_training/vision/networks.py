@@ -154,9 +154,12 @@ def _dinov2(folder: NetworkFolder, device: torch.device | str) -> Embedder:
 
     model, digest = folder.loaded(Dinov2Model)
     net: Any = model.to(device)
-    settings = _settings(folder)
-    side = (settings.get("crop_size") or {}).get("height") or net.config.image_size
-    prepare = _prepared(folder, int(side), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    match _settings(folder).get("crop_size"):
+        case {"height": int(side)} | int(side):
+            pass
+        case _:
+            side = net.config.image_size
+    prepare = _prepared(folder, side, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     return Embedder(
         Network(folder.kind, digest),
         lambda pictures: _in_batches(lambda batch: net(prepare(batch).to(device)).pooler_output, pictures),
@@ -173,10 +176,12 @@ def _prepared(
 ) -> Callable[[Sequence[Picture]], Tensor]:
     """Return what makes square pictures the network's input: bicubic to its side, normalised as its folder says."""
     settings = _settings(folder)
-    mean_C, std_C = (
-        torch.tensor(settings.get(name) or usual).view(3, 1, 1)
-        for name, usual in (("image_mean", mean), ("image_std", std))
-    )
+    given = (settings.get("image_mean") or mean, settings.get("image_std") or std)
+    try:
+        mean_C, std_C = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in given)
+    except (TypeError, ValueError, RuntimeError) as cause:
+        message = f"{folder.field}: image_mean or image_std of {folder.path} are not three numbers."
+        raise SpecInvalid(message) from cause
 
     def prepare(pictures: Sequence[Picture]) -> Tensor:
         small_B3HW = _channels_first([_resized(picture, side) for picture in pictures])
