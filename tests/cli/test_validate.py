@@ -59,7 +59,7 @@ def test_settings_that_would_change_the_result_are_refused(place: Path) -> None:
     ended = diptych("validate", "job.yaml", *(word for change in changes for word in ("--set", change)))
     assert ended.exit_code == 2
     assert "spec.export.formats: ONNX" in ended.stderr
-    assert "spec.evaluation.suite: mine is not supported yet" in ended.stderr
+    assert "spec.evaluation.suite: mine is no suite" in ended.stderr
     assert "spec.dataset.dedup.enabled is not supported yet" in ended.stderr
 
 

@@ -20,6 +20,8 @@ from diptych_training.vision.inception import enlarged
 from diptych_training.vision.networks import embedder, perceptual, picture_and_text
 from support.judges import make_clip, make_dinov2, make_inception, make_lpips
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ("a red thing", "blue", "a prompt that is far longer than sixteen tokens of one byte each")
 
 
