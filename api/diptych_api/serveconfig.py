@@ -2,21 +2,20 @@
 
 from typing import Any, Final
 
+from diptych_api.endpoints import Page
 from diptych_api.enginescale import engine_scale
 from diptych_api.servingconfig import PageConfig, RegistryConfig, ServingConfig, wire
 
 APPLICATION: Final = "images"
 IMPORT_PATH: Final = "diptych_serving.app:build"
-PAGE: Final = "page"
 PAGE_PATH: Final = "/ui"
-PAGE_IMPORT_PATH: Final = "diptych_serving.page.app:build"
 EVERY_INTERFACE: Final = "0.0.0.0"  # noqa: S104 - a name for it
 GATEWAY: Final = "Gateway"
 ENGINE: Final = "Engine"
 JOBS: Final = "Jobs"
 REGISTRY: Final = "Registry"
 LIMITER: Final = "Limiter"
-PAGE_DEPLOYMENT: Final = "Page"
+PAGE: Final = "Page"
 SMALL_CPUS: Final = 0.05
 """Of every deployment but the engines."""
 ENGINE_RESOURCE: Final = "diptych_engine"
@@ -24,8 +23,6 @@ ENGINE_RESOURCE: Final = "diptych_engine"
 HEAD_RESOURCE: Final = "node:__internal_head__"
 """Ray gives it to the head. What is there keeps no worker from being taken away."""
 SHARE: Final = 0.001
-SCALED: Final = frozenset({"replicas", "autoscaling"})
-"""Parts of a ServingConfig that are no arguments: a change of them restarts nothing."""
 LONGEST_S: Final = 90_000
 """Above every limits.requestTimeoutSeconds, which the gateway keeps itself and may change while serving."""
 SERVICER: Final = "diptych_serving.v1.images_pb2_grpc.add_ImageServiceServicer_to_server"
@@ -37,21 +34,20 @@ def serve_config(
     """Return the configuration, `serveConfigV2` as plain values.
 
     A change of ``followed`` alone changes the `user_config` of one deployment and how long others may take to leave;
-    a change of the replicas how many engines there are. So nothing restarts. ``pinned`` puts one engine on each worker
-    of a RayService and all else on its head.
+    a change of the replicas how many engines there are, and one of the page's title the page. So nothing restarts.
+    ``pinned`` puts one engine on each worker of a RayService and all else on its head.
     """
     http = {
         "host": host,
         "port": config.endpoints.http.port,
         "request_timeout_s": LONGEST_S,
     }
-    args = {name: value for name, value in wire(config).items() if name not in SCALED}
     application = {
         "name": APPLICATION,
         "route_prefix": "/",
         "import_path": IMPORT_PATH,
-        "args": args,
-        "deployments": _deployments(config, followed, pinned=pinned),
+        "args": wire(arguments(config)),
+        "deployments": _deployments(config, followed, host, pinned=pinned),
     }
     grpc = config.endpoints.grpc
     servicers = {
@@ -64,11 +60,16 @@ def serve_config(
         "proxy_location": "EveryNode",
         "http_options": http,
         "grpc_options": servicers,
-        "applications": [application, *_page(config, host, pinned=pinned)],
+        "applications": [application],
     }
 
 
-def _deployments(config: ServingConfig, followed: RegistryConfig, *, pinned: bool) -> list[dict[str, Any]]:
+def arguments(config: ServingConfig) -> ServingConfig:
+    """Return what the application gets as arguments, without what changes while it runs."""
+    return config.model_copy(update={"replicas": None, "autoscaling": None, "ui": Page(enabled=config.ui.enabled)})
+
+
+def _deployments(config: ServingConfig, followed: RegistryConfig, host: str, *, pinned: bool) -> list[dict[str, Any]]:
     """Return what differs from the application's code, by deployment."""
     drain = {"graceful_shutdown_timeout_s": followed.limits.drain_timeout_seconds}
     own: dict[str, dict[str, Any]] = {
@@ -77,6 +78,8 @@ def _deployments(config: ServingConfig, followed: RegistryConfig, *, pinned: boo
         JOBS: drain,
         ENGINE: drain | engine_scale(config.replicas, config.autoscaling),
     }
+    if config.ui.enabled:
+        own[PAGE] = {"user_config": wire(_page(config, host))}
     if pinned:
         gets = config.resources
         one = {"num_cpus": gets.cpus, "num_gpus": gets.gpus, "resources": {ENGINE_RESOURCE: 1}}
@@ -97,11 +100,7 @@ def _on_head() -> dict[str, Any]:
     return {"ray_actor_options": {"num_cpus": SMALL_CPUS, "resources": {HEAD_RESOURCE: SHARE}}}
 
 
-def _page(config: ServingConfig, host: str, *, pinned: bool) -> list[dict[str, Any]]:
-    """Return the page, which can restart alone. Ray Serve listens on the machine of every replica, so on the page's."""
-    if not config.ui.enabled:
-        return []
+def _page(config: ServingConfig, host: str) -> PageConfig:
+    """Return what the page follows. Ray Serve listens on the machine of every replica, so on the page's."""
     here = "127.0.0.1" if host == EVERY_INTERFACE else host
-    page = PageConfig(title=config.ui.title, api_url=f"http://{here}:{config.endpoints.http.port}")
-    application = {"name": PAGE, "route_prefix": PAGE_PATH, "import_path": PAGE_IMPORT_PATH, "args": wire(page)}
-    return [application | ({"deployments": [{"name": PAGE_DEPLOYMENT, **_on_head()}]} if pinned else {})]
+    return PageConfig(title=config.ui.title, api_url=f"http://{here}:{config.endpoints.http.port}")

@@ -34,6 +34,11 @@ class ServedAdapter(Model):
     run: Text | None = Field(default=None, description="Run that made it.")
     strength: float = Field(default=1, ge=-2, le=2, description="Factor of the update where a request names none.")
 
+    @property
+    def mark(self) -> str:
+        """Return 16 hex digits over which files it has: what an engine tells of it is told of those."""
+        return hashlib.sha256(f"{self.uri}\n{self.digest}".encode()).hexdigest()[:16]
+
 
 class ServingConfig(Model):
     """Arguments of the application: what needs a restart. Replicas and autoscaling come in by serve_config()."""
@@ -76,7 +81,7 @@ class RegistryConfig(Model):
 
 
 class PageConfig(Model):
-    """Arguments of the page's application."""
+    """What the page follows while serving."""
 
     title: Text = Field(default="Diptych", description="Title of the page.")
     api_url: Location = Field(description="Where the page's replica reaches the HTTP API.")

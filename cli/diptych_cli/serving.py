@@ -22,6 +22,8 @@ from diptych_cli.signals import StopSignals
 from diptych_serving.ad_variables import limits_told, overrides_of, with_variables
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+DRAWING: Final = "finishing what is being drawn …"
+STARTING: Final = "stopping once Ray is up, which takes some seconds; Ctrl-C again does not wait …"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ def serve(request: ServeRequest) -> None:
         _note(sentence)
     config = serving_config(name, deployment.metadata.namespace, spec)
     followed = registry_config(spec, adapters)
-    asked = StopSignals(lambda: typer.echo("\nfinishing what is being drawn …"), lambda: None)
+    draws = threading.Event()
+    asked = StopSignals(lambda: typer.echo(f"\n{DRAWING if draws.is_set() else STARTING}"), lambda: None)
     with suppress(Interrupted), asked as signals:
         typer.echo(f"{name} · {base_name(spec.base)} + {_names(adapters)} · starting Ray and loading the base …")
         note = functools.cache(_note)
@@ -61,12 +64,13 @@ def serve(request: ServeRequest) -> None:
             served(config, followed, host=request.host, address=request.address, tell=note, pause=signals.pause) as url,
         ):
             signals.install()
+            draws.set()
             if spec.replicas == 0:
                 note("spec.replicas is 0, so every picture is refused.")
                 adapters_told = {}
             else:
                 adapters_told = wait_until_ready(url, note, signals.pause)["adapters"]
-            problem = wait_for_page(signals.pause) if spec.ui.enabled else None
+            problem = wait_for_page(url, signals.pause) if spec.ui.enabled else None
             if problem is not None:
                 note(f"the page did not start: {problem}")
             _tell(url, spec.endpoints, adapters_told, has_page=spec.ui.enabled and problem is None)

@@ -8,7 +8,7 @@ from typing import Final
 from diptych_api.artifact import FOLDERS, ArtifactRecord, files_digest
 from diptych_api.errors import AdapterInvalid
 from diptych_api.runstore import ARTIFACT_FILE
-from diptych_diffusion.fetch import wanted_files
+from diptych_diffusion.fetch import VERSION_KEYS, wanted_files
 from diptych_diffusion.fingerprint import file_digest
 from diptych_diffusion.object_store import file_system
 from diptych_diffusion.store_copy import download, refusals
@@ -19,8 +19,6 @@ DEEPEST: Final = 2
 SERVED: Final = (FOLDERS["PEFT"], FOLDERS["Pipeline"])
 """The forms of an artifact that are served beside a base, the first that is there."""
 WANTED: Final = (".safetensors", ".json")
-VERSION_KEYS: Final = ("size", "ETag", "etag", "blob_id", "created", "mtime", "last_modified", "LastModified")
-"""What stores tell of a file's state, each in its own words."""
 
 
 def fetch_adapter(uri: str, cache_dir: Path) -> Path:
@@ -50,17 +48,30 @@ def artifact_digest(folder: Path) -> str | None:
         AdapterInvalid: when a file is not the one that artifact.json names.
 
     """
-    try:
-        record = ArtifactRecord.model_validate_json((folder.parent / ARTIFACT_FILE).read_bytes())
-    except FileNotFoundError:
+    record = _record(folder)
+    if record is None:
         return None
-    except ValueError as cause:
-        raise AdapterInvalid(f"{folder.parent / ARTIFACT_FILE} is no artifact's record: {cause}") from cause
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         known = record.files.get(path.relative_to(folder.parent).as_posix())
         if known is None or known.sha256 != file_digest(path):
             raise AdapterInvalid(f"{path} is not the file that {ARTIFACT_FILE} names.", hint="Copy the artifact again.")
     return files_digest(record.files)
+
+
+def artifact_step(folder: Path) -> int | None:
+    """Return the optimiser step that a fetched folder's artifact tells; None without one. Raises AdapterInvalid."""
+    record = _record(folder)
+    return None if record is None else record.step
+
+
+def _record(folder: Path) -> ArtifactRecord | None:
+    place = folder.parent / ARTIFACT_FILE
+    try:
+        return ArtifactRecord.model_validate_json(place.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as cause:
+        raise AdapterInvalid(f"{place} is no artifact's record: {cause}") from cause
 
 
 def _copy(uri: str, cache_dir: Path) -> Path:

@@ -20,7 +20,8 @@ WANTED: Final = re.compile(
 )
 CHECKED: Final = re.compile(r"(safety_checker|feature_extractor)/[A-Za-z0-9_][A-Za-z0-9._-]*\.(safetensors|json)")
 COMPLETE_WITH_CHECKER: Final = ".complete-with-checker"
-VERSION_KEYS: Final = ("size", "ETag", "etag", "created", "mtime")
+VERSION_KEYS: Final = ("size", "ETag", "etag", "blob_id", "created", "mtime", "last_modified", "LastModified")
+"""What stores tell of a file's state, each in its own words."""
 
 
 def wanted_files(names: Iterable[str], *, with_checker: bool = False) -> list[str]:

@@ -15,6 +15,7 @@ from diptych_operator.child import Child, Pod, Trouble
 from diptych_operator.kinds import Kind, Ref
 from diptych_operator.observed import DeploymentSeen, JobSeen, ModelSeen
 from diptych_operator.store import Store
+from diptych_operator.told import Told
 
 Seen = JobSeen | DeploymentSeen | ModelSeen
 ResourceT = TypeVar("ResourceT", bound=Resource)
@@ -26,10 +27,10 @@ ACCOUNTS: Final = (
 )
 
 
-def observe(store: Store, ref: Ref, refused: str = "") -> Seen | None:
+def observe(store: Store, ref: Ref, refused: str = "", told: Told | None = None) -> Seen | None:
     """Return what is seen of a resource; None when it is not there or on its way out.
 
-    `refused` is what the API server said to the last try of a child.
+    `refused` is what the API server said to the last try of a child, `told` what the gateway of a deployment says.
 
     Raises:
         pydantic.ValidationError: when what is stored is no resource of this version.
@@ -38,14 +39,14 @@ def observe(store: Store, ref: Ref, refused: str = "") -> Seen | None:
     found = store.get(ref)
     if found is None or "deletionTimestamp" in found["metadata"]:
         return None
-    return OBSERVERS[ref.kind](_View(store, ref, refused))
+    return OBSERVERS[ref.kind](_View(store, ref, refused, told))
 
 
 class _View:
     """The store, seen from one resource."""
 
-    def __init__(self, store: Store, ref: Ref, refused: str) -> None:
-        self.store, self.ref, self.refused = store, ref, refused
+    def __init__(self, store: Store, ref: Ref, refused: str, told: Told | None) -> None:
+        self.store, self.ref, self.refused, self.told = store, ref, refused, told
 
     def child(self, kind: Kind, name: str) -> Child | None:
         found = self.store.get(Ref(kind, self.ref.namespace, name))
@@ -122,6 +123,7 @@ def _deployment(view: _View) -> DeploymentSeen:
             DiffusionModel, kinds.DIFFUSION_MODEL, {a.from_model.name for a in adapters if a.from_model}
         ),
         refused=view.refused,
+        told=view.told,
     )
 
 

@@ -7,6 +7,7 @@ from diptych_api.diffusionmodel import DiffusionModel
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.finetunereport import FineTuneReport
 from diptych_operator.child import Child, Pod, Trouble
+from diptych_operator.told import Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class DeploymentSeen:
     """By name: those that `fromModel` names and that exist."""
     refused: str = ""
     """What the API server said when it last refused a child (quota, admission, rights); empty when it took all."""
+    told: Told | None = None
+    """What its gateway says; None where gateways are not asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import structlog
 from diptych_api.errors import RunFailed
 from diptych_operator.cluster import Refused, Unreachable
 from diptych_operator.defaults import Defaults
+from diptych_operator.gateways import Gateways
 from diptych_operator.kinds import FINE_TUNE_JOB, LEASE, Ref
 from diptych_operator.kube import Kube, connect, wait_for_answer
 from diptych_operator.lease import Lease
@@ -58,6 +59,7 @@ class Operator:
         self.watched = watches(gateway_api=settings.gateway_api, heartbeat=heartbeat)
         self.syncing = Syncing(kube, self.store, self.watched, settings.resync_seconds)
         self.ears = Ears(self.store, self.syncing.suspect, kube.get)
+        self.gateways = Gateways(self.store, settings.gateway_url, self.queue.add)
         self.reconciler = Reconciler(
             cluster=kube,
             store=self.store,
@@ -66,6 +68,7 @@ class Operator:
             clock=now,
             may_write=self.lease.is_held,
             metrics=metrics,
+            told=self.gateways.told,
         )
         metrics.queue_depth.set_function(lambda: len(self.queue))
         metrics.leader.set_function(self.lease.is_held)
@@ -126,7 +129,7 @@ class Operator:
                 self.queue.add(ref)
         _log.info("synced", seconds=round(time.monotonic() - began, 3), resources=len(self.queue))
         workers = [self._worker() for _ in range(self.settings.concurrency)]
-        await asyncio.gather(self.syncing.keep(), *workers)
+        await asyncio.gather(self.syncing.keep(), self.gateways.keep(), *workers)
 
     async def _until_watched(self, patience_s: float = DEAF_S) -> None:
         """Wait until kopf has asked for every kind. Raises RunFailed: what nobody watches would stay unheard."""

@@ -19,6 +19,7 @@ from diptych_operator.observe import Seen, observe
 from diptych_operator.plan import Action, Apply, Plan
 from diptych_operator.status_values import status_values, unreadable_status, without_empty
 from diptych_operator.store import Store
+from diptych_operator.told import Told
 
 FIRST_RETRY_S: Final = 0.5
 LONGEST_RETRY_S: Final = 60.0
@@ -48,6 +49,8 @@ class Reconciler:
     clock: Callable[[], datetime]
     may_write: Callable[[], bool]
     metrics: Metrics
+    told: Callable[[Ref], Told | None] = lambda _: None
+    """What the gateway of a deployment says; None where gateways are not asked."""
     _failures: dict[Ref, int] = field(default_factory=dict)
     _refusals: dict[Ref, str] = field(default_factory=dict)
 
@@ -89,7 +92,7 @@ class Reconciler:
             return None
         refused = self._refusals.get(ref, "")
         try:
-            seen = observe(self.store, ref, refused)
+            seen = observe(self.store, ref, refused, self.told(ref))
         except ValidationError as error:
             await self._write_status(ref, found, unreadable_status(found, error, self.clock()))
             return None

@@ -34,6 +34,9 @@ Concurrency = Annotated[int, Field(ge=1, le=256)]
 ResyncSeconds = Annotated[int, Field(ge=10, le=86_400)]
 RequestSeconds = Annotated[float, Field(ge=1, le=60)]
 LeaseSeconds = Annotated[int, Field(ge=5, le=300)]
+GatewayURL = Annotated[
+    str, StringConstraints(pattern=r"^(https?://([^\s{}]|\{(name|namespace|port)\})+)?$", max_length=512)
+]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
 
@@ -72,6 +75,11 @@ class Settings(Model):
         default="kuberay-system", description="Namespace of KubeRay, which NetworkPolicies let reach the Ray heads."
     )
     gateway_api: bool = Field(default=False, description="Make HTTPRoutes; needs the CRDs of the Gateway API.")
+    gateway_url: GatewayURL = Field(
+        default="http://{name}.{namespace}.svc:{port}",
+        description="Address at which a deployment is asked how its adapters are: {name} of its Service, {namespace}, "
+        "{port}. With none, adapters count as loaded when Ray Serve runs.",
+    )
     watch_namespaces: Namespaces = Field(default=[], description="Namespaces that are watched; all when empty.")
     concurrency: Concurrency = Field(default=16, description="Objects that are reconciled at the same time.")
     resync_seconds: ResyncSeconds = Field(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from diptych_api.errors import AdapterInvalid, DiptychError, UserError
 from diptych_api.servingconfig import ServedAdapter
 from diptych_api.training import Method
 from diptych_diffusion.adapter_files import load_adapter
-from diptych_diffusion.adapter_source import artifact_digest
+from diptych_diffusion.adapter_source import artifact_digest, artifact_step
 from diptych_diffusion.components import Components
 from diptych_diffusion.slot_bank import Held, Slot, SlotBank
 from diptych_diffusion.unet_files import is_unet, load_unet
@@ -59,7 +60,8 @@ class AdapterKeeper:
         for adapter in adapters:
             is_as_wanted = _same_files(adapter, before.get(adapter.name)) and self._is_loaded(adapter.name)
             if adapter.uri is not None and not is_as_wanted:
-                await self._note(adapter.name, await self._load(adapter, adapter.uri))
+                facts = await self._load(adapter, adapter.uri)
+                await self._note(adapter.name, replace(facts, mark=adapter.mark))
 
     async def settled(self, name: str, timeout_s: float) -> AdapterFacts:
         """Return how an adapter is, after waiting for one that is being loaded, but not for ever."""
@@ -75,7 +77,7 @@ class AdapterKeeper:
         """Load, and try again what may pass by itself."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                slot = await asyncio.to_thread(self._load_now, adapter, uri)
+                slot, step = await asyncio.to_thread(self._load_now, adapter, uri)
             except UserError as error:
                 return self._failed(adapter.name, str(error))
             except (DiptychError, OSError) as error:
@@ -88,18 +90,19 @@ class AdapterKeeper:
                 _log.exception("Adapter %s could not be loaded.", adapter.name)
                 return self._failed(adapter.name, "It could not be loaded; the log tells why.")
             else:
-                return self._loaded(slot)
+                return self._loaded(slot, step)
         raise AssertionError
 
-    def _load_now(self, adapter: ServedAdapter, uri: str) -> Held:
+    def _load_now(self, adapter: ServedAdapter, uri: str) -> tuple[Held, int | None]:
         path = self._fetch(uri)
         slot = self._prepared(adapter.name, path)
         if adapter.digest not in (None, slot.digest) and adapter.digest != artifact_digest(path):
             raise AdapterInvalid(
                 f"Adapter {adapter.name} has digest {slot.digest}, not {adapter.digest}.", hint="Check its uri."
             )
+        step = artifact_step(path)
         self.bank.put(slot)
-        return slot
+        return slot, step
 
     def _prepared(self, name: str, path: Path) -> Held:
         if is_unet(path):
@@ -113,7 +116,7 @@ class AdapterKeeper:
             )
         return self.bank.prepared(name, weights)
 
-    def _loaded(self, held: Held) -> AdapterFacts:
+    def _loaded(self, held: Held, step: int | None) -> AdapterFacts:
         method: Method = "LoRA" if isinstance(held, Slot) else "FullUNet"
         _log.info("Adapter %s is loaded: %s, %.1f MiB.", held.name, method, held.bytes / 2**20)
         return AdapterFacts(
@@ -122,6 +125,7 @@ class AdapterKeeper:
             identity=held.identity,
             rank=held.rank,
             bytes=held.bytes,
+            step=step,
         )
 
     def _failed(self, name: str, message: str) -> AdapterFacts:

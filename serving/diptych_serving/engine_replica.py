@@ -38,7 +38,8 @@ class EngineReplica:
         try:
             with loading():
                 from diptych_serving.engine_start import build_drawer  # noqa: PLC0415 - only engines need torch
-            self.drawer, self.base = build_drawer(from_wire(ServingConfig, values), CACHE.expanduser())
+            config = from_wire(ServingConfig, values)
+            self.drawer, self.base, self.start = build_drawer(config, CACHE.expanduser())
         except Exception as error:
             await self._tell(registry.note, STARTING, reason_of(error))
             raise
@@ -95,6 +96,9 @@ class EngineReplica:
         while True:
             metrics.take(self.engine.rows, self.engine.waiting)
             with suppress(Exception):
-                facts = ReplicaFacts(self.replica, self.base, self.keeper.facts, self.version, self.engine.max_rows)
-                await self._registry.report.remote(facts)
+                await self._registry.report.remote(self._facts())
             await asyncio.sleep(REPORT_EVERY_S)
+
+    def _facts(self) -> ReplicaFacts:
+        keeper, engine = self.keeper, self.engine
+        return ReplicaFacts(self.replica, self.base, keeper.facts, self.version, engine.max_rows, self.start)

@@ -1,6 +1,8 @@
 """From a deployment's arguments to an engine that is ready to draw. Knows no Ray."""
 
 import logging
+import socket
+import time
 from pathlib import Path
 
 import torch
@@ -13,19 +15,20 @@ from diptych_serving.adapter_keeper import AdapterKeeper
 from diptych_serving.devices import choose_device, choose_dtype, name_of
 from diptych_serving.drawer import Drawer
 from diptych_serving.engine import Engine
-from diptych_serving.replica_facts import BaseFacts, base_facts
+from diptych_serving.replica_facts import BaseFacts, StartFacts, base_facts
 from diptych_serving.row_cap import rows_at_once
 
 _log = logging.getLogger(__name__)
 
 
-def build_drawer(config: ServingConfig, cache: Path) -> tuple[Drawer, BaseFacts]:
-    """Load the base, warm it up, and return its engine, not yet started, with what the base can do.
+def build_drawer(config: ServingConfig, cache: Path) -> tuple[Drawer, BaseFacts, StartFacts]:
+    """Load the base, warm it up, and return its engine, not yet started, with what the base can do and what it took.
 
     Raises:
         BaseInvalid, HubAuth, UnsupportedHere, RetryLater: see the message.
 
     """
+    began = time.monotonic()
     device = choose_device(config.device, config.backend)
     dtype = choose_dtype(config.dtype, device)
     torch.set_num_threads(config.resources.cpus)
@@ -33,7 +36,9 @@ def build_drawer(config: ServingConfig, cache: Path) -> tuple[Drawer, BaseFacts]
     base, checker = load(folder, dtype=dtype, device=device), load_safety_checker(folder, device=device)
     if checker is None:
         _log.info("The base has no safety checker: every picture is shown.")
+    loaded = time.monotonic()
     rows = rows_at_once(base, config.max_rows)
     engine = Engine(base, checker, slots=config.slots, max_rank=config.max_rank, max_rows=rows)
     keeper = AdapterKeeper(engine.bank, base, lambda uri: fetch_adapter(uri, cache))
-    return Drawer(engine, keeper), base_facts(name_of(config.base), base, has_checker=checker is not None)
+    start = StartFacts(socket.gethostname(), time.time(), loaded - began, time.monotonic() - loaded)
+    return Drawer(engine, keeper), base_facts(name_of(config.base), base, has_checker=checker is not None), start

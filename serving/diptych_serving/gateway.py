@@ -13,6 +13,7 @@ from diptych_api.wire import from_wire
 from diptych_serving import grpc_api
 from diptych_serving.http_api import Figures, build_http
 from diptych_serving.jobs import Jobs
+from diptych_serving.page.remote import RayPage, mount
 from diptych_serving.ray_handles import Follower, RayJobs, RayLimiter, ray_service
 from diptych_serving.ray_metrics import all_metrics
 from diptych_serving.service import Service
@@ -35,10 +36,18 @@ async def this_tally() -> Tally:
     return await _this_gateway().limiter.tally()
 
 
-def http_app(endpoints: Endpoints) -> FastAPI:
-    """Return the HTTP API of a gateway."""
+def this_page() -> RayPage:
+    """Return the page as the gateway replica that this process is reaches it."""
+    return cast("RayPage", _this_gateway().page)
+
+
+def http_app(endpoints: Endpoints, *, has_page: bool) -> FastAPI:
+    """Return the HTTP API of a gateway, with the page on its path."""
     figures = Figures(prometheus=all_metrics, tally=this_tally)
-    return build_http(this_service, these_jobs, figures, origins=endpoints.http.cors_origins)
+    app = build_http(this_service, these_jobs, figures, origins=endpoints.http.cors_origins)
+    if has_page:
+        mount(app, this_page)
+    return app
 
 
 def _this_gateway() -> "Gateway":
@@ -55,10 +64,12 @@ class Gateway:
         registry: DeploymentHandle[Any],
         limiter: DeploymentHandle[Any],
         jobs: DeploymentHandle[Any],
+        page: DeploymentHandle[Any] | None = None,
     ) -> None:
         self.service = ray_service(from_wire(ServingConfig, values), engines, limiter)
         self.limiter = RayLimiter(limiter, self.service.directory)
         self.jobs = RayJobs(jobs)
+        self.page = None if page is None else RayPage(page, self.service.directory.page_ticket)
         self._back = grpc_api.Back(self.service, self.jobs)
         self._follower = Follower(self.service.directory, registry)
 

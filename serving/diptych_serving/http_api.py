@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPBearer
 from fastapi.sse import EventSourceResponse
 
+from diptych_api.readiness import Readiness
 from diptych_serving import compatible_api, http_errors, jobs_api, openai_api
 from diptych_serving.answers import AnyReply, any_reply, asker, client_from, read
 from diptych_serving.bodies import (
@@ -27,6 +28,7 @@ from diptych_serving.jobs import Jobs, outcome
 from diptych_serving.jobs_api import Key
 from diptych_serving.models import list_models
 from diptych_serving.rate_limit import Client
+from diptych_serving.readiness import readiness
 from diptych_serving.service import Service
 from diptych_serving.streams import with_previews
 from diptych_serving.tally import Tally
@@ -37,6 +39,9 @@ StreamedBody = GenerateStreamBody | CompareStreamBody | GridStreamBody
 STREAMED: Final[dict[int | str, dict[str, Any]]] = {
     **http_errors.PROBLEMS,
     200: {"content": http_errors.STREAM},
+}
+UNREADY: Final[dict[int | str, dict[str, Any]]] = {
+    503: {"model": Readiness, "description": "The base or an adapter is still being loaded."}
 }
 GetService = Callable[[], Service]
 GetJobs = Callable[[], Jobs]
@@ -158,22 +163,11 @@ def _telling(get_service: GetService, figures: Figures) -> APIRouter:
         """Say that the gateway is alive."""
         return {"status": "ok"}
 
-    @router.get("/ready", responses={503: {"description": "The base or an adapter is still being loaded."}})
+    @router.get("/ready", response_model=Readiness, responses=UNREADY)
     async def ready(service: TheService) -> JSONResponse:
         """Say whether the base is loaded and each adapter is loaded or has finally failed, and why one has."""
-        directory = service.directory
-        adapters = {
-            facts.name: {"state": facts.state, "message": facts.message, "digest": facts.digest}
-            for facts in directory.adapters()
-        }
-        values: dict[str, Any] = {
-            "ready": directory.is_ready,
-            "replicas": len(directory.replicas),
-            "safety_checker": directory.last_base is not None and directory.last_base.has_checker,
-            "adapters": adapters,
-        }
-        values["notes"] = directory.problems()
-        return JSONResponse(values, 200 if directory.is_ready else 503)
+        told = readiness(service)
+        return JSONResponse(told.model_dump(mode="json"), 200 if told.ready else 503)
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:

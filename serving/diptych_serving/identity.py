@@ -8,6 +8,8 @@ from urllib.parse import unquote
 from diptych_serving.rate_limit import Client
 
 SESSION_HEADERS: Final = ("x-session-id", "x-gradio-session")
+PAGE_HEADER: Final = "x-diptych-page"
+"""Holds what the gateway gave the page, which asks on behalf of its visitors."""
 LONGEST_SESSION: Final = 128
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -16,7 +16,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
 from diptych_api.errors import RetryLater, RunFailed
-from diptych_api.serveconfig import APPLICATION, PAGE, serve_config
+from diptych_api.serveconfig import APPLICATION, PAGE_PATH, serve_config
 from diptych_api.servingconfig import RegistryConfig, ServingConfig
 from diptych_serving.starting import engine_trouble
 
@@ -33,6 +33,7 @@ BROKEN: Final = (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY)
 PAUSE_S: Final = 0.2
 READY_PAUSE_S: Final = 0.5
 READY_TIMEOUT_S: Final = 600.0
+PAGE_TIMEOUT_S: Final = 120.0
 Pause = Callable[[float], None]
 """Waits so many seconds."""
 
@@ -65,9 +66,8 @@ def served(
         _wait_until_running(tell, pause)
         yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{config.endpoints.http.port}"  # noqa: S104 - asked for
     finally:
-        for application in (PAGE, APPLICATION):
-            with suppress(Exception):
-                serve.delete(application)
+        with suppress(Exception):
+            serve.delete(APPLICATION)
         if address is None:
             ray.shutdown()
 
@@ -110,29 +110,36 @@ def _replicas(config: ServingConfig) -> int:
 
 def _wait_until_running(tell: Callable[[str], None], pause: Pause) -> None:
     """Wait for the application and its port. Raises RunFailed with what Ray Serve says."""
-    problem = _settled(APPLICATION, tell, pause)
-    if problem is not None:
-        raise RunFailed(f"The deployment did not start: {problem}", hint="The log of Ray Serve tells more.")
-
-
-def wait_for_page(pause: Pause = time.sleep) -> str | None:
-    """Wait until the page can be opened; return why it did not start. The API serves all the same."""
-    return _settled(PAGE, lambda _: None, pause)
-
-
-def _settled(name: str, tell: Callable[[str], None], pause: Pause) -> str | None:
-    """Wait until an application runs or is broken; return what Ray Serve says of one that is broken."""
     while True:
-        application = serve.status().applications.get(name)
+        application = serve.status().applications.get(APPLICATION)
         status = "" if application is None else application.status
         if status == ApplicationStatus.RUNNING:
-            return None
+            return
         if application is not None and status in BROKEN:
             told = [deployment.message for deployment in application.deployments.values() if deployment.message]
-            return " ".join([application.message, *told])[-2000:]
+            problem = " ".join([application.message, *told])[-2000:]
+            raise RunFailed(f"The deployment did not start: {problem}", hint="The log of Ray Serve tells more.")
         if trouble := engine_trouble():
             tell(trouble)
         pause(PAUSE_S)
+
+
+def wait_for_page(url: str, pause: Pause = time.sleep) -> str | None:
+    """Wait until the page can be opened; return why it cannot, after two minutes. The API serves all the same."""
+    deadline, told = time.monotonic() + PAGE_TIMEOUT_S, ""
+    while time.monotonic() < deadline:
+        try:
+            answer = httpx2.get(f"{url}{PAGE_PATH}/", timeout=2, trust_env=False)
+        except httpx2.TransportError:
+            pause(READY_PAUSE_S)
+            continue
+        if answer.status_code == httpx2.codes.OK:
+            return None
+        told = answer.text.strip()
+        if answer.status_code != httpx2.codes.SERVICE_UNAVAILABLE:
+            break
+        pause(READY_PAUSE_S)
+    return told or "It is not there after two minutes."
 
 
 def wait_until_ready(url: str, tell: Callable[[str], None], pause: Pause = time.sleep) -> dict[str, Any]:

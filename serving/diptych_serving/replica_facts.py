@@ -51,11 +51,26 @@ class AdapterFacts:
     """Memory that it takes on the device."""
     identity: str | None = None
     """What pictures depend on that are drawn with it."""
+    step: int | None = None
+    """Optimiser step of the weights, where they tell it."""
+    mark: str = ""
+    """Of the files that this is told of."""
 
     @property
     def is_settled(self) -> bool:
         """Whether it is loaded or has finally failed."""
         return self.state in ("Loaded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class StartFacts:
+    """Where the time of a replica's start went."""
+
+    host: str
+    ready: float
+    """Seconds since 1970."""
+    weights_s: float
+    warmup_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +84,7 @@ class ReplicaFacts:
     """The registry's version that the adapters belong to."""
     max_rows: int | None = None
     """Rows of a forward pass, as configured or measured."""
+    start: StartFacts | None = None
 
 
 def worst(name: str, replicas: Iterable[ReplicaFacts]) -> AdapterFacts:

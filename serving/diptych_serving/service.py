@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Final, Protocol
 from diptych_api.limits import Limits
 from diptych_api.servingconfig import RegistryConfig
 from diptych_serving.degrade import Degraded
-from diptych_serving.identity import client_of
+from diptych_serving.identity import PAGE_HEADER, client_of
 from diptych_serving.image_request import Event, Failed, Finished, Image, ImageRequest, Progress, Timing
 from diptych_serving.intake import Intake, work_units
 from diptych_serving.keys import Keys, Scope, read_keys
@@ -19,6 +20,7 @@ from diptych_serving.rate_limit import Client, Refusal
 from diptych_serving.records import DRAWN, Observer, log_record, record_of
 from diptych_serving.refusals import Code, Refused, limited, refusal_of
 from diptych_serving.replica_facts import AdapterFacts, BaseFacts, ReplicaFacts, worst
+from diptych_serving.speed import Speed
 
 COLD_RETRY_S: Final = 5.0
 IDLE_RETRY_S: Final = 60.0
@@ -66,6 +68,8 @@ class Directory:
     """Whether base and adapters may be asked for side by side."""
     notes: Sequence[str] = ()
     """What the registry knows to be wrong."""
+    page_ticket: str = field(default_factory=secrets.token_hex)
+    """Who shows it is the page of this gateway, and is believed for whom it asks."""
 
     @property
     def limits(self) -> Limits:
@@ -123,7 +127,9 @@ class Directory:
         Without a scope any key will do.
         """
         key = None if self.keys is None else self.keys.owner(headers.get("authorization", ""), scope)
-        trusted = () if self.config is None else self.config.trusted_proxies
+        trusted = [] if self.config is None else self.config.trusted_proxies
+        if secrets.compare_digest(headers.get(PAGE_HEADER, "").encode(), self.page_ticket.encode()):
+            trusted = [*trusted, peer]
         return replace(client_of(peer, headers, trusted, session), key=key)
 
 
@@ -146,6 +152,7 @@ class Service:
     limiter: Limiter | None = None
     observers: Sequence[Observer] = (log_record,)
     """Hear of each request that was let in, when it ends."""
+    speed: Speed = field(default_factory=Speed)
 
     async def admit(self, requests: Sequence[ImageRequest], client: Client) -> "Admitted":
         """Count requests and return them as let in, to be drawn. Raises Refused for what is over a limit."""
@@ -232,7 +239,7 @@ class Admitted:
     def _record(self, timings: Iterable[Timing], ended: str) -> None:
         seconds = time.monotonic() - self.started
         record = record_of(self.name, self.client, self.requests, timings, ended, seconds)
-        for observer in self.service.observers:
+        for observer in (self.service.speed.take, *self.service.observers):
             observer(record)
 
     async def _all(self, meter: Meter, on_event: OnEvent | None) -> list[Drawn]:

@@ -40,8 +40,10 @@ def ignored(spec: DiffusionDeploymentSpec) -> list[str]:
         for name in IGNORED_HTTP
         if name in http.model_fields_set
     ]
+    if "memory" in spec.resources.model_fields_set:
+        told.append("spec.resources.memory has no effect on one machine.")
     told += [
-        f"spec.adapters: the credentials of {adapter.name} have no effect yet."
+        f"spec.adapters: the credentials of {adapter.name} name a Secret of a cluster; here the environment has them."
         for adapter in spec.adapters
         if adapter.credentials is not None
     ]

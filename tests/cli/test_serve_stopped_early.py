@@ -36,5 +36,6 @@ def test_ctrl_c_ends_what_has_not_started(tmp_path: Path) -> None:
         server.send_signal(signal.SIGINT)
         told = server.stdout.read()
     assert server.returncode == 0, (tmp_path / "errors").read_text()
+    assert "stopping once Ray is up" in told
     assert told.splitlines()[-1] == "stopped."
     assert "serving on" not in told

@@ -30,7 +30,7 @@ def test_from_a_job_to_compared_pictures(shell: Shell, tmp_path: Path) -> None:
         shell(f'diptych compare "{PROMPT}" --seed {SEED} --server http://127.0.0.1:{http} -o {png}')
         with grpc.insecure_channel(f"127.0.0.1:{rpc}") as channel:
             request = pb.CompareRequest(params=pb.Params(prompt=PROMPT, seed=SEED))
-            answer = ImageServiceStub(channel).Compare(request, timeout=120, metadata=[("application", "images")])
+            answer = ImageServiceStub(channel).Compare(request, timeout=120)
     base, tuned = (np.asarray(Image.open(io.BytesIO(picture.image))) for picture in answer.images)
     assert (base != tuned).any()
     with Image.open(png) as both:

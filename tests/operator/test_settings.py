@@ -25,6 +25,7 @@ def test_every_field_is_read_from_its_variable() -> None:
         "DIPTYCH_GPU_NODE_LABEL": "amd.com/gpu.product-name",
         "DIPTYCH_KUBERAY_NAMESPACE": "ray-system",
         "DIPTYCH_GATEWAY_API": "true",
+        "DIPTYCH_GATEWAY_URL": "https://{name}.{namespace}.svc.example:{port}",
         "DIPTYCH_WATCH_NAMESPACES": "team-a, team-b",
         "DIPTYCH_CONCURRENCY": "4",
         "DIPTYCH_RESYNC_SECONDS": "60",

@@ -11,7 +11,7 @@ from diptych_api.servingconfig import ServingConfig
 from diptych_serving.devices import choose_device
 from diptych_serving.engine_start import build_drawer
 from diptych_serving.starting import reason_of
-from diptych_serving.supported import check_supported
+from diptych_serving.supported import check_supported, ignored
 from support.tiny_models import add_checker, make_pipeline
 
 pytestmark = pytest.mark.slow
@@ -24,15 +24,16 @@ def config(folder: Path, **values: Any) -> ServingConfig:
 
 @pytest.mark.parametrize("given", [None, 5])
 def test_rows_are_as_configured_or_measured(tmp_path: Path, given: int | None) -> None:
-    drawer, facts = build_drawer(config(make_pipeline(tmp_path / "base"), maxRows=given), tmp_path)
+    drawer, facts, _ = build_drawer(config(make_pipeline(tmp_path / "base"), maxRows=given), tmp_path)
     assert drawer.engine.max_rows == given or (given is None and drawer.engine.max_rows >= 4)
     assert (facts.name, facts.has_checker) == ("base", False)
 
 
 def test_the_checker_of_the_base_is_used(tmp_path: Path) -> None:
     base = add_checker(make_pipeline(tmp_path / "base"), threshold=2)
-    drawer, facts = build_drawer(config(base, maxRows=4), tmp_path)
+    drawer, facts, start = build_drawer(config(base, maxRows=4), tmp_path)
     assert facts.has_checker
+    assert min(start.weights_s, start.warmup_s) >= 0
     assert drawer.engine.decoder.checker is not None
 
 
@@ -58,3 +59,13 @@ def test_a_start_that_fails_says_why(tmp_path: Path, case: str) -> None:
     with pytest.raises(DiptychError) as caught:
         build_drawer(config(tmp_path, **values), tmp_path)
     assert reason_of(caught.value).startswith(words)
+
+
+def test_what_changes_nothing_on_one_machine_is_told() -> None:
+    adapter = {"name": "style", "uri": "s3://bucket/style", "credentials": {"name": "store"}}
+    given = {"base": {"builtin": "tiny-emoji"}, "resources": {"memory": "4Gi"}, "adapters": [adapter]}
+    told = ignored(DiffusionDeploymentSpec.model_validate(given))
+    assert told == [
+        "spec.resources.memory has no effect on one machine.",
+        "spec.adapters: the credentials of style name a Secret of a cluster; here the environment has them.",
+    ]

@@ -3,6 +3,7 @@
 import pytest
 
 from diptych_serving.identity import address_of, client_of, grpc_address, joined
+from diptych_serving.service import Directory
 
 PROXIES = ("10.0.0.0/8", "fd00::/8")
 
@@ -48,3 +49,12 @@ def test_a_header_that_came_twice_has_both_values() -> None:
 )
 def test_the_address_of_a_grpc_peer(peer: str, address: str) -> None:
     assert grpc_address(peer) == address
+
+
+def test_the_page_is_believed_for_whom_it_asks_and_nobody_who_says_he_is_the_page() -> None:
+    directory = Directory("test")
+    headers = {"x-forwarded-for": "9.9.9.9, 10.0.0.7"}
+    shown = headers | {"x-diptych-page": directory.page_ticket}
+    assert directory.client("127.0.0.1", shown, None).ip == "10.0.0.7"
+    for other in ({}, {"x-diptych-page": ""}, {"x-diptych-page": "guessed"}):
+        assert directory.client("127.0.0.1", headers | other, None).ip == "127.0.0.1"

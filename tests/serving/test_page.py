@@ -11,10 +11,7 @@ from typing import Any
 
 import pytest
 
-from diptych_api.errors import SpecInvalid
-from diptych_api.servingconfig import PageConfig, wire
 from diptych_serving.page.api import Api, Visitor
-from diptych_serving.page.app import build
 from diptych_serving.page.form import Form, compare_body, streamed
 from diptych_serving.page.pictures import file_name, side_of, write_pictures
 from diptych_serving.page.problem import Problem, duration, problem_html, problem_of
@@ -227,15 +224,9 @@ def test_snippets_have_the_address_that_the_visitor_uses(headers: dict[str, str]
 
 
 def test_the_api_hears_who_the_visitor_is() -> None:
-    assert Visitor("10.0.0.9", "1.2.3.4", "abc", "secret").headers() == {
+    assert Visitor("10.0.0.9", "1.2.3.4", "abc", "secret", "ticket").headers() == {
+        "x-diptych-page": "ticket",
         "X-Forwarded-For": "1.2.3.4, 10.0.0.9",
         "X-Session-Id": "abc",
         "Authorization": "Bearer secret",
     }
-
-
-def test_the_page_is_built_from_a_strict_configuration() -> None:
-    values = wire(PageConfig(api_url="http://127.0.0.1:8000", title="x"))
-    assert build(values).__class__.__name__ == "Application"
-    with pytest.raises(SpecInvalid, match="apiUrl: Field required"):
-        build({"title": "x"})

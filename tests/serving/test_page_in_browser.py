@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import grpc
 import httpx2
 import pytest
 from playwright.sync_api import Locator, expect
@@ -18,11 +19,13 @@ from playwright.sync_api import Locator, expect
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
 from diptych_api.servingconfig import RegistryConfig, ServingConfig, serving_config
 from diptych_serving.local import apply, served, wait_for_page, wait_until_ready
+from diptych_serving.v1 import images_pb2 as pb
+from diptych_serving.v1.images_pb2_grpc import ImageServiceStub
 from support.adapters import saved_adapter
 from support.browser import Window, window
 from support.tiny_models import make_pipeline
 
-PORT = 18471
+PORT, GRPC_PORT = 18471, 18472
 FOLLOWED: dict[str, Any] = {
     "defaults": {"steps": 12, "guidanceScale": 2},
     "limits": {"maxSteps": 1000},
@@ -61,9 +64,11 @@ class Deployment:
     followed: dict[str, Any]
     window: Window
 
-    def follow(self, **values: Any) -> None:
-        """Change limits and adapters, as a change of the registry's user_config does on a cluster."""
-        apply(self.config, RegistryConfig.model_validate({**self.followed, **values}), host="127.0.0.1")
+    def follow(self, title: str | None = None, **values: Any) -> None:
+        """Change limits, adapters and title, as a change of the user_config does on a cluster."""
+        page = self.config.ui if title is None else self.config.ui.model_copy(update={"title": title})
+        config = self.config.model_copy(update={"ui": page})
+        apply(config, RegistryConfig.model_validate({**self.followed, **values}), host="127.0.0.1")
 
     @property
     def problem(self) -> Locator:
@@ -119,7 +124,7 @@ def deployment(keys: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         {
             "base": {"uri": str(base)},
             "resources": {"cpus": 1},
-            "endpoints": {"http": {"port": PORT}, "grpc": {"enabled": False}},
+            "endpoints": {"http": {"port": PORT}, "grpc": {"port": GRPC_PORT}},
             "ui": {"title": "Try <it>"},
         }
     )
@@ -127,7 +132,7 @@ def deployment(keys: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     follows = RegistryConfig.model_validate(followed)
     with served(config, follows, host="127.0.0.1") as url:
         wait_until_ready(url, lambda _: None)
-        assert wait_for_page() is None
+        assert wait_for_page(url) is None
         with window(f"{url}/ui") as opened:
             expect.set_options(timeout=PATIENCE_MS)
             opened.page.set_default_timeout(PATIENCE_MS)
@@ -152,6 +157,32 @@ def test_the_head_tells_what_draws_where(deployment: Deployment) -> None:
     expect(page.locator("#facts h1")).to_have_text("Try <it>")
     for words in ("cpu · float32", "style"):
         expect(page.locator("#facts")).to_contain_text(words)
+
+
+def test_grpc_clients_need_to_know_nothing_of_the_page(deployment: Deployment) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{GRPC_PORT}") as channel:
+        request = pb.GenerateRequest(params=pb.Params(prompt="a dog", seed=7, steps=2))
+        assert [image.seed for image in ImageServiceStub(channel).Generate(request, timeout=60).images] == [7]
+
+
+def test_another_title_begins_the_page_anew_and_nothing_else(deployment: Deployment) -> None:
+    page = deployment.window.page
+    engine = httpx2.get(f"{deployment.url}/v1/deployment").json()
+    deployment.follow(title="Another")
+    try:
+        page.wait_for_function(
+            "async address => (await (await fetch(address)).text()).includes('<title>Another</title>')",
+            arg=f"{deployment.url}/ui/",
+        )
+        page.reload()
+        expect(page.locator("#facts h1")).to_have_text("Another")
+        assert httpx2.get(f"{deployment.url}/v1/deployment").json() == engine
+    finally:
+        deployment.follow()
+        page.wait_for_function(
+            "async address => (await (await fetch(address)).text()).includes('<title>Try ')",
+            arg=f"{deployment.url}/ui/",
+        )
 
 
 def test_both_sides_come_and_again_draws_the_same(deployment: Deployment) -> None:
@@ -232,6 +263,22 @@ def test_an_example_is_drawn_at_a_click(deployment: Deployment) -> None:
     expect(page.locator("#prompt textarea")).to_have_value("an owl")
     page.locator("#prompt textarea").press("Enter")
     expect(page.locator("#files")).to_contain_text("an-owl_base")
+
+
+def test_an_open_page_hears_of_new_adapters_and_keeps_what_was_chosen(deployment: Deployment) -> None:
+    page = deployment.window.page
+    (style,) = deployment.followed["adapters"]
+    deployment.follow(adapters=[style, {**style, "name": "second"}])
+    try:
+        expect(page.locator("#facts")).to_contain_text("second")
+        expect(page.locator("#prompt textarea")).to_have_value("a dog")
+        expect(page.locator("#sides")).to_contain_text("style")
+        page.locator("#sides input").click()
+        page.get_by_role("option", name="second").click()
+        page.keyboard.press("Escape")
+        assert len(deployment.pictures("gallery", deployment.draw())) == 3
+    finally:
+        deployment.follow()
 
 
 def test_a_wrong_field_is_named(deployment: Deployment) -> None:

@@ -11,10 +11,12 @@ from diptych_operator.cluster import Refused
 from diptych_operator.defaults import Defaults
 from diptych_operator.kinds import Kind, Manifest, Ref, kind_of
 from diptych_operator.manifests.serve_text import serve_values
+from diptych_operator.told import Told
 from support.memory_world import World
 
 SPACE = "art"
 NAME = "noto"
+GALLERY_REF = Ref(kinds.DIFFUSION_DEPLOYMENT, SPACE, NAME)
 RAY_SERVICE_REF = Ref(kinds.RAY_SERVICE, SPACE, ray_service_name(NAME))
 BASE: dict[str, Any] = {"builtin": "tiny-emoji"}
 DIGEST = f"sha256:{'0' * 64}"
@@ -102,6 +104,12 @@ class Gallery:
         self.world.memory.put({**found, "status": found.get("status", {}) | status}, "KubeRay")
         self.work()
 
+    def hear(self, told: Told) -> None:
+        """Let the gateway answer from now on; the operator hears of it."""
+        self.world.told = told
+        self.world.store._wake(GALLERY_REF)
+        self.work()
+
     def let_go(self) -> None:
         """Let KubeRay be done with a RayService that is being deleted."""
         assert "deletionTimestamp" in self.ray_service["metadata"]
@@ -113,7 +121,8 @@ class Gallery:
         owner = (self.get(kinds.DIFFUSION_DEPLOYMENT) or {})["metadata"]["uid"]
         group_labels = {"ray.io/group": group, "ray.io/cluster": cluster or self.active}
         given = labels(owner, deployment=NAME) | group_labels
-        head = {"name": name, "namespace": SPACE, "uid": f"uid-of-{name}", "labels": given}
+        made = f"{self.world.now:%Y-%m-%dT%H:%M:%SZ}"
+        head = {"name": name, "namespace": SPACE, "uid": f"uid-of-{name}", "labels": given, "creationTimestamp": made}
         self.world.memory.put({"apiVersion": "v1", "kind": "Pod", "metadata": head, "spec": {}, "status": status})
         self.work()
 

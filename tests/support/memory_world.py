@@ -18,6 +18,7 @@ from diptych_operator.plan import Delete
 from diptych_operator.planning import plan
 from diptych_operator.reconcile import Planner, Reconciler
 from diptych_operator.store import Store
+from diptych_operator.told import Told
 
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MOST_ROUNDS = 300
@@ -93,6 +94,8 @@ class World:
     now: datetime = BEGIN
     planner: Planner = plan
     defaults: Defaults = DEFAULTS
+    told: Told | None = None
+    """What every gateway says; None where none is asked."""
 
     def __post_init__(self) -> None:
         self.memory = Recorded(self._hear, clock=lambda: f"{self.now:%Y-%m-%dT%H:%M:%SZ}")
@@ -163,6 +166,7 @@ class World:
             clock=lambda: self.now,
             may_write=lambda: True,
             metrics=Watchful(),
+            told=lambda _: self.told,
         )
         for found in self.memory.objects.values():
             self.store.put(found)

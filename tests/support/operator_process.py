@@ -27,7 +27,7 @@ class OperatorProcess:
     def __init__(self, kubeconfig: Path, folder: Path, name: str = "operator", **settings: object) -> None:
         self.port = free_port()
         self.log = folder / f"{name}.log"
-        chosen: dict[str, object] = {"identity": name, "port": self.port, "image": "diptych:test"}
+        chosen: dict[str, object] = {"identity": name, "port": self.port, "image": "diptych:test", "gateway_url": ""}
         given = {f"DIPTYCH_{key.upper()}": str(value) for key, value in (chosen | settings).items()}
         environment = {"KUBECONFIG": str(kubeconfig), "PYTHONUNBUFFERED": "1", **given}
         self.server = Server([sys.executable, "-m", "diptych_operator"], self.log, environment)

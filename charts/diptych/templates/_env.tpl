@@ -20,6 +20,8 @@
   value: {{ .Values.kuberay.namespace | quote }}
 - name: DIPTYCH_GATEWAY_API
   value: {{ .Values.gatewayAPI.enabled | quote }}
+- name: DIPTYCH_GATEWAY_URL
+  value: {{ .Values.serving.gatewayUrl | quote }}
 - name: DIPTYCH_WATCH_NAMESPACES
   value: {{ .Values.watchNamespaces | uniq | join "," | quote }}
 - name: DIPTYCH_CONCURRENCY

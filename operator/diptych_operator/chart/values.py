@@ -11,6 +11,7 @@ from diptych_operator.chart.pod_values import Image, Pod, PriorityClass, PullSec
 from diptych_operator.chart.value_types import Labels, Objects, OptionalName, setting
 from diptych_operator.settings import (
     Concurrency,
+    GatewayURL,
     LabelName,
     LeaseSeconds,
     LogFormat,
@@ -60,6 +61,12 @@ class GatewayAPI(Model):
     """HTTPRoutes of the Gateway API."""
 
     enabled: bool = setting("gateway_api")
+
+
+class Serving(Model):
+    """Deployments that serve."""
+
+    gateway_url: GatewayURL = setting("gateway_url")
 
 
 class Reconciling(Model):
@@ -133,6 +140,7 @@ class Values(Model):
     gpu: Gpu = Field(default=Gpu(), description="How GPUs are named.")
     kuberay: KubeRay = Field(default=KubeRay(), description="The KubeRay operator.")
     gateway_api: GatewayAPI = Field(default=GatewayAPI(), alias="gatewayAPI", description="The Gateway API.")
+    serving: Serving = Field(default=Serving(), description="Deployments that serve.")
     reconciling: Reconciling = Field(default=Reconciling(), description="How objects are looked at.")
     lease: Lease = Field(default=Lease(), description="The Lease.")
     log: Log = Field(default=Log(), description="The log.")

@@ -13,6 +13,7 @@ FOLLOWED: Final = {
     GATEWAY: ("graceful_shutdown_timeout_s",),
     JOBS: ("graceful_shutdown_timeout_s",),
     ENGINE: ("graceful_shutdown_timeout_s", *SCALES),
+    PAGE: ("user_config",),
 }
 """Options of deployments that change while serving; all others are the rendering's."""
 
@@ -50,13 +51,13 @@ def _kept_application(wanted: dict[str, Any], known: dict[str, dict[str, Any]]) 
     old = known.get(wanted["name"])
     if old is None:
         return wanted
-    if wanted["name"] == PAGE:
-        return {**old, "args": wanted["args"]}
     if wanted["name"] != APPLICATION:
         return old
     new = {deployment["name"]: deployment for deployment in wanted["deployments"]}
-    deployments = [_kept_deployment(deployment, new) for deployment in old["deployments"]]
-    return {**old, "args": wanted["args"], "deployments": deployments}
+    kept = [_kept_deployment(one, new) for one in old["deployments"] if one["name"] in new or one["name"] != PAGE]
+    there = {deployment["name"] for deployment in kept}
+    page = [new[PAGE]] if PAGE in new and PAGE not in there else []
+    return {**old, "args": wanted["args"], "deployments": [*kept, *page]}
 
 
 def _kept_deployment(old: dict[str, Any], new: dict[str, dict[str, Any]]) -> dict[str, Any]:

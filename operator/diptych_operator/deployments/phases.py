@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from diptych_api.deploymentstatus import DeploymentFailure, DeploymentPhase
+from diptych_api.deploymentstatus import AdapterStatus, DeploymentFailure, DeploymentPhase
 from diptych_operator.conditions import Aspect, last_change
 from diptych_operator.deployments.look import Look
 from diptych_operator.deployments.serving_state import ServingState
 from diptych_operator.deployments.step import Step
+from diptych_operator.deployments.told_adapters import failed
 from diptych_operator.plan import Note
 from diptych_operator.pod_failures import PodFailure
 
@@ -38,6 +39,7 @@ class Picture:
     failure: DeploymentFailure | None
     waiting: PodFailure | None
     """What keeps pods from running."""
+    adapters: tuple[AdapterStatus, ...] = ()
 
 
 def phase_of(look: Look, step: Step, *, taken_in: bool) -> DeploymentPhase:
@@ -77,7 +79,7 @@ def aspects(look: Look, picture: Picture) -> Iterator[Aspect]:
     yield Aspect("Ready", phase == "Ready", reason, message)
     yield Aspect("Progressing", phase in MOVING, phase, WORDS[phase] if phase in MOVING else "")
     yield _degraded(look, picture)
-    yield _adapters(look, ready=phase == "Ready")
+    yield _adapters(picture)
     yield Aspect("Suspended", phase == "Suspended", phase, WORDS[phase] if phase == "Suspended" else "")
 
 
@@ -114,16 +116,23 @@ def _degraded(look: Look, picture: Picture) -> Aspect:
         return Aspect("Degraded", True, reason, _sentences(failure.message, failure.hint) if failure else WORDS[phase])
     if waiting is not None:
         return Aspect("Degraded", True, waiting.reason, _sentences(waiting.message, waiting.hint))
+    if broken := failed(picture.adapters):
+        return Aspect("Degraded", True, "AdapterFailed", _told(broken))
     return Aspect("Degraded", False, "AsExpected")
 
 
-def _adapters(look: Look, *, ready: bool) -> Aspect:
-    for state in ("Failed", "Waiting"):
-        told = [f"{one.served.name}: {one.message}" for one in look.adapters if one.state == state]
-        if told:
-            return Aspect("AdaptersLoaded", False, f"Adapter{state}", " ".join(told))
+def _adapters(picture: Picture) -> Aspect:
+    for state in ("Failed", "Waiting", "Loading"):
+        if told := [one for one in picture.adapters if one.state == state]:
+            reason = state if state == "Loading" else f"Adapter{state}"
+            return Aspect("AdaptersLoaded", False, reason, _told([one for one in told if one.message]))
+    ready = picture.phase == "Ready"
     reason = "Loaded" if ready else "Loading"
-    return Aspect("AdaptersLoaded", ready, reason if look.adapters else "NoAdapters")
+    return Aspect("AdaptersLoaded", ready, reason if picture.adapters else "NoAdapters")
+
+
+def _told(adapters: list[AdapterStatus]) -> str:
+    return " ".join(f"{one.name}: {one.message}" for one in adapters)
 
 
 def _sentences(*parts: str) -> str:

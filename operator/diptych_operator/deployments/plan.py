@@ -19,6 +19,7 @@ from diptych_operator.deployments.settling import settling
 from diptych_operator.deployments.status import status_of
 from diptych_operator.deployments.step import LOOK_S, next_step
 from diptych_operator.deployments.surroundings import surroundings
+from diptych_operator.deployments.told_adapters import adapters_of, failed
 from diptych_operator.deployments.troubles import failure, of_error, waiting
 from diptych_operator.manifests.rayservice import ray_service
 from diptych_operator.observed import DeploymentSeen
@@ -41,13 +42,15 @@ def plan(seen: DeploymentSeen, defaults: Defaults, now: datetime) -> Plan | None
     step = next_step(turn, wanted)
     settled = settling(turn, step)
     serves = settled.taken_in and turn.state is not None and turn.state.serves
+    phase = phase_of(turn, step, taken_in=settled.taken_in)
     picture = Picture(
-        phase=phase_of(turn, step, taken_in=settled.taken_in),
+        phase=phase,
         failure=failure(turn, serves=serves),
         waiting=waiting(turn, serves=serves) if step.stage == "Following" else None,
+        adapters=adapters_of(turn, phase),
     )
     status = status_of(turn, step, picture, taken_in=settled.taken_in)
-    told = (*notes(turn, picture), *_news(turn))
+    told = (*notes(turn, picture), *_news(turn), *_refusals(turn, picture))
     if turn.refused:
         return Plan(status=status, notes=told, requeue_s=LOOK_S)
     actions = (*around, *step.actions)
@@ -86,3 +89,13 @@ def _news(turn: Look) -> tuple[Note, ...]:
         text = "No HTTPRoute is made: the operator was started without gatewayAPI.enabled."
         told.append(Note("GatewayAPIOff", text, "Warning", ray_service_name(turn.deployment.metadata.name)))
     return tuple(told)
+
+
+def _refusals(turn: Look, picture: Picture) -> tuple[Note, ...]:
+    """Return the Events of adapters that have failed since the last look."""
+    known = {adapter.name for adapter in failed(tuple(turn.status.adapters))}
+    return tuple(
+        Note("AdapterFailed", f"{one.name}: {one.message}", "Warning", key=f"{one.uri} {one.run}")
+        for one in failed(picture.adapters)
+        if one.name not in known
+    )

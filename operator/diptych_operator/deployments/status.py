@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from diptych_api.deploymentstatus import (
-    AdapterStatus,
     DeploymentColumns,
     DiffusionDeploymentStatus,
     RolloutStatus,
@@ -13,11 +12,11 @@ from diptych_api.diffusiondeployment import DiffusionDeployment
 from diptych_api.names import ray_service_name, service_name
 from diptych_api.serveconfig import PAGE_PATH
 from diptych_operator.conditions import conditions
-from diptych_operator.deployments.found_adapters import FoundAdapter
 from diptych_operator.deployments.look import Look
 from diptych_operator.deployments.phases import Picture, aspects
 from diptych_operator.deployments.replicas import engine_pods, ready, selector, wanted
 from diptych_operator.deployments.step import Step
+from diptych_operator.deployments.told_figures import figures, p50_column
 from diptych_operator.jobs.progress import base_name
 
 LONGEST_COLUMN: Final = 16
@@ -31,7 +30,7 @@ def status_of(look: Look, step: Step, picture: Picture, *, taken_in: bool) -> Di
     pods = engine_pods(look.seen.pods, state.active if state else "")
     drawing = ready(pods)
     generation = deployment.metadata.generation
-    adapters = [_adapter(found, loaded=picture.phase == "Ready") for found in look.adapters]
+    told = {"performance": before.performance} | figures(look, pods)
     changes: dict[str, Any] = {
         "phase": picture.phase,
         "observed_generation": generation,
@@ -40,13 +39,13 @@ def status_of(look: Look, step: Step, picture: Picture, *, taken_in: bool) -> Di
         "ready_replicas": min(drawing, MOST_REPLICAS),
         "selector": selector(deployment),
         "url": urls(deployment),
-        "adapters": adapters,
+        "adapters": list(picture.adapters),
         "rollout": RolloutStatus(config_hash=step.desired if taken_in else "", desired_hash=step.desired),
         "ray_service_name": ray_service_name(deployment.metadata.name),
         "ray_cluster_name": (state.active or state.pending or None) if state else None,
         "last_failure": picture.failure,
-        "columns": _columns(deployment, adapters, drawing, len(pods)),
-    }
+        "columns": _columns(picture, deployment, drawing, len(pods), p50_column(told["performance"])),
+    } | told
     return before.model_copy(update=changes)
 
 
@@ -70,21 +69,13 @@ def base_column(deployment: DiffusionDeployment) -> str:
     return base_name(deployment.spec.base)[:LONGEST_BASE]
 
 
-def _adapter(found: FoundAdapter, *, loaded: bool) -> AdapterStatus:
-    """Return the state of an adapter. Ray Serve does not tell of them: those of a service that runs count as loaded."""
-    state = found.state if found.state != "Found" else "Loaded" if loaded else "Loading"
-    given = found.served
-    return AdapterStatus(
-        name=given.name, state=state, uri=given.uri, digest=given.digest, run=given.run, message=found.message
-    )
-
-
 def _columns(
-    deployment: DiffusionDeployment, adapters: list[AdapterStatus], drawing: int, there: int
+    picture: Picture, deployment: DiffusionDeployment, drawing: int, there: int, p50: str
 ) -> DeploymentColumns:
-    loaded = sum(adapter.state == "Loaded" for adapter in adapters)
+    loaded = sum(adapter.state == "Loaded" for adapter in picture.adapters)
     return DeploymentColumns(
         replicas=f"{drawing}/{wanted(deployment, there)}"[:LONGEST_COLUMN],
-        adapters=f"{loaded}/{len(adapters)}"[:LONGEST_COLUMN],
+        adapters=f"{loaded}/{len(picture.adapters)}"[:LONGEST_COLUMN],
+        p50=p50[:LONGEST_COLUMN],
         base=base_column(deployment),
     )

@@ -8,7 +8,7 @@ from typing import Any, Final
 from diptych_api.diffusiondeployment import DiffusionDeployment, DiffusionDeploymentSpec
 from diptych_api.fields import API_GROUP
 from diptych_api.names import QUEUE_LABEL, QUEUE_PRIORITY_LABEL, ray_service_name
-from diptych_api.serveconfig import APPLICATION, serve_config
+from diptych_api.serveconfig import arguments, serve_config
 from diptych_api.servingconfig import ServedAdapter
 from diptych_operator.defaults import Defaults
 from diptych_operator.kinds import RAY_SERVICE, Manifest
@@ -65,9 +65,5 @@ def _serve_values(deployment: DiffusionDeployment, adapters: Sequence[ServedAdap
     """Return Ray Serve's configuration. Arguments that are defaults are left out, as the image knows them."""
     config = serving_values(deployment)
     values = serve_config(config, followed_values(deployment.spec, adapters), pinned=True)
-    excluded = {"replicas", "autoscaling"}
-    for application in values["applications"]:
-        if application["name"] == APPLICATION:
-            dumped = config.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=excluded)
-            application["args"] = dumped
-    return values
+    args = arguments(config).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return {**values, "applications": [one | {"args": args} for one in values["applications"]]}

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import httpx2
 
+from diptych_serving.identity import PAGE_HEADER
 from diptych_serving.page.problem import Problem, problem_of
 
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -24,11 +25,13 @@ class Visitor:
     forwarded: str = ""
     session: str = ""
     key: str = ""
+    ticket: str = ""
+    """The gateway's, by which it knows its page."""
 
     def headers(self) -> dict[str, str]:
-        """Return what a proxy would add; the API believes it of `trustedProxies` only."""
+        """Return what a proxy would add; the API believes it of its own page, and of `trustedProxies`."""
         hops = [hop for hop in (self.forwarded, self.address) if hop]
-        headers = {"X-Forwarded-For": ", ".join(hops), "X-Session-Id": self.session}
+        headers = {"X-Forwarded-For": ", ".join(hops), "X-Session-Id": self.session, PAGE_HEADER: self.ticket}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
         return {name: value for name, value in headers.items() if value}

@@ -49,6 +49,7 @@ def _wire(blocks: gr.Blocks, view: View, handlers: Handlers) -> None:
     offered = [view.facts, view.reload, view.key, view.strengths, view.examples, *parts(choices)]
     for event in (blocks.load, view.reload.tick, view.key.submit):
         event(handlers.load, view.key, offered, **HIDDEN)
+    view.follow.tick(handlers.follow, {view.strengths, view.key}, [view.facts, view.strengths, choices.sides], **QUICK)
     shown.mode.input(handlers.switch, shown.mode, [shown.slider, shown.labels, shown.gallery], **QUICK)
     choices.scheduler.change(lambda name: gr.Slider(visible=name == HAS_ETA), choices.scheduler, choices.eta, **QUICK)
     view.examples.click(lambda sample: sample[0], view.examples, choices.prompt, **QUICK)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import gradio as gr
 
+from diptych_serving.identity import PAGE_HEADER
 from diptych_serving.page.api import Api, Event, Offer, Visitor
 from diptych_serving.page.form import Form, compare_body, streamed
 from diptych_serving.page.layout import SIDE_BY_SIDE, SLIDER, View
@@ -50,6 +51,22 @@ class Handlers:
             view.strengths: offer.strengths,
             view.examples: gr.Dataset(samples=[[prompt] for prompt in offer.prompts], visible=bool(offer.prompts)),
             **self._choices(offer),
+        }
+
+    async def follow(self, values: dict[Any, Any], request: gr.Request) -> Updates:
+        """Show which adapters came, went or failed meanwhile; what the visitor has chosen stays."""
+        view = self.view
+        try:
+            offer = await self.api.offer(visitor_of(request, values[view.key]))
+        except Problem:
+            return {view.facts: gr.skip()}
+        facts = {view.facts: facts_html(self.title, offer)}
+        if offer.strengths == values[view.strengths]:
+            return facts
+        return {
+            **facts,
+            view.strengths: offer.strengths,
+            view.choices.sides: gr.Dropdown([BASE, *offer.strengths], multiselect=True),
         }
 
     async def draw(self, values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Updates]:
@@ -161,7 +178,8 @@ class Handlers:
 def visitor_of(request: gr.Request, key: str) -> Visitor:
     """Return who clicked."""
     address = request.client.host if request.client else ""
-    return Visitor(address, ",".join(request.headers.getlist("x-forwarded-for")), _session(request), key.strip())
+    forwarded, ticket = request.headers.getlist("x-forwarded-for"), request.headers.get(PAGE_HEADER, "")
+    return Visitor(address, ",".join(forwarded), _session(request), key.strip(), ticket)
 
 
 def _session(request: gr.Request) -> str:

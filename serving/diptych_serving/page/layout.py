@@ -13,6 +13,7 @@ SLIDER: Final = "Slider"
 SIDE_BY_SIDE: Final = "Side by side"
 MAX_GUIDANCE: Final = 30
 RELOAD_S: Final = 3.0
+FOLLOW_S: Final = 15.0
 FONT: Final = ("ui-sans-serif", "system-ui", "sans-serif")
 CODE: Final[dict[str, Any]] = {"interactive": False, "wrap_lines": True, "show_line_numbers": False}
 MONO: Final = ("ui-monospace", "monospace")
@@ -79,6 +80,7 @@ class View:
     strengths: gr.State
     last_seed: gr.State
     reload: gr.Timer
+    follow: gr.Timer
 
 
 def parts(group: Choices | Buttons | Shown) -> list[Any]:
@@ -104,6 +106,7 @@ def lay_out(title: str) -> View:
         strengths=gr.State({}),
         last_seed=gr.State(""),
         reload=gr.Timer(RELOAD_S, active=False),
+        follow=gr.Timer(FOLLOW_S),
     )
 
 

@@ -21,6 +21,7 @@ LIVE: list[dict[str, Any]] = [
     {"replicas": 0},
     {"autoscaling": {"min": 0, "max": 6}},
     {"rollout": {"strategy": "InPlace"}},
+    {"ui": {"title": "Try it"}},
 ]
 
 
@@ -61,6 +62,20 @@ def test_replicas_are_options_of_the_engines() -> None:
     assert (scale["autoscaling_config"]["min_replicas"], scale["autoscaling_config"]["max_replicas"]) == (1, 4)
     gallery.change(replicas=0, autoscaling=None)
     assert gallery.options("Registry")["user_config"]["replicas"] == 0
+
+
+def test_the_page_comes_and_goes_in_pods_that_stay() -> None:
+    gallery = Gallery(ui={"enabled": False})
+    gallery.serve()
+    before = gallery.ray_service["spec"]["rayClusterConfig"]
+    assert "Page" not in {one["name"] for one in gallery.images["deployments"]}
+    gallery.change(ui={"title": "Try it"})
+    assert gallery.options("Page")["user_config"]["title"] == "Try it"
+    assert "node:__internal_head__" in gallery.options("Page")["ray_actor_options"]["resources"]
+    gallery.change(ui={"enabled": False})
+    assert "Page" not in {one["name"] for one in gallery.images["deployments"]}
+    assert gallery.images["args"]["ui"] == {"enabled": False}
+    assert gallery.ray_service["spec"]["rayClusterConfig"] == before
 
 
 def test_an_operator_with_other_defaults_writes_nothing() -> None:

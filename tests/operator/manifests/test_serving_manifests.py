@@ -78,8 +78,8 @@ def test_each_worker_has_room_for_one_engine_and_all_else_is_on_the_head() -> No
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert limits == {"cpu": "4", "memory": "20Gi", "nvidia.com/gpu": "1"}
     config = serve_values(manifest["spec"]["serveConfigV2"]) or {}
-    images, page = config["applications"]
-    options = {one["name"]: one["ray_actor_options"] for one in [*images["deployments"], *page["deployments"]]}
+    (images,) = config["applications"]
+    options = {one["name"]: one["ray_actor_options"] for one in images["deployments"]}
     assert options.pop("Engine") == {"num_cpus": 4, "num_gpus": 1, "resources": {"diptych_engine": 1}}
     assert set(options) == {"Gateway", "Jobs", "Registry", "Limiter", "Page"}
     assert all("node:__internal_head__" in one["resources"] for one in options.values())
