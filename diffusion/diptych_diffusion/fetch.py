@@ -63,7 +63,7 @@ def from_hub(
 
 def from_store(uri: str, cache_dir: Path, *, with_checker: bool = False) -> Path:
     """Return a local copy of a pipeline folder in an object store; made anew when a name, size or version changes."""
-    if uri.partition("://")[0] in {"http", "https", "hf"}:
+    if uri.partition("://")[0] in {"http", "hf"}:
         raise UnsupportedHere(
             f"A base at {uri} cannot be read yet.",
             hint="Download and unpack it, and give the folder; or use huggingFace.",

@@ -11,6 +11,7 @@ from diptych_api.artifact import FOLDERS
 from diptych_api.errors import BaseInvalid, UnsupportedHere
 from diptych_api.runstore import ARTIFACT_FILE
 from diptych_api.sources import Base
+from diptych_diffusion.archives import base_from_archive
 from diptych_diffusion.builtin import builtin_folder
 from diptych_diffusion.components import Components
 from diptych_diffusion.fetch import from_hub, from_store
@@ -52,15 +53,19 @@ def resolve_base(base: Base, cache_dir: Path, *, with_checker: bool = False, onl
         return from_hub(base.hugging_face, cache_dir, with_checker=with_checker, only_configs=only_configs)
     if base.uri is None:
         raise UnsupportedHere("A base on a volume (pvc) needs Kubernetes.", hint="Here, give the folder as uri.")
+    if base.uri.startswith("https://"):
+        return base_from_archive(base.uri, base.sha256, cache_dir, only_configs=only_configs)
     if "://" in base.uri and not base.uri.startswith("file://"):
         return from_store(base.uri, cache_dir, with_checker=with_checker)
-    folder = Path(base.uri.removeprefix("file://")).expanduser()
+    return _local(base.uri)
+
+
+def _local(uri: str) -> Path:
+    folder = Path(uri.removeprefix("file://")).expanduser()
     if (folder / ARTIFACT_FILE).is_file():
         folder /= FOLDERS["Pipeline"]
     if not folder.is_dir():
-        raise BaseInvalid(
-            f"The base {base.uri} is not a folder on this machine.", hint=f"Looked for {folder.absolute()}."
-        )
+        raise BaseInvalid(f"The base {uri} is not a folder on this machine.", hint=f"Looked for {folder.absolute()}.")
     return folder
 
 

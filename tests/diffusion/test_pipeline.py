@@ -218,7 +218,7 @@ def test_a_folder_in_a_store_is_copied_once_and_again_when_it_changes(made: Path
     [
         (Base(uri="/no/such/folder"), BaseInvalid),
         (Base(uri="memory://empty/base"), BaseInvalid),
-        (Base(uri="https://example.org/base.tar", sha256="0" * 64), UnsupportedHere),
+        (Base(uri="https://example.org/base.safetensors", sha256="0" * 64), BaseInvalid),
         (Base(uri="hf://owner/name"), UnsupportedHere),
         (Base(uri="nosuchstore://bucket/base"), UnsupportedHere),
         (Base(pvc=Claim(claim_name="models")), UnsupportedHere),

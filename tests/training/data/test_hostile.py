@@ -18,7 +18,7 @@ import pytest
 
 from diptych_api.dataset import Dataset, Image
 from diptych_api.errors import DatasetInvalid
-from diptych_training.data.archive import Limits, extract
+from diptych_diffusion.archive import Limits, extract
 from diptych_training.data.layout import read_layout
 from diptych_training.data.manifest import prepare
 from diptych_training.data.picture import read_picture

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shutil
 import ssl
 import subprocess
 import threading
@@ -18,9 +19,11 @@ import numpy as np
 import pytest
 from fsspec.implementations.http import HTTPFileSystem
 
-from diptych_api.errors import DatasetInvalid, RetryLater
-from diptych_api.sources import DatasetSource
+from diptych_api.errors import BaseInvalid, DatasetInvalid, RetryLater, UnsupportedHere
+from diptych_api.sources import Base, DatasetSource
+from diptych_diffusion.pipeline import load, resolve_base
 from diptych_training.data.source import open_source
+from support.tiny_models import make_pipeline
 
 MEGABYTE = 2**20
 
@@ -181,3 +184,19 @@ def test_a_wrong_checksum_names_both_and_leaves_nothing(tmp_path: Path, server: 
     with pytest.raises(DatasetInvalid, match=f"is {digest(data)}, but the spec says {'0' * 64}"):
         opened(f"{server.url}/a.zip", tmp_path / "work", "0" * 64)
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_base_in_an_https_archive_is_downloaded_once_and_loaded(tmp_path: Path, server: Server) -> None:
+    make_pipeline(tmp_path / "pipeline")
+    packed = shutil.make_archive(str(tmp_path / "base"), "gztar", tmp_path, "pipeline")
+    data = Path(packed).read_bytes()
+    server.files["/base.tar.gz"], server.cuts = data, [10_000]
+    base = Base(uri=f"{server.url}/base.tar.gz", sha256=digest(data))
+    with pytest.raises(UnsupportedHere, match="downloaded"):
+        resolve_base(base, tmp_path / "cache", only_configs=True)
+    folder = resolve_base(base, tmp_path / "cache")
+    assert load(folder).digest == load(tmp_path / "pipeline").digest
+    server.files.clear()
+    assert resolve_base(base, tmp_path / "cache", only_configs=True) == folder
+    with pytest.raises(BaseInvalid, match="HTTP status 404"):
+        resolve_base(Base(uri=base.uri, sha256="0" * 64), tmp_path / "cache")

@@ -55,7 +55,7 @@ def test_each_format_is_known_by_its_content(tmp_path: Path, quarters: Pixels, n
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tiff"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_turned_camera_does_not_turn_the_picture(
+def test_trap_20_a_turned_camera_does_not_turn_the_picture(
     tmp_path: Path, quarters: Pixels, orientation: int, suffix: str
 ) -> None:
     undo: dict[int, Callable[[Pixels], Pixels]] = {  # how the sensor saw the upright scene

@@ -10,9 +10,9 @@ from typing import Final
 
 from diptych_api.dataset import Dataset
 from diptych_api.errors import DatasetInvalid
+from diptych_diffusion.names import shown
 from diptych_training.data.caption_table import table_name
 from diptych_training.data.lines import TOO_LONG, bounded_lines
-from diptych_training.data.names import shown
 from diptych_training.data.row import Row, row_of
 from diptych_training.data.sample import Rejected
 from diptych_training.data.table import csv_rows, located

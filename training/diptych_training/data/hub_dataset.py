@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from diptych_api.dataset import Dataset
 from diptych_api.errors import DatasetInvalid
-from diptych_training.data.archive import Limits
+from diptych_diffusion.archive import Limits
+from diptych_diffusion.names import key_below, shown
+from diptych_diffusion.staging import FILES, full_disk_named, is_complete, staged
 from diptych_training.data.hub_files import split_files
 from diptych_training.data.hub_listing import LISTING
 from diptych_training.data.hub_rows import hub_rows, row_count
-from diptych_training.data.names import key_below, shown
 from diptych_training.data.row import short
-from diptych_training.data.staging import FILES, full_disk_named, is_complete, staged
 
 VERSION: Final = 1
 IN_A_FOLDER: Final = 10_000

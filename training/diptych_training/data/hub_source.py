@@ -7,11 +7,11 @@ from typing import Final
 
 from diptych_api.errors import DatasetInvalid
 from diptych_api.sources import HuggingFaceDataset
+from diptych_diffusion.archive import Limits
 from diptych_diffusion.hub import COMPLETE, Repository
-from diptych_training.data.archive import Limits
+from diptych_diffusion.names import safe_parts
+from diptych_diffusion.staging import full_disk_named
 from diptych_training.data.hub_files import README, TABLES, split_names
-from diptych_training.data.names import safe_parts
-from diptych_training.data.staging import full_disk_named
 
 PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 LISTINGS: Final = (".jsonl", ".csv", ".txt", ".token")

@@ -7,6 +7,7 @@ from typing import Final
 
 from diptych_api.dataset import Dataset, Layout
 from diptych_api.errors import DatasetInvalid
+from diptych_diffusion.names import key_below, shown
 from diptych_training.data import (
     caption_table,
     class_folders,
@@ -16,7 +17,6 @@ from diptych_training.data import (
     json_lines,
     sidecar,
 )
-from diptych_training.data.names import key_below, shown
 from diptych_training.data.row import Reader, Row
 from diptych_training.data.sample import Rejected, Sample
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from diptych_api.errors import DatasetInvalid
-from diptych_training.data.names import key_below
+from diptych_diffusion.names import key_below
 
 MAX_LINE_BYTES: Final = 2**20
 TOO_LONG: Final = f"line longer than {MAX_LINE_BYTES} bytes"

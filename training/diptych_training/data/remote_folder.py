@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 from diptych_api.errors import DatasetInvalid
-from diptych_training.data.archive import Limits
-from diptych_training.data.download import explanation, file_system, public
-from diptych_training.data.names import safe_parts
-from diptych_training.data.staging import FILES, UNWRITABLE, is_complete, staged
+from diptych_diffusion.archive import Limits
+from diptych_diffusion.download import explanation, file_system, public
+from diptych_diffusion.names import safe_parts
+from diptych_diffusion.staging import FILES, UNWRITABLE, is_complete, staged
 
 
 def mirror(uri: str, workdir: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Final
 
 from diptych_api.dataset import Dataset
 from diptych_api.errors import DatasetInvalid
-from diptych_training.data.names import key_below
+from diptych_diffusion.names import key_below
 from diptych_training.data.row import Row
 from diptych_training.data.sample import Rejected
 from diptych_training.data.walk import pictures

@@ -3,18 +3,17 @@
 import difflib
 import hashlib
 import os
-import tempfile
 from pathlib import Path
-from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from diptych_api.errors import DatasetInvalid, SpecInvalid, UnsupportedHere
 from diptych_api.sources import DatasetSource
-from diptych_training.data.archive import SUFFIXES, Kind, Limits, extract, kind_of
-from diptych_training.data.download import download, file_system, public
+from diptych_diffusion.archive import SUFFIXES, kind_of
+from diptych_diffusion.archives import compare, fetched, unpacked
+from diptych_diffusion.download import file_system, public
+from diptych_diffusion.staging import full_disk_named
 from diptych_training.data.hub_source import hub_folder
 from diptych_training.data.remote_folder import mirror
-from diptych_training.data.staging import full_disk_named, is_complete, staged, top
 from diptych_training.run_store_location import check_credentials
 
 LISTED = 10
@@ -38,7 +37,7 @@ def open_source(source: DatasetSource, workdir: Path) -> Path:
         file_system(uri)
         kind = kind_of(urlsplit(uri).path)
         if kind is not None:
-            return _remote_archive(uri, kind, source.sha256, workdir)
+            return fetched(uri, kind, source.sha256, workdir)
         if uri.startswith("https://"):
             raise _unknown_kind(public(uri))
         _refuse_checksum(source.sha256)
@@ -77,32 +76,8 @@ def _local(path: Path, sha256: str | None, workdir: Path) -> Path:
         raise _unknown_kind(str(path))
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-        _compare(str(path), found, sha256)
-        return _unpacked(file, kind, workdir / found)
-
-
-def _remote_archive(uri: str, kind: Kind, sha256: str | None, workdir: Path) -> Path:
-    if sha256 is not None and is_complete(workdir / sha256):
-        return top(workdir / sha256)
-    with tempfile.TemporaryFile(dir=workdir) as file:  # without a name: a kill leaves nothing behind
-        found = download(uri, file, Limits().total_bytes)
-        _compare(public(uri), found, sha256)
-        return _unpacked(file, kind, workdir / found)
-
-
-def _unpacked(archive: IO[bytes], kind: Kind, final: Path) -> Path:
-    if not is_complete(final):
-        with staged(final) as folder:
-            extract(archive, kind, folder)
-    return top(final)
-
-
-def _compare(name: str, found: str, wanted: str | None) -> None:
-    if wanted is not None and found != wanted:
-        raise DatasetInvalid(
-            f"The SHA-256 of {name} is {found}, but the spec says {wanted}.",
-            hint="The archive changed or is not the one you mean: check it, then correct sha256.",
-        )
+        compare(str(path), found, sha256)
+        return unpacked(file, kind, workdir / found)
 
 
 def _refuse_checksum(sha256: str | None) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from diptych_training.data.names import shown
+from diptych_diffusion.names import shown
+from diptych_diffusion.staging import JUNK
 from diptych_training.data.sample import Rejected
-from diptych_training.data.staging import JUNK
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 UNREAD: Final = frozenset(

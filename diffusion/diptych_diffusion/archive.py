@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Literal, Protocol, cast
 
 from diptych_api.errors import DatasetInvalid
-from diptych_training.data.names import safe_parts, shown
+from diptych_diffusion.names import safe_parts, shown
 
 Kind = Literal["zip", "tar", "tar.gz"]
 SUFFIXES: dict[str, Kind] = {".zip": "zip", ".tar": "tar", ".tar.gz": "tar.gz", ".tgz": "tar.gz"}
