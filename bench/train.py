@@ -1,124 +1,59 @@
-"""What Ray costs per training step: the same loop in a bare process and in a Ray worker, turn and turn about.
+"""Benchmarks of training; each prints tables and writes a file to bench/results. See docs/benchmarks.md."""
 
-    python bench/train.py
+from typing import Annotated, Literal
 
-Prints a table and writes bench/results/train.json. Seconds of CPU are counted between two reports of the loop: of the
-process that trains, and of everything that Ray runs beside it, driver included. Start-up and the last checkpoint are
-left out. One thread computes, so that none burns time by waiting for another. The wall clock is told too; on a machine
-that is shared it says little.
-"""
+import typer
 
-import multiprocessing
-import os
-import tempfile
-from functools import partial
-from pathlib import Path
-from typing import Final
-from unittest import mock
+from diptych_bench import memory_table as memories
+from diptych_bench import train_ladder as ladders
+from diptych_bench import train_ray as rays
+from diptych_bench import train_scaling as scalings
+from diptych_bench import train_script as scripts
+from diptych_bench.shapes import quieten
 
-import torch
-
-from diptych_api.finetunejob import FineTuneJob, FineTuneJobSpec
-from diptych_api.yaml_reader import read_resource
-from diptych_bench.figures import Spread, save, show
-from diptych_bench.machine import this_machine, watched
-from diptych_bench.step_cost import Cost, Stamps, train_stamped, written_cost
-from diptych_diffusion.pipeline import load, resolve_base
-from diptych_training import ray_train
-from diptych_training.building import build_loop
-from diptych_training.cache import prepare_cache
-from diptych_training.data.manifest import prepare, write
-from diptych_training.letters import Progress
-from diptych_training.mailbox import open_mailbox
-from diptych_training.ray_train import fit, ray_started
-from diptych_training.run_store import RunStore
-from diptych_training.share import Share
-
-ROOT: Final = Path(__file__).resolve().parent.parent
-STEPS, FIRST, PAIRS = 70, 10, 3
-CHANGES: Final = {"steps": STEPS, "validation": {"everySteps": 10_000}, "checkpoint": {"everySteps": 10_000}}
+app = typer.Typer(help="Benchmarks of training.", no_args_is_help=True, callback=quieten)
 
 
-def shortened() -> FineTuneJobSpec:
-    """Return the spec of the example, a few steps long, one thread wide, without validation."""
-    job = read_resource(ROOT / "examples" / "noto-style.yaml")
-    if not isinstance(job, FineTuneJob):
-        raise TypeError("the example is not a FineTuneJob")
-    values = job.spec.model_dump(by_alias=True, exclude_defaults=True)
-    values["training"] |= CHANGES
-    values["dataset"]["split"] = {"count": 0}
-    values["resources"] = {"cpusPerWorker": 1}
-    return FineTuneJobSpec.model_validate(values)
+@app.command()
+def script(
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which both loops take their turn.")] = 5,
+    steps: Annotated[int, typer.Option(min=2, help="Steps of a turn.")] = 20,
+    threads: Annotated[int, typer.Option(min=1, help="Threads that compute.")] = 1,
+    batch: Annotated[list[int] | None, typer.Option(help="Samples of a step; may be given again.")] = None,
+) -> None:
+    """Train tiny-emoji as Diptych does and as diffusers' script does: the same losses, then the speed of both."""
+    efforts = [scripts.Effort(rounds, steps, threads, batch_size) for batch_size in batch or [4, 16]]
+    if not scripts.against_script(efforts):
+        raise typer.Exit(1)
 
 
-def share_in(folder: Path, name: str) -> Share:
-    """Return the job, its pictures prepared and encoded below ``folder``."""
-    os.chdir(ROOT)
-    spec = shortened()
-    base = resolve_base(spec.base, folder)
-    manifest = prepare(spec.dataset, folder / "data", lambda _done, _total: None)
-    write(manifest, folder / "manifest")
-    prepare_cache(base, manifest, spec.dataset, folder / "cache", text=True)
-    identity = {"data set": manifest.digest, "base": load(base).digest}
-    store = RunStore.open(spec.output, "bench", name, folder)
-    return Share(spec, base, folder / "manifest", folder / "cache", store, identity)
+@app.command()
+def ray() -> None:
+    """Measure what Ray costs per training step."""
+    rays.ray_cost()
 
 
-def bare(folder: Path) -> Cost:
-    """Return what a step costs in this process, which does nothing else."""
-    torch.set_num_threads(1)
-    share, stamps = share_in(folder, "bare"), Stamps(os.getpid(), FIRST, STEPS)
-
-    def tell(progress: Progress) -> bool:
-        stamps.add(progress)
-        return False
-
-    build_loop(share, torch.device("cpu"), tell).run()
-    return Cost.of(stamps.kept, os.getpid())
+@app.command()
+def scaling(steps: Annotated[int, typer.Option(min=2, help="Steps of a turn.")] = 12) -> None:
+    """Measure one worker against two, and what pictures, their size and the rank cost."""
+    scalings.scaling(steps)
 
 
-def under_ray(folder: Path, pair: int) -> Cost:
-    """Return what a step costs in a Ray worker."""
-    share, file = share_in(folder, f"ray-{pair}"), folder / f"stamps-{pair}.json"
-    train = partial(train_stamped, stamps=Stamps(os.getpid(), FIRST, STEPS), file=file)
-    with mock.patch.object(ray_train, "train_worker", train):
-        fit(share, open_mailbox(), lambda: False, lambda _letter: None)
-    return written_cost(file)
+@app.command()
+def ladder(
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where; cuda takes the shape of SD 1.5.")] = "cuda",
+    steps: Annotated[int, typer.Option(min=1, help="Timed steps of a row.")] = 100,
+    batch: Annotated[list[int] | None, typer.Option(help="Samples of a step; may be given again.")] = None,
+) -> None:
+    """Climb from the script's step to ours, one lever at a time (V0 to V7)."""
+    ladders.ladder(device, steps, batch or ([1, 4, 16, 64] if device == "cuda" else [4]))
 
 
-def measured_pairs() -> list[tuple[Cost, Cost]]:
-    """Return pairs of bare and under Ray; each bare one runs in a process of its own."""
-    os.environ["PYTHONPATH"] = str(ROOT / "bench")  # or Ray's workers do not find what stamps
-    pairs = []
-    with tempfile.TemporaryDirectory() as scratch, ray_started(None, shortened().resources):
-        for turn in range(PAIRS):
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                alone = pool.apply(bare, (Path(scratch),))
-            pairs.append((alone, under_ray(Path(scratch), turn)))
-    return pairs
-
-
-def main() -> None:
-    """Measure pairs, print and write the result."""
-    with watched() as weather:
-        pairs = measured_pairs()
-    against = {
-        "CPU of the worker": Spread.of([ray.trainer_cpu_ms / alone.cpu_ms for alone, ray in pairs]),
-        "CPU of all processes": Spread.of([ray.cpu_ms / alone.cpu_ms for alone, ray in pairs]),
-        "wall, median step": Spread.of([ray.wall_ms.median / alone.wall_ms.median for alone, ray in pairs]),
-        "wall, least step": Spread.of([ray.wall_ms.least / alone.wall_ms.least for alone, ray in pairs]),
-    }
-    columns = ("pair", "bare: CPU", "Ray: worker's CPU", "Ray: others' CPU", "bare: wall", "Ray: wall")
-    rows = [
-        (number, alone.cpu_ms, ray.trainer_cpu_ms, ray.others_cpu_ms, alone.wall_ms, ray.wall_ms)
-        for number, (alone, ray) in enumerate(pairs, 1)
-    ]
-    show("milliseconds per training step", columns, rows)
-    show("per step, Ray / bare", ("clock", "median (least to most)"), list(against.items()))
-    figures = {"steps": STEPS - FIRST, "threads": 1, "ray_against_bare": against}
-    measured = [{"bare": alone, "ray": ray} for alone, ray in pairs]
-    print(save("train", this_machine(), weather, {**figures, "pairs": measured}))
+@app.command()
+def memory() -> None:
+    """Compute what jobs of the usual bases need of a GPU."""
+    memories.memory_table()
 
 
 if __name__ == "__main__":
-    main()
+    app()
