@@ -45,7 +45,7 @@ def test_a_perfect_prediction_gives_back_the_picture(config: dict[str, Any]) -> 
     assert torch.allclose(schedule.predict_x0(x_t, target, t), x0, rtol=0, atol=tolerance)
 
 
-def test_picture_and_noise_both_follow_from_v_to_one_millionth() -> None:
+def test_trap_6_picture_and_noise_both_follow_from_v_to_one_millionth() -> None:
     schedule = NoiseSchedule.from_config({**SD, "prediction_type": "v_prediction"})
     x0, noise, t = (x.double() if x.is_floating_point() else x for x in batch())
     alpha_bar = schedule.alphas_cumprod_T.double()[t].view(-1, 1, 1, 1)

@@ -6,8 +6,8 @@ from diptych_training.long_captions import told_long_captions
 from support.tiny_models import make_pipeline
 
 
-def test_captions_that_are_cut_off_are_told(tmp_path: Path) -> None:
-    """Trap 14: whatever stands past the last token is silently not learned."""
+def test_trap_14_captions_that_are_cut_off_are_told(tmp_path: Path) -> None:
+    """Whatever stands past the last token is silently not learned."""
     components = load(make_pipeline(tmp_path), need_unet=False)
     entries = [Entry("a.png", tmp_path, ("fourteen bytes", "a caption too long"), "0" * 64)] * 2
     assert told_long_captions(components, entries, "First") is None

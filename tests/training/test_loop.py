@@ -27,7 +27,7 @@ def test_loss_falls_and_only_the_adapter_changes(tmp_path: Path) -> None:
     assert all("lora_" in name for name in loop.trainee.parameters)
 
 
-def test_stop_and_go_on_equals_an_undisturbed_run(tmp_path: Path) -> None:
+def test_trap_13_stop_and_go_on_equals_an_undisturbed_run(tmp_path: Path) -> None:
     """Losses of every step and final weights are bitwise equal."""
     whole, part, rest = Listener(), Listener(stop_at=3), Listener()
     undisturbed = train(tiny_share(tmp_path / "a"), whole)
@@ -62,8 +62,8 @@ def test_a_stop_during_the_first_validation_ends_the_run_before_a_step(tmp_path:
 
 
 @pytest.mark.parametrize("micro", [1, 3])
-def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path: Path, micro: int) -> None:
-    """Trap 11: a batch of 4 cut into 1s, or into 3 and 1, learns the same."""
+def test_trap_11_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path: Path, micro: int) -> None:
+    """A batch of 4 cut into 1s, or into 3 and 1, learns the same."""
     whole, cut = Listener(), Listener()
     train(tiny_share(tmp_path, output={"uri": "whole"}), whole)
     train(tiny_share(tmp_path, output={"uri": "cut"}, training={"microBatchSize": micro}), cut)

@@ -160,7 +160,7 @@ def test_runs_that_are_seen_at_once_are_taken_in_the_order_of_their_end() -> Non
         ([{"metric": "KID"}], [figure("KID", 3, None)], None),
     ],
 )
-def test_every_gate_must_hold(gates: Figures, figures: Figures, current: str | None) -> None:
+def test_trap_18_every_gate_must_hold(gates: Figures, figures: Figures, current: str | None) -> None:
     story = Story()
     story.look(job("a", gates=gates, evaluation=figures))
     assert story.run_of("current") == current
