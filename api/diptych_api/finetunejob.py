@@ -78,6 +78,12 @@ class FineTuneJobSpec(Model):
             return self.method
         return PRESET_METHODS.get(self.preset, "LoRA")
 
+    @property
+    def trains_text_encoder(self) -> bool:
+        """Return whether the text encoder learns: all of it, or a LoRA of it."""
+        has_adapter = self.effective_method == "LoRA" and self.lora.text_encoder_rank > 0
+        return self.training.train_text_encoder or has_adapter
+
     @rule(
         "preset flickr30k-full trains FullUNet, flowers-scratch FromScratch and the others LoRA; leave method out",
         cel=f"!has(self.preset) || !has(self.method) || self.method == {PRESET_METHOD_CEL}",

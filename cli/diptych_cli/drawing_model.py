@@ -13,7 +13,7 @@ from diptych_cli.job_file import base_name
 from diptych_cli.runs import find_run, record_of, shown
 from diptych_diffusion.adapter_files import load_adapter
 from diptych_diffusion.fingerprint import weights_digest
-from diptych_diffusion.lora import attach
+from diptych_diffusion.lora import attach_all
 from diptych_diffusion.pipeline import Components, load, resolve_base
 
 DEFAULT_BASE = "builtin:tiny-emoji"
@@ -71,6 +71,7 @@ def _assemble(base: Base, adapter: Path | None, evaluation: Evaluation | None, d
     if weights.base is not None and weights.base.digest.removeprefix("sha256:") != components.digest:
         message = f"{adapter} was made for another base: {weights.base.source}."
         raise AdapterInvalid(message, hint="Name that base with --base.")
-    attach(components.denoiser, weights)
+    attach_all(components.denoiser, components.text_encoder, weights)
     components.denoiser.to(device)
-    return Model(components, base_name(base), f"sha256:{weights_digest(weights.state)}", evaluation)
+    components.text_encoder.to(device)
+    return Model(components, base_name(base), f"sha256:{weights_digest(weights.tensors())}", evaluation)

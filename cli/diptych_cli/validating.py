@@ -71,6 +71,8 @@ def summary(job: FineTuneJob) -> dict[str, str]:
     facts = {"name": job.metadata.name, "method": method_name(spec), "base": base_name(spec.base)}
     if spec.method == "LoRA":
         facts["method"] += f", alpha {spec.lora.alpha:g}, on {', '.join(spec.lora.target_modules)}"
+        if rank := spec.lora.text_encoder_rank:
+            facts["method"] += f"; of the text encoder r={rank}"
     facts["dataset"] = f"{dataset_name(spec.dataset.source)} · {spec.dataset.layout} · {image.size} px"
     facts["training"] = (
         f"{training_length(training)} of {training.batch_size} · learning rate {training.learning_rate:g}"

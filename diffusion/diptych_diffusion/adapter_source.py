@@ -8,6 +8,7 @@ from typing import Final
 from diptych_api.artifact import FOLDERS, ArtifactRecord, files_digest
 from diptych_api.errors import AdapterInvalid
 from diptych_api.runstore import ARTIFACT_FILE
+from diptych_diffusion.adapter_files import TEXT_FOLDER
 from diptych_diffusion.fetch import VERSION_KEYS, wanted_files
 from diptych_diffusion.fingerprint import file_digest
 from diptych_diffusion.object_store import file_system
@@ -111,7 +112,8 @@ def _relative(path: str, root: str) -> str:
 
 
 def _wanted(places: Mapping[str, str]) -> dict[str, str]:
-    """Return what is read: a pipeline's files, or the .safetensors and .json of one folder."""
+    """Return what is read: a pipeline's files, or the .safetensors and .json of a folder and its part for CLIP."""
     if "model_index.json" in places:
         return {name: places[name] for name in wanted_files(places)}
-    return {name: place for name, place in places.items() if "/" not in name and name.endswith(WANTED)}
+    own = f"{TEXT_FOLDER}/"
+    return {n: place for n, place in places.items() if "/" not in n.removeprefix(own) and n.endswith(WANTED)}

@@ -1,4 +1,4 @@
-"""Adapters as kohya's trainers and ComfyUI name them: `lora_unet_` and underscores for dots, one alpha a layer."""
+"""Adapters as kohya's trainers and ComfyUI name them: `lora_unet_…` and `lora_te_…`, one alpha a layer."""
 
 import re
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from diptych_api.errors import AdapterInvalid, UnsupportedHere
 from diptych_diffusion.adapter_weights import A, B
 
 PREFIX = "lora_unet_"
+TEXT_PREFIX = "lora_te_"
 _NAMES = (
     *("down_blocks", "up_blocks", "mid_block", "transformer_blocks", "attentions", "resnets"),
     *("attn1", "attn2", "to_q", "to_k", "to_v", "to_out", "ff", "net", "proj", "proj_in", "proj_out"),
@@ -17,11 +18,12 @@ _NAMES = (
     *("time_emb_proj", "time_embedding", "linear_1", "linear_2"),
 )
 _PART = re.compile("(?:" + "|".join([*sorted(_NAMES, key=len, reverse=True), r"\d+"]) + ")(?=_|$)")
+_TEXT = re.compile(r"text_model_encoder_layers_(\d+)_(self_attn|mlp)_((?:q|k|v|out)_proj|fc[12])")
 _SIDES = {"lora_down.weight": A, "lora_up.weight": B}
 
 
-def to_kohya(state: Mapping[str, torch.Tensor], scale: float) -> dict[str, torch.Tensor]:
-    """Return the tensors of a kohya file for ``state`` in peft's naming.
+def to_kohya(state: Mapping[str, torch.Tensor], scale: float, prefix: str = PREFIX) -> dict[str, torch.Tensor]:
+    """Return the tensors of a kohya file for ``state`` in peft's naming, of a text encoder with its prefix.
 
     Kohya multiplies by alpha / rank and knows no rsLoRA: alpha becomes ``scale`` · rank, so the effect stays.
     Raises UnsupportedHere for DoRA.
@@ -29,7 +31,7 @@ def to_kohya(state: Mapping[str, torch.Tensor], scale: float) -> dict[str, torch
     tensors: dict[str, torch.Tensor] = {}
     for key, tensor in state.items():
         layer, _, side = key.partition(".lora_")
-        name = PREFIX + layer.replace(".", "_")
+        name = prefix + layer.replace(".", "_")
         if side == "A.weight":
             tensors[f"{name}.lora_down.weight"] = tensor
             tensors[f"{name}.alpha"] = torch.tensor(scale * tensor.shape[0], dtype=torch.float32)
@@ -43,13 +45,14 @@ def to_kohya(state: Mapping[str, torch.Tensor], scale: float) -> dict[str, torch
 def from_kohya(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
     """Return the state in peft's naming and the alphas by layer, where the file has them.
 
-    Raises AdapterInvalid or UnsupportedHere with the first key that is not a LoRA of a diffusers UNet.
+    All are of the UNet or all of the text encoder. Raises AdapterInvalid or UnsupportedHere with the first key that is
+    not a LoRA of a diffusers UNet or of a CLIP text encoder.
     """
     state: dict[str, torch.Tensor] = {}
     alphas: dict[str, float] = {}
     for key, tensor in tensors.items():
         name, _, part = key.removeprefix(PREFIX).partition(".")
-        layer = layer_name(name)
+        layer = text_layer_name(name) if name.startswith(TEXT_PREFIX) else layer_name(name)
         if part == "alpha" and tensor.numel() == 1:
             alphas[layer] = float(tensor)
         elif part in _SIDES:
@@ -74,6 +77,13 @@ def layer_name(name: str) -> str:
             hint="Layers must be named as diffusers does (down_blocks, not input_blocks).",
         )
     return ".".join(parts)
+
+
+def text_layer_name(name: str) -> str:
+    """Return `text_model.encoder.layers.0.self_attn.q_proj` for the same with underscores. Raises AdapterInvalid."""
+    if not (match := _TEXT.fullmatch(name.removeprefix(TEXT_PREFIX))):
+        raise AdapterInvalid(f"Key {name} names no layer of a CLIP text encoder.")
+    return "text_model.encoder.layers.{}.{}.{}".format(*match.groups())
 
 
 def even_out(

@@ -1,4 +1,4 @@
-"""LoRA in a UNet through peft: fp32 masters, weights drawn from the seed and the layer's name alone.
+"""LoRA in a UNet or text encoder through peft: fp32 masters, weights drawn from seed and layer name alone.
 
 Low-Rank Adaptation, Hu et al., arXiv 2106.09685.
 """
@@ -11,19 +11,22 @@ from typing import Final, cast
 
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.utils.peft_utils import recurse_remove_peft_layers
 from peft import LoraConfig, get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from peft.tuners.lora.dora import DoraLinearLayer
 from torch import Tensor, nn
+from transformers import CLIPTextModel
 
-from diptych_api.errors import AdapterInvalid, SpecInvalid, UnsupportedHere
+from diptych_api.errors import AdapterInvalid, SpecInvalid
 from diptych_api.training import LoRA
 from diptych_diffusion.adapter_weights import AdapterWeights, lora_scale
 from diptych_diffusion.draws import seed64
 from diptych_diffusion.lora_dropout import KeyedDropout
-from diptych_diffusion.lora_layers import adaptable, find_misfit, matching, short_name
+from diptych_diffusion.lora_layers import adaptable, find_misfit, matching, network_name, short_name
 
 ADAPTER: Final = "default"
+Network = UNet2DConditionModel | CLIPTextModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,42 +42,52 @@ class ParameterReport:
         return 100 * self.trainable / self.total
 
 
-def inject(unet: UNet2DConditionModel, lora: LoRA, seed: int) -> None:
-    """Add a LoRA named "default" to the UNet in place and freeze everything else.
+def inject(network: Network, lora: LoRA, seed: int) -> None:
+    """Add a LoRA named "default" to the network in place and freeze everything else.
 
     A is Kaiming-uniform with a = sqrt(5), peft's default: uniform in ±1/sqrt(inputs). B is zero, so the output is
-    still the base's. Both are float32 whatever the UNet's dtype: in bfloat16 most steps would be rounded away. The
+    still the base's. Both are float32 whatever the network's dtype: in bfloat16 most steps would be rounded away. The
     global random state is left alone. With dropout, `set_dropout_keys` must name the samples before each forward.
 
     Raises:
         SpecInvalid: a target that matches no layer.
-        UnsupportedHere: an update of the text encoder.
 
     """
-    if lora.text_encoder_rank:
-        raise UnsupportedHere(
-            "spec.lora.textEncoderRank: this version adapts the UNet only.", hint="Remove the field or set it to 0."
-        )
     targets = list(lora.target_modules)
-    if missing := [target for target in targets if not matching(unet, [target])]:
-        names = sorted({short_name(name) for name in adaptable(unet)})
+    if missing := [target for target in targets if not matching(network, [target])]:
+        names = sorted({short_name(name) for name in adaptable(network)})
         raise SpecInvalid(
-            f"spec.lora.targetModules: no layer of the UNet is named {', '.join(missing)}.",
+            f"spec.lora.targetModules: no layer of the {network_name(network)} is named {', '.join(missing)}.",
             hint=f"Layers there are: {', '.join(names)}.",
         )
-    _add(unet, matching(unet, targets), rank=lora.rank, alpha=lora.alpha, rslora=lora.use_rslora, dora=lora.use_dora)
-    for name, layer in _layers(unet):
+    layers = matching(network, targets)
+    _add(network, layers, rank=lora.rank, alpha=lora.alpha, rslora=lora.use_rslora, dora=lora.use_dora)
+    for name, layer in _layers(network):
         _draw(layer, seed64("lora", seed, name))
         if lora.dropout:
             layer.lora_dropout[ADAPTER] = KeyedDropout(lora.dropout, name)
 
 
-def attach(unet: UNet2DConditionModel, weights: AdapterWeights) -> None:
-    """Add a loaded adapter to the UNet in place, as "default". Raises AdapterInvalid when it does not fit."""
-    if misfit := find_misfit(unet, weights):
+def attach(network: Network, weights: AdapterWeights) -> None:
+    """Add a loaded adapter to the network in place, as "default". Raises AdapterInvalid when it does not fit."""
+    if misfit := find_misfit(network, weights):
         raise AdapterInvalid(f"The adapter {misfit}.", hint="Use the base that it was made for.")
-    _add(unet, weights.layers(), rank=weights.rank, alpha=weights.alpha, rslora=weights.rslora, dora=weights.dora)
-    load_adapter_state(unet, weights.state)
+    _add(network, weights.layers(), rank=weights.rank, alpha=weights.alpha, rslora=weights.rslora, dora=weights.dora)
+    load_adapter_state(network, weights.state)
+
+
+def attach_all(unet: UNet2DConditionModel, text_encoder: CLIPTextModel, weights: AdapterWeights) -> None:
+    """Add a loaded adapter to the UNet and, where it has a part for it, to the text encoder, as attach does."""
+    attach(unet, weights)
+    if weights.text_encoder is not None:
+        attach(text_encoder, weights.text_encoder)
+
+
+def detach(network: Network) -> None:
+    """Take the adapter away: the network is what it was before."""
+    recurse_remove_peft_layers(network)
+    del network.peft_config
+    network._hf_peft_config_loaded = False  # noqa: SLF001 -- transformers takes adapters away by name alone
 
 
 def trainable(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
@@ -105,26 +118,26 @@ def adapter_state(unet: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def load_adapter_state(unet: nn.Module, state: Mapping[str, Tensor]) -> None:
+def load_adapter_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy weights into the adapter that is there. Raises AdapterInvalid unless all names and shapes agree."""
-    own = own_state(unet)
+    own, kind = own_state(network), network_name(network)
     if strangers := own.keys() ^ state.keys():
         key = min(strangers)
-        where = "the UNet's adapter" if key in own else "the given weights"
+        where = f"the {kind}'s adapter" if key in own else "the given weights"
         raise AdapterInvalid(f"Adapters differ in {len(strangers)} names: {key} is in {where} only.")
     for key, tensor in own.items():
         if tensor.shape != state[key].shape:
-            raise AdapterInvalid(f"{key} has shape {list(state[key].shape)}; the UNet needs {list(tensor.shape)}.")
+            raise AdapterInvalid(f"{key} has shape {list(state[key].shape)}; the {kind} needs {list(tensor.shape)}.")
     for key, tensor in own.items():
         tensor.copy_(state[key])
 
 
 @contextmanager
-def set_enabled(unet: nn.Module, *, enabled: bool) -> Iterator[None]:
-    """Switch the adapter on or off for the block: off shows the base. What is trained stays trained after it."""
-    layers = [layer for _, layer in _layers(unet)]
+def set_enabled(*networks: nn.Module, enabled: bool) -> Iterator[None]:
+    """Switch the adapters on or off for the block: off shows the base. What is trained stays trained after it."""
+    layers = [layer for network in networks for _, layer in _layers(network)]
     before = [layer.disable_adapters for layer in layers]
-    trained = [(parameter, parameter.requires_grad) for parameter in unet.parameters()]
+    trained = [(parameter, parameter.requires_grad) for network in networks for parameter in network.parameters()]
     try:
         for layer in layers:
             layer.enable_adapters(enabled)
@@ -141,7 +154,7 @@ def scaling(lora: LoRA) -> float:
     return lora_scale(lora.alpha, lora.rank, rslora=lora.use_rslora)
 
 
-def _add(unet: UNet2DConditionModel, layers: list[str], *, rank: int, alpha: float, rslora: bool, dora: bool) -> None:
+def _add(network: Network, layers: list[str], *, rank: int, alpha: float, rslora: bool, dora: bool) -> None:
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type]  # peft says int and computes with any number
@@ -150,10 +163,10 @@ def _add(unet: UNet2DConditionModel, layers: list[str], *, rank: int, alpha: flo
         use_dora=dora,
     )
     with torch.random.fork_rng(devices=[]):
-        unet.add_adapter(config, ADAPTER)
-    for _, parameter in trainable(unet):
+        network.add_adapter(config, ADAPTER)
+    for _, parameter in trainable(network):
         parameter.data = parameter.data.float()
-    for _, layer in _layers(unet):
+    for _, layer in _layers(network):
         if dora:
             _set_magnitude(layer)
 
@@ -174,5 +187,5 @@ def _draw(layer: LoraLayer, seed: int) -> None:
     weight.data.copy_(drawn)
 
 
-def _layers(unet: nn.Module) -> list[tuple[str, LoraLayer]]:
-    return [(name, module) for name, module in unet.named_modules() if isinstance(module, LoraLayer)]
+def _layers(network: nn.Module) -> list[tuple[str, LoraLayer]]:
+    return [(name, module) for name, module in network.named_modules() if isinstance(module, LoraLayer)]

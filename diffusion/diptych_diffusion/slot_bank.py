@@ -15,9 +15,10 @@ from typing import Final
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import CLIPTextModel
 
 from diptych_api.errors import AdapterInvalid, UnsupportedHere
-from diptych_diffusion.adapter_weights import A, AdapterWeights, B
+from diptych_diffusion.adapter_weights import TEXT_PREFIX, A, AdapterWeights, B
 from diptych_diffusion.fingerprint import weights_digest
 from diptych_diffusion.lora_layers import adaptable, find_misfit
 from diptych_diffusion.unet_files import UNetWeights
@@ -34,13 +35,22 @@ class Slot:
     """Digest of the weights, ``sha256:…``."""
     rank: int
     updates: Mapping[str, tuple[Tensor, Tensor]]
-    """A ``[r, in, …]`` and B ``[out, r, …]`` of each layer, B times the adapter's scale; in the UNet's dtype."""
+    """A ``[r, in, …]`` and B ``[out, r, …]`` of each layer, B times the adapter's scale; in the UNet's dtype.
+
+    Names of the text encoder's layers begin with ``text_encoder.``."""
     scale: float = 1.0
+    text_scale: float | None = None
+
+    @property
+    def adapts_text(self) -> bool:
+        """Whether prompts are encoded with it, too."""
+        return self.text_scale is not None
 
     @property
     def identity(self) -> str:
         """What its rows depend on: the weights, and the scale, which no weight tells."""
-        return f"{self.digest} × {self.scale!r}"
+        scales = [self.scale] if self.text_scale is None else [self.scale, self.text_scale]
+        return f"{self.digest} × {', '.join(map(repr, scales))}"
 
     @property
     def bytes(self) -> int:
@@ -87,20 +97,28 @@ class Run:
 
 
 class SlotBank:
-    """The adapters of one UNet. The UNet stays as it is; without rows of an adapter it computes what it did before.
+    """The adapters of one UNet and its text encoder, which compute what they did before without rows of an adapter.
 
     A whole UNet takes a slot as a LoRA does, and far more memory. ``load``, ``put`` and ``unload`` may be called from
     any thread while another one draws.
     """
 
-    def __init__(self, unet: UNet2DConditionModel, *, slots: int = 8, max_rank: int = MAX_RANK) -> None:
-        self.unet = unet
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        text_encoder: CLIPTextModel | None = None,
+        *,
+        slots: int = 8,
+        max_rank: int = MAX_RANK,
+    ) -> None:
+        self.unet, self.text_encoder = unet, text_encoder
         self.slots = slots
         self.max_rank = max_rank
         self._loaded: dict[str, Held] = {}
         self._runs: Sequence[Run] = ()
-        for name, layer in adaptable(unet).items():
-            layer.register_forward_hook(partial(self._add, name))
+        for network, prefix in ((unet, ""), (text_encoder, TEXT_PREFIX)):
+            for name, layer in adaptable(network).items() if network is not None else ():
+                layer.register_forward_hook(partial(self._add, prefix + name))
 
     @property
     def loaded(self) -> Mapping[str, Held]:
@@ -135,22 +153,34 @@ class SlotBank:
             raise UnsupportedHere(
                 f"Adapter {name} is a DoRA, which cannot share a batch yet.", hint="Serve a LoRA without DoRA."
             )
-        if weights.rank > self.max_rank:
+        text = weights.text_encoder
+        rank = max(weights.rank, 0 if text is None else text.rank)
+        if rank > self.max_rank:
             raise AdapterInvalid(
-                f"Adapter {name} has rank {weights.rank}; the highest that is served is {self.max_rank}.",
+                f"Adapter {name} has rank {rank}; the highest that is served is {self.max_rank}.",
                 hint="Raise spec.maxRank.",
             )
-        if misfit := find_misfit(self.unet, weights):
+        updates = self._updates(name, self.unet, weights, "")
+        if text is not None:
+            if self.text_encoder is None:
+                raise UnsupportedHere(f"Adapter {name} changes the text encoder.", hint="Serve one of the UNet alone.")
+            updates |= self._updates(name, self.text_encoder, text, TEXT_PREFIX)
+        text_scale = None if text is None else text.scale
+        return Slot(name, f"sha256:{weights_digest(weights.tensors())}", rank, updates, weights.scale, text_scale)
+
+    def _updates(
+        self, name: str, network: UNet2DConditionModel | CLIPTextModel, weights: AdapterWeights, prefix: str
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        if misfit := find_misfit(network, weights):
             raise AdapterInvalid(f"The adapter {name} {misfit}.", hint="Use the base that it was made for.")
-        like = {"device": self.unet.device, "dtype": self.unet.dtype}
-        updates = {
-            layer: (
+        like = {"device": self.unet.device, "dtype": network.dtype}
+        return {
+            prefix + layer: (
                 weights.state[f"{layer}.{A}"].to(**like),
                 (weights.state[f"{layer}.{B}"] * weights.scale).to(**like),
             )
             for layer in weights.layers()
         }
-        return Slot(name, f"sha256:{weights_digest(weights.state)}", weights.rank, updates, weights.scale)
 
     def prepared_unet(self, name: str, weights: UNetWeights) -> OwnUNet:
         """Return a whole UNet moved to the base UNet's device, but not yet served. Raises UnsupportedHere."""

@@ -24,7 +24,7 @@ from diptych_diffusion.drawings import advance, begin
 from diptych_diffusion.prompts import encode
 from diptych_diffusion.safety_checker import SafetyChecker
 from diptych_diffusion.schedulers import make_scheduler
-from diptych_diffusion.slot_bank import MAX_RANK, OwnUNet, SlotBank
+from diptych_diffusion.slot_bank import MAX_RANK, Held, OwnUNet, Run, Slot, SlotBank
 from diptych_serving.decoding import Decoder
 from diptych_serving.device_health import DeviceHealth
 from diptych_serving.image_request import (
@@ -56,7 +56,7 @@ class Engine:
     ) -> None:
         self.components = components
         self.decoder = Decoder(components, checker)
-        self.bank = SlotBank(components.denoiser, slots=slots, max_rank=max_rank)
+        self.bank = SlotBank(components.denoiser, components.text_encoder, slots=slots, max_rank=max_rank)
         self.max_rows = max_rows
         self.health = DeviceHealth()
         self._inbox: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
@@ -186,7 +186,16 @@ class Engine:
         embeddings_KLD = torch.cat([self._encode(text) for text in texts])
         adapters = [(slot, arm.strength) for slot, arm in zip(task.slots, request.arms, strict=True)]
         task.drawings = begin(self.components, request.settings, embeddings_KLD, request.seed, adapters)
+        for drawing in task.drawings:
+            drawing.embeddings_KLD = self._as_adapted(drawing.embeddings_KLD, texts, drawing.slot, drawing.strength)
         task.begun = time.monotonic()
+
+    def _as_adapted(self, base_KLD: Tensor, texts: Sequence[str], slot: Held | None, strength: float) -> Tensor:
+        """Return the embeddings of the texts as the adapter reads them: mostly the base's own."""
+        if not isinstance(slot, Slot) or not slot.adapts_text or strength == 0:
+            return base_KLD
+        with self.bank.rows([Run(0, len(texts), slot, strength)]):
+            return encode(self.components, texts)
 
     def _tell(self, task: Task) -> None:
         """Tell how far a task is, or hand out its pictures."""

@@ -241,11 +241,13 @@ PAIR = {f"{SAVED}.lora_down.weight": DOWN, f"{SAVED}.lora_up.weight": UP}
         pytest.param({**PAIR, f"{SAVED}.hada_w1_a": UP}, AdapterInvalid, "hada_w1_a", id="LoHa"),
         pytest.param({**PAIR, f"{SAVED}.dora_scale": UP}, UnsupportedHere, "DoRA", id="DoRA"),
         pytest.param({**PAIR, "lora_unet_input_blocks_1_1.alpha": UP}, AdapterInvalid, "input_blocks_1_1", id="SGM"),
-        pytest.param({**PAIR, "lora_te_text_model_q.alpha": UP}, UnsupportedHere, "text encoder", id="text encoder"),
+        pytest.param({**PAIR, "lora_te_text_model_q.alpha": UP}, AdapterInvalid, "CLIP text encoder", id="no CLIP"),
         pytest.param({**PAIR, "unet.x.lora_A.weight": UP}, AdapterInvalid, "mixes forms", id="mixed"),
         pytest.param({"down.weight": UP}, AdapterInvalid, "down.weight", id="unknown"),
         pytest.param({"unet.x.to_q_lora.down.weight": UP}, AdapterInvalid, "to_q_lora", id="old diffusers"),
-        pytest.param({"text_encoder.x.lora_A.weight": UP}, UnsupportedHere, "text_encoder.x", id="their text encoder"),
+        pytest.param({"text_encoder.x.lora_A.weight": UP}, UnsupportedHere, "text_encoder.x", id="text encoder alone"),
+        pytest.param({"lora_te_x.alpha": UP}, UnsupportedHere, "without a UNet", id="text encoder alone, kohya's"),
+        pytest.param({**PAIR, "lora_te2_x.alpha": UP}, UnsupportedHere, "two text encoders", id="SDXL"),
     ],
 )
 def test_what_is_no_lora_of_a_unet_is_refused_with_a_reason(

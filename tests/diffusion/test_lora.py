@@ -6,7 +6,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from diptych_api.errors import AdapterInvalid, SpecInvalid, UnsupportedHere
+from diptych_api.errors import AdapterInvalid, SpecInvalid
 from diptych_api.training import LoRA
 from diptych_diffusion.lora import (
     adapter_state,
@@ -145,11 +145,6 @@ def test_convolutions_can_be_targets(unet: UNet2DConditionModel) -> None:
     state = adapter_state(unet)
     assert state["mid_block.resnets.0.conv1.lora_A.weight"].shape == (4, 64, 3, 3)
     assert state["mid_block.attentions.0.transformer_blocks.0.ff.net.2.lora_B.weight"].shape == (64, 4)
-
-
-def test_an_update_of_the_text_encoder_is_refused_by_field(unet: UNet2DConditionModel) -> None:
-    with pytest.raises(UnsupportedHere, match="textEncoderRank"):
-        inject(unet, LoRA(text_encoder_rank=4), seed=1)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +16,11 @@ from hypothesis import strategies as st
 from diptych_api.artifact import BaseRecord
 from diptych_api.errors import AdapterInvalid, QueueTimeout, RetryLater, SpecInvalid
 from diptych_api.training import LoRA
-from diptych_diffusion.adapter_weights import AdapterWeights
+from diptych_diffusion.adapter_weights import AdapterWeights, text_settings
 from diptych_diffusion.components import Components
 from diptych_diffusion.drawing_settings import Settings
 from diptych_diffusion.drawings import advance
-from diptych_diffusion.lora import adapter_state, inject, trainable
+from diptych_diffusion.lora import adapter_state, attach_all, inject, trainable
 from diptych_diffusion.pipeline import load
 from diptych_diffusion.sampler import SampleRequest, sample
 from diptych_diffusion.schedulers import CLASSES
@@ -83,6 +84,29 @@ def test_a_comparison_gives_base_and_tuned_from_the_same_noise(engine: Engine, c
     assert np.abs(tuned.picture.astype(int) - base.picture).max() > 10
     assert (base.adapter_digest, tuned.adapter_digest) == (None, engine.bank.loaded["style"].digest)
     assert (base.flaw, tuned.flaw) == (None, None)
+
+
+def test_an_adapter_of_the_text_encoder_reads_its_own_arm_s_prompt_and_no_other(
+    engine: Engine, components: Components, style: AdapterWeights
+) -> None:
+    """Within one level of 255 of diffusers' order of things: the prompt through the adapted encoder, then the UNet."""
+    lora = LoRA(rank=4, alpha=8, text_encoder_rank=2)
+    text = deepcopy(components.text_encoder)
+    inject(text, text_settings(lora), seed=2)
+    with torch.no_grad():
+        for _, parameter in trainable(text):
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
+    weights = AdapterWeights.of(style.state, lora, BASE, adapter_state(text))
+    engine.bank.load("spoken", weights)
+    arms = (Arm(), Arm("style"), Arm("spoken"), Arm("spoken", 0.0))
+    (finished,) = draw(engine, [replace(REQUEST, arms=arms)])
+    base, style_only, spoken, off = (image.picture.astype(int) for image in finished.images)
+    adapted = replace(components, unet=deepcopy(components.denoiser), text_encoder=deepcopy(components.text_encoder))
+    attach_all(adapted.denoiser, adapted.text_encoder, weights)
+    assert abs(spoken - plain(adapted, REQUEST)).max() <= 1
+    assert abs(base - plain(components, REQUEST)).max() <= 1
+    assert abs(off - base).max() <= 1
+    assert abs(spoken - style_only).max() > 1
 
 
 def test_requests_of_all_kinds_are_drawn_together_and_each_gets_its_own(engine: Engine, components: Components) -> None:

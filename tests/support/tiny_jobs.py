@@ -70,7 +70,7 @@ def tiny_share(root: Path, **changes: Any) -> Share:
     spec = tiny_spec(base, root / "pictures", **changes)
     manifest = prepare(spec.dataset, root / "work", lambda _done, _total: None)
     write(manifest, root / "manifest")
-    text, pictures_too = caches_text(spec.training), spec.training.cache_latents
+    text, pictures_too = caches_text(spec), spec.training.cache_latents
     prepare_cache(base, manifest, spec.dataset, root / "cache", text=text, pictures=pictures_too)
     store = RunStore.open(spec.output, "local", "tiny", root)
     components = load(base, need_unet=spec.method != "FromScratch")

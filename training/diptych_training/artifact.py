@@ -66,14 +66,19 @@ def write_lora_artifact(
     """
     digest = f"sha256:{base.digest}"
     with _workshop() as folder:
-        wanted = check(weights, base.denoiser, digest).effect
+        wanted = check(weights, base.denoiser, digest, base.text_encoder)
         for name in formats:
             place = folder / FOLDERS[name]
             _writers(draft.name)[name](place, weights)
-            effect = check_saved(place, base.denoiser, digest).effect
-            if not math.isclose(effect, wanted, rel_tol=SAME_EFFECT):
-                raise ArtifactInvalid(f"Read from {name} files the adapter changes the UNet by {effect}, not {wanted}.")
+            found = check_saved(place, base.denoiser, digest, base.text_encoder)
+            _compare(name, "UNet", found.effect, wanted.effect)
+            _compare(name, "text encoder", found.text_effect, wanted.text_effect)
         return _publish(store, folder, draft.model_copy(update={"formats": list(formats)}))
+
+
+def _compare(form: str, network: str, found: float | None, wanted: float | None) -> None:
+    if not math.isclose(found or 0.0, wanted or 0.0, rel_tol=SAME_EFFECT):
+        raise ArtifactInvalid(f"Read from {form} files the adapter changes the {network} by {found}, not {wanted}.")
 
 
 def write_pipeline_artifact(store: RunStore, tuned: Components, draft: ArtifactRecord) -> ArtifactRef:

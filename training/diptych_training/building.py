@@ -76,11 +76,11 @@ def build_loop(share: Share, device: torch.device, tell: Tell, *, rank: int = 0,
 def batch_maker(share: Share, components: Components, manifest: Manifest, device: torch.device) -> BatchMaker:
     """Return what builds batches, with scale, shift and schedule as the base's configs say."""
     spec = share.spec
-    has_text, has_pictures = caches_text(spec.training), spec.training.cache_latents
+    has_text, has_pictures = caches_text(spec), spec.training.cache_latents
     cache = open_cache(components, manifest, spec.dataset, share.cache_folder, text=has_text, pictures=has_pictures)
 
     def text(captions: Sequence[str]) -> Tensor:
-        if spec.training.train_text_encoder:
+        if spec.trains_text_encoder:
             return prompts.tokenize(components, captions)
         if not has_text:
             return torch.cat([prompts.encode(components, [caption]) for caption in captions]).cpu()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diptych_api.dataset import Dataset
 from diptych_api.errors import CacheCorrupt
-from diptych_api.training import Training
+from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_diffusion.pipeline import Components
 from diptych_training.cache_encode import CaptionItem, Encoder, Item, PictureItem, encoders
 from diptych_training.cache_keys import CacheKeys
@@ -66,9 +66,9 @@ class Cache:
             raise CacheCorrupt(f"The cache was not made for {what!r:.200}.", hint=RUN_AGAIN) from None
 
 
-def caches_text(training: Training) -> bool:
+def caches_text(spec: FineTuneJobSpec) -> bool:
     """Whether a job's captions are encoded beforehand: those of a text encoder that learns cannot be."""
-    return training.cache_text_embeddings and not training.train_text_encoder
+    return spec.training.cache_text_embeddings and not spec.trains_text_encoder
 
 
 def items_of(manifest: Manifest, dataset: Dataset, keys: CacheKeys, *, text: bool, pictures: bool = True) -> list[Item]:

@@ -51,7 +51,8 @@ def _of_the_model(spec: FineTuneJobSpec, base: Components) -> dict[str, str]:
     counted = {"UNet": trainee.unet, "text encoder": base.text_encoder, "VAE": base.vae}
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in counted.items()}
     if spec.method == "LoRA":
-        sizes["UNet"] -= trained
+        for name, prefix in (("UNet", "unet."), ("text encoder", "text_encoder.")):
+            sizes[name] -= sum(p.numel() for key, p in trainee.parameters.items() if key.startswith(prefix))
     return {
         "parameters": " · ".join(f"{name} {_count(count)}" for name, count in sizes.items()),
         "trained": f"{_count(trained)}, {100 * trained / sizes['UNet']:.2f} % of the UNet",

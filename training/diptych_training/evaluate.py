@@ -184,7 +184,9 @@ def _fillers(models: Models, exam: Exam, request: SampleRequest) -> tuple[Filler
 
 
 def _without_adapter(models: Models) -> AbstractContextManager[None]:
-    return lora.set_enabled(models.tuned.denoiser, enabled=False) if models.base is models.tuned else nullcontext()
+    if models.base is not models.tuned:
+        return nullcontext()
+    return lora.set_enabled(models.tuned.denoiser, models.tuned.text_encoder, enabled=False)
 
 
 def _real(entries: Sequence[Entry | None], image: Image) -> tuple[Picture | None, ...]:

@@ -48,6 +48,7 @@ from diptych_training.report_page.files import write_page
 from diptych_training.reporter import now
 from diptych_training.saving import final_state
 from diptych_training.share import Share
+from diptych_training.trainee import Trainee
 from diptych_training.validation import validation_losses
 
 TellPhase = Callable[[PhaseProgress], bool]
@@ -156,7 +157,8 @@ def _base_losses(share: Share, loop: Loop) -> list[float]:
     if share.spec.method == "FromScratch":
         return []
     without_adapter = share.spec.method == "LoRA"
-    with lora.set_enabled(loop.trainee.unet, enabled=False) if without_adapter else nullcontext():
+    networks = filter(None, (loop.trainee.unet, loop.trainee.text_encoder))
+    with lora.set_enabled(*networks, enabled=False) if without_adapter else nullcontext():
         return _losses(loop)
 
 
@@ -175,7 +177,8 @@ def _draft(share: Share, name: str, base: BaseRecord, loop: Loop, state: Checkpo
             "rslora": spec.lora.use_rslora,
             "dora": spec.lora.use_dora,
             "target_modules": spec.lora.target_modules,
-            "base_parameters": sum(p.numel() for p in loop.trainee.unet.parameters()) - trained,
+            "text_encoder_rank": spec.lora.text_encoder_rank,
+            "base_parameters": _base_parameters(loop.trainee),
         }
         if spec.method == "LoRA"
         else {}
@@ -195,9 +198,18 @@ def _draft(share: Share, name: str, base: BaseRecord, loop: Loop, state: Checkpo
     )
 
 
+def _base_parameters(trainee: Trainee) -> int:
+    """Return the number of the UNet's own parameters."""
+    adapter = sum(p.numel() for name, p in trainee.parameters.items() if name.startswith("unet."))
+    return sum(p.numel() for p in trainee.unet.parameters()) - adapter
+
+
 def _write(share: Share, original: Components, loop: Loop, draft: ArtifactRecord) -> ArtifactRef:
     if share.spec.method == "LoRA":
-        weights = AdapterWeights.of(lora.adapter_state(loop.trainee.unet), share.spec.lora, draft.base)
+        text = loop.trainee.text_encoder
+        text_state = None if text is None else lora.adapter_state(text)
+        state = lora.adapter_state(loop.trainee.unet)
+        weights = AdapterWeights.of(state, share.spec.lora, draft.base, text_state)
         formats = lora_formats(share.spec.export, dora=share.spec.lora.use_dora)
         return write_lora_artifact(share.store, original, weights, draft, formats)
     return write_pipeline_artifact(share.store, tuned_components(original, loop), draft)

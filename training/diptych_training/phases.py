@@ -96,7 +96,7 @@ def name_first_adapter(run: Run, digests: dict[str, str]) -> None:
     """Add the digest of the adapter that the job goes on from, if there is one, to those of the run."""
     path = with_first_adapter(run.spec, run.store).lora.init_from
     if run.spec.method == "LoRA" and path is not None:
-        digests["first adapter"] = weights_digest(load_adapter(Path(path)).state)
+        digests["first adapter"] = weights_digest(load_adapter(Path(path)).tensors())
 
 
 def record(run: Run, digests: dict[str, str]) -> None:
@@ -124,7 +124,7 @@ def cache_pictures(run: Run, share: Share, manifest: Manifest) -> Share:
         manifest,
         run.spec.dataset,
         share.cache_folder,
-        text=caches_text(run.spec.training),
+        text=caches_text(run.spec),
         pictures=run.spec.training.cache_latents,
         map_fn=ray_map if run.store.is_local else through(encoded(run.store), on_sites(ray_map, run.spec, run.store)),
         on_progress=run.on_progress,

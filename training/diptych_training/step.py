@@ -24,7 +24,8 @@ def sample_losses(trainee: Trainee, batch: Batch) -> Tensor:
     (Ho et al., arXiv 2006.11239; v: Salimans and Ho, arXiv 2202.00512).
     """
     if trainee.has_dropout:
-        set_dropout_keys(trainee.unet, batch.keys_B)
+        for network in filter(None, (trainee.unet, trainee.text_encoder)):
+            set_dropout_keys(network, batch.keys_B)
     device_type, dtype = trainee.device.type, trainee.compute_dtype
     with torch.autocast(device_type, dtype=dtype, enabled=dtype != torch.float32):
         text = batch.text if trainee.text_encoder is None else trainee.text_encoder(batch.text)[0]

@@ -25,10 +25,6 @@ LATER = ("publish", "tracking")
 def refused(spec: FineTuneJobSpec) -> Iterator[str]:
     """Yield one sentence for each setting that would change the result but cannot be honoured."""
     training = spec.training
-    later = {
-        "spec.lora.textEncoderRank": spec.lora.text_encoder_rank > 0,
-    }
-    yield from (f"{setting} is not supported yet." for setting, asked in later.items() if asked)
     if training.sharding != "None" and training.batch_size < spec.resources.workers:
         yield f"spec.training.batchSize: sharding needs a sample for each of {spec.resources.workers} workers."
     yield from refused_data(spec.dataset)

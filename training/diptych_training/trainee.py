@@ -1,4 +1,4 @@
-"""What is trained: the UNet with its adapter, a whole UNet, or a new UNet and its text encoder."""
+"""What is trained: UNet and text encoder with an adapter, a whole UNet, or a new UNet and its text encoder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ from diptych_api.errors import SpecInvalid
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_diffusion import lora
 from diptych_diffusion.adapter_files import load_adapter
+from diptych_diffusion.adapter_weights import text_settings
 from diptych_diffusion.draws import seed64
 from diptych_diffusion.fingerprint import weights_digest
-from diptych_diffusion.lora_start import start_from
+from diptych_diffusion.lora_start import start_all_from
 from diptych_diffusion.pipeline import Components
 from diptych_training.acceleration import accelerate
 
@@ -68,26 +69,41 @@ def build_trainee(spec: FineTuneJobSpec, components: Components, device: torch.d
     """
     dtype = compute_dtype(spec.training.precision, device)
     if spec.method == "LoRA":
-        unet, text_encoder = components.denoiser.to(device, dtype), None
-        lora.inject(unet, spec.lora, spec.training.seed)
-        if spec.lora.init_from is not None:
-            weights = load_adapter(Path(spec.lora.init_from))
-            start_from(unet, weights, spec.lora, f"sha256:{components.digest}")
-        learning = {f"unet.{name}": p for name, p in lora.trainable(unet)}
+        networks = _adapted(spec, components, device, dtype)
+        learning = {f"{name}.{key}": p for name, network in networks.items() for key, p in lora.trainable(network)}
     else:
-        unet = new_unet(spec, components) if spec.method == "FromScratch" else components.denoiser
-        unet = unet.to(device, torch.float32)
-        text_encoder = (
-            cast("nn.Module", components.text_encoder).to(device) if spec.training.train_text_encoder else None
-        )
-        learning = {f"unet.{name}": p for name, p in unet.named_parameters()}
-        if text_encoder is not None:
-            learning |= {f"text_encoder.{name}": p for name, p in text_encoder.named_parameters()}
+        networks = _whole(spec, components, device)
+        learning = {f"{name}.{key}": p for name, network in networks.items() for key, p in network.named_parameters()}
+    unet, text_encoder = networks["unet"], networks.get("text_encoder")
     for parameter in learning.values():
         parameter.requires_grad_(True)
-    accelerate(unet, spec)
+    accelerate(cast("UNet2DConditionModel", unet), spec)
     has_dropout = spec.method == "LoRA" and spec.lora.dropout > 0
     return Trainee(unet, text_encoder, dict(sorted(learning.items())), dtype, device, has_dropout)
+
+
+def _adapted(
+    spec: FineTuneJobSpec, components: Components, device: torch.device, dtype: torch.dtype
+) -> dict[str, nn.Module]:
+    """Return the networks with fresh adapters, or with the one that the job goes on from."""
+    unet, text_encoder = components.denoiser.to(device, dtype), None
+    lora.inject(unet, spec.lora, spec.training.seed)
+    if spec.lora.text_encoder_rank:
+        text_encoder = components.text_encoder.to(device, dtype)
+        lora.inject(text_encoder, text_settings(spec.lora), spec.training.seed)
+    if spec.lora.init_from is not None:
+        weights = load_adapter(Path(spec.lora.init_from))
+        start_all_from(unet, text_encoder, weights, spec.lora, f"sha256:{components.digest}")
+    return {"unet": unet} if text_encoder is None else {"unet": unet, "text_encoder": text_encoder}
+
+
+def _whole(spec: FineTuneJobSpec, components: Components, device: torch.device) -> dict[str, nn.Module]:
+    """Return the networks of which every weight learns."""
+    unet = new_unet(spec, components) if spec.method == "FromScratch" else components.denoiser
+    networks: dict[str, nn.Module] = {"unet": unet.to(device, torch.float32)}
+    if spec.training.train_text_encoder:
+        networks["text_encoder"] = cast("nn.Module", components.text_encoder).to(device)
+    return networks
 
 
 def new_unet(spec: FineTuneJobSpec, components: Components) -> UNet2DConditionModel:
