@@ -50,7 +50,9 @@ generate: docs proto
 	$(RUN) python -m diptych_api.generate
 	$(RUN) python -m diptych_operator.chart
 bench: init
-	$(RUN) python bench/train.py
+	$(RUN) python bench/train.py script
+	$(RUN) python bench/train.py ray
+	$(RUN) python bench/train.py scaling
 	$(RUN) python bench/serve.py compare
 	$(RUN) python bench/serve.py trace
 	$(RUN) python bench/serve.py gateway

@@ -124,4 +124,4 @@ def _tflop(model: Model, trainee: Trainee) -> float:
         unet(noisy_BChw, torch.zeros(1, dtype=torch.int64, device=META), text_BLD, return_dict=False)[
             0
         ].sum().backward()
-    return round(counter.get_total_flops() / 1e12, 3)
+    return round(float(counter.get_total_flops()) / 1e12, 3)

@@ -71,8 +71,8 @@ class Rung:
         if row.compile == "Whole":
             unet.compile()
         self.unet, self.learning = unet.train(), [parameter for _, parameter in trainable(unet)]
-        fused = {"fused": True} if device == "cuda" and not row.waits else {}
-        self.optimizer = torch.optim.AdamW(self.learning, lr=1e-4, capturable=row.is_captured, **fused)
+        fused = True if device == "cuda" and not row.waits else None
+        self.optimizer = torch.optim.AdamW(self.learning, lr=1e-4, capturable=row.is_captured, fused=fused)
         self.schedule = NoiseSchedule.from_config(self.parts.scheduler_config)
         random = torch.Generator().manual_seed(1)
         side, latent = shape.pixels, shape.pixels // self.parts.pixels_per_latent
@@ -189,7 +189,7 @@ def _climbed(rung: Rung, wanted: tuple[float, Tensor], batch: int, steps: int, m
     }
 
 
-def _timed(do: Callable[[], None], steps: int, *, on_gpu: bool) -> float:
+def _timed(do: Callable[[], object], steps: int, *, on_gpu: bool) -> float:
     """Return seconds of a step: by the GPU's own events, or on the clock."""
     if not on_gpu:
         began = time.perf_counter()

@@ -22,8 +22,8 @@ from diptych_bench.tiny_run import Turn, Wanted, Watch, peak_gb, share_of, share
 from diptych_diffusion.draws import noise, timestep
 from diptych_diffusion.lora import adapter_state
 from diptych_diffusion.pipeline import resolve_base
-from diptych_training import loop as loops
 from diptych_training import step as steps_of
+from diptych_training.batch import BatchMaker
 from diptych_training.building import build_loop
 from diptych_training.data.entry import read_entry
 from diptych_training.data.manifest import prepare
@@ -153,8 +153,8 @@ def _lapped(loop: Loop, laps: Laps) -> ExitStack:
     ]
     for owner, name, lap in parts:
         stack.enter_context(mock.patch.object(owner, name, laps.timed(lap, getattr(owner, name))))
-    built = loops.BatchMaker.training
-    stack.enter_context(mock.patch.object(loops.BatchMaker, "training", laps.timed("data, beside the step", built)))
+    built = BatchMaker.training
+    stack.enter_context(mock.patch.object(BatchMaker, "training", laps.timed("data, beside the step", built)))
     return stack
 
 

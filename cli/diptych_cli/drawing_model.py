@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from pydantic import ValidationError
 
@@ -15,6 +16,9 @@ from diptych_diffusion.adapter_files import load_adapter
 from diptych_diffusion.fingerprint import weights_digest
 from diptych_diffusion.lora import attach_all
 from diptych_diffusion.pipeline import Components, load, resolve_base
+
+if TYPE_CHECKING:
+    from torch import nn
 
 DEFAULT_BASE = "builtin:tiny-emoji"
 CACHE = Path("~/.cache/diptych/bases")
@@ -72,6 +76,6 @@ def _assemble(base: Base, adapter: Path | None, evaluation: Evaluation | None, d
         message = f"{adapter} was made for another base: {weights.base.source}."
         raise AdapterInvalid(message, hint="Name that base with --base.")
     attach_all(components.denoiser, components.text_encoder, weights)
-    components.denoiser.to(device)
-    components.text_encoder.to(device)
+    for network in (components.denoiser, components.text_encoder):
+        cast("nn.Module", network).to(device)
     return Model(components, base_name(base), f"sha256:{weights_digest(weights.tensors())}", evaluation)

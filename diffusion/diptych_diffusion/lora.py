@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -26,7 +26,7 @@ from diptych_diffusion.lora_dropout import KeyedDropout
 from diptych_diffusion.lora_layers import adaptable, find_misfit, matching, network_name, short_name
 
 ADAPTER: Final = "default"
-Network = UNet2DConditionModel | CLIPTextModel
+Network: TypeAlias = UNet2DConditionModel | CLIPTextModel
 
 
 @dataclass(frozen=True, slots=True)

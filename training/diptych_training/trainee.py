@@ -89,7 +89,8 @@ def _adapted(
     unet, text_encoder = components.denoiser.to(device, dtype), None
     lora.inject(unet, spec.lora, spec.training.seed)
     if spec.lora.text_encoder_rank:
-        text_encoder = components.text_encoder.to(device, dtype)
+        text_encoder = components.text_encoder
+        cast("nn.Module", text_encoder).to(device, dtype)
         lora.inject(text_encoder, text_settings(spec.lora), spec.training.seed)
     if spec.lora.init_from is not None:
         weights = load_adapter(Path(spec.lora.init_from))
