@@ -31,7 +31,7 @@ from diptych_operator.web import answering
 
 LOOK_AGAIN_S: Final = 5.0
 LOOK_S: Final = 0.1
-DEAF_S: Final = 60.0
+DEAF_S: Final = 120.0
 """How long kopf may take to ask for the last of the kinds that it is to watch."""
 SILENT_S: Final = 120.0
 """The watch of our Lease is dead when it is quiet for longer: kopf starts a quiet watch anew after 70 seconds."""
