@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from diptych_api.fields import Location, Model, Name, Prompt, Seed, Text
+from diptych_api.fields import Location, Model, Name, Prompt, Seed, Template, Text
 from diptych_api.sources import SecretKey
 
 Scheduler = Literal["DDIM", "PNDM", "Euler", "EulerAncestral", "DPMSolverMultistep", "LCM"]
@@ -40,6 +40,11 @@ class Evaluation(Model):
         "line; held-out captions when neither suite nor prompts is set.",
     )
     prompts: list[Prompt] = Field(default=[], max_length=256, description="Own prompts.")
+    variant: Template | None = Field(
+        default=None,
+        description="Text with {prompt} in it: tuned also draws every prompt in these words, from the same noise, and "
+        "is compared with its own plain pictures; CLIPScore reads the plain prompt for both.",
+    )
     rivals: Location | None = Field(
         default=None,
         description="An ImageFolder of the same captions in the style that tuning should leave; adds the share of "

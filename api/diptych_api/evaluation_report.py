@@ -75,6 +75,7 @@ class PairResult(Record):
     base: Location | None = Field(default=None, description="Picture of the base.")
     tuned: Location | None = Field(default=None, description="Picture of the tuned model.")
     incumbent: Location | None = Field(default=None, description="Picture of the version that it would replace.")
+    variant: Location | None = Field(default=None, description="Picture of the tuned model for the elaborated prompt.")
     figures: dict[Text, float] = Field(default={}, max_length=64, description="Figures of this pair, by name.")
 
 
@@ -95,6 +96,12 @@ class EvaluationReport(Record):
     dtype: str = Field(default="fp32", max_length=16, description="Arithmetic.")
     pairs: list[PairResult] = Field(default=[], max_length=10_000, description="One entry for each prompt.")
     metrics: list[MetricResult] = Field(default=[], max_length=64, description="Figures over all pairs.")
+    variant: Prompt | None = Field(default=None, description="Words around the prompt, as in spec.evaluation.variant.")
+    variants: list[MetricResult] = Field(
+        default=[],
+        max_length=64,
+        description="What these words change: the tuned model with plain prompts as base, with these words as tuned.",
+    )
     verdict: Verdict = Field(default="NotSure", description="Whether tuned is better, by the first metric's interval.")
     gate: GateDecision | None = Field(default=None, description="Whether it was promoted, with the evidence.")
     seconds_per_image: float | None = Field(default=None, ge=0, description="Mean time of a picture.")

@@ -64,6 +64,7 @@ class Record(Model):
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=40)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Prompt = Annotated[str, StringConstraints(max_length=2000)]
+Template = Annotated[str, StringConstraints(pattern=r"^[^\x00]*\{prompt\}[^\x00]*$", max_length=2000)]
 Location = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Path = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", min_length=1, max_length=1024)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)]

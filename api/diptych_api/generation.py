@@ -1,13 +1,9 @@
 """What a picture is drawn with where a request names nothing, and the styles that it can name."""
 
-from typing import Annotated
-
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from diptych_api.after import Scheduler
-from diptych_api.fields import Model, Name, Prompt
-
-Template = Annotated[str, StringConstraints(pattern=r"^[^\x00]*\{prompt\}[^\x00]*$", max_length=2000)]
+from diptych_api.fields import Model, Name, Prompt, Template
 
 
 class GenerationDefaults(Model):

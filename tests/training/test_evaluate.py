@@ -158,6 +158,21 @@ def test_rivals_are_asked_for_each_caption_through_the_same_vae(
     )
 
 
+def test_other_words_are_compared_with_the_plain_prompt_from_the_same_noise(
+    base_folder: Path, exam: Exam, store: RunStore
+) -> None:
+    models = Models(load(base_folder), None)
+    for words, same in (("{prompt}", True), ("gold {prompt}", False)):
+        settings = SETTINGS.model_copy(update={"variant": words, "inference_steps": 1})
+        report = evaluate(models, replace(exam, settings=settings), store)
+        style = next(metric for metric in report.variants if metric.name == "StyleDistance")
+        assert (style.difference == 0) is same
+        assert report.pairs[0].variant == "variant/000.png"
+        folder = store.get_folder("evaluation")
+        plain, other = (picture(folder / side / "000.png") for side in ("tuned", "variant"))
+        assert bool((plain == other).all()) is same
+
+
 def test_own_prompts_without_real_pictures_give_pictures_and_a_warning_instead_of_a_figure(
     base_folder: Path, exam: Exam, store: RunStore
 ) -> None:

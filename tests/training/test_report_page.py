@@ -89,6 +89,12 @@ def test_a_gate_is_told_with_what_was_asked_and_what_was_seen() -> None:
     assert "KID: no figure of both. Asked for any improvement." in told
 
 
+def test_what_other_words_change_has_a_table_of_its_own() -> None:
+    told = words(html(report(variant="{prompt}, in gold", variants=[LOSS]), {}))
+    assert "The tuned model asked for “{prompt}, in gold”, against its own pictures of the plain prompt." in told
+    assert "Plain In these words" in told
+
+
 def test_words_of_strangers_stay_words() -> None:
     evil = '"><script>alert(1)</script>'
     page = html(report(pairs=[PairResult(prompt=evil, seed=7, base="base/000.png")], run=evil), {})

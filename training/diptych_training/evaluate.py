@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -37,6 +37,18 @@ PACKAGES: Final = ("diptych", "torch", "diffusers", "transformers", "peft")
 DTYPES: Final = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 MOST_REFERENCES: Final = 10_000
 OnProgress = Callable[[int, int], None]
+
+
+Side = Literal["base", "tuned", "incumbent", "variant"]
+
+
+class Drawn(TypedDict):
+    """The pictures of each side."""
+
+    base: Pictures | None
+    tuned: Pictures
+    incumbent: NotRequired[Pictures]
+    variant: NotRequired[Pictures]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +91,9 @@ def evaluate(models: Models, exam: Exam, store: RunStore, on_progress: OnProgres
     check_mosaic(exam.settings, len(prompts), len(exam.learned))
     request = _request(exam, prompts)
     started = time.monotonic()
-    base, tuned, incumbent = _draw(models, exam.contest, request, on_progress or _ignore)
+    sides = _draw(models, exam, request, on_progress or _ignore)
     seconds = time.monotonic() - started
-    album = Album(prompts, _real(entries, exam.image), base, tuned, incumbent, _fillers(models, exam, request))
+    album = Album(prompts, _real(entries, exam.image), fillers=_fillers(models, exam, request), **sides)
     viewer = models.base or models.tuned
     views = Views(exam.measured, exam.rivals, partial(_references, exam))
     measurements = list(measure(album, exam.settings, views, viewer))
@@ -100,6 +112,8 @@ def evaluate(models: Models, exam: Exam, store: RunStore, on_progress: OnProgres
         dtype=DTYPES[models.tuned.denoiser.dtype],
         pairs=_pairs(request, album, measurements),
         metrics=metrics,
+        variant=exam.settings.variant,
+        variants=_variants(exam, album, viewer),
         verdict=_verdict(metrics),
         gate=None if exam.contest is None else _decision(exam, exam.contest, album, metrics, viewer),
         seconds_per_image=round(seconds / (album.drawn or 1), 4),
@@ -143,28 +157,31 @@ def _request(exam: Exam, prompts: tuple[str, ...]) -> SampleRequest:
     )
 
 
-def _draw(
-    models: Models, contest: Contest | None, request: SampleRequest, on_progress: OnProgress
-) -> tuple[Pictures | None, Pictures, Pictures | None]:
-    """Return the pictures of base, tuned and incumbent."""
+def _draw(models: Models, exam: Exam, request: SampleRequest, on_progress: OnProgress) -> Drawn:
+    """Return the pictures of every side that there is: base, tuned, incumbent, and tuned in other words."""
+    contest, words = exam.contest, exam.settings.variant
     rival = contest.incumbent.components if contest is not None and contest.incumbent is not None else None
-    pictures, sides = len(request.prompts), 1 + (models.base is not None) + (rival is not None)
-    size, drawn = (request.height or 0, request.width or 0, 3), 0
-
-    def draw(components: Components) -> Pictures:
-        nonlocal drawn
-        before, drawn = drawn, drawn + pictures
-        if not pictures:
-            return np.zeros((0, *size), np.uint8)
-        return sample(
-            components, request, lambda done, of: on_progress(before + done * pictures // of, sides * pictures)
-        )
-
-    base = None
+    sides: list[tuple[Side, Components, SampleRequest]] = [("tuned", models.tuned, request)]
     if models.base is not None:
-        with _without_adapter(models):
-            base = draw(models.base)
-    return base, draw(models.tuned), None if rival is None else draw(rival)
+        sides.insert(0, ("base", models.base, request))
+    if rival is not None:
+        sides.append(("incumbent", rival, request))
+    if words is not None:
+        told = tuple(words.replace("{prompt}", prompt) for prompt in request.prompts)
+        sides.append(("variant", models.tuned, replace(request, prompts=told)))
+    drawn, pictures = Drawn(base=None, tuned=_none(request)), len(request.prompts)
+    for turn, (side, components, asked) in enumerate(sides if pictures else []):
+
+        def tell(done: int, of: int, before: int = turn * pictures) -> None:
+            on_progress(before + done * pictures // of, len(sides) * pictures)
+
+        with _without_adapter(models) if side == "base" else nullcontext():
+            drawn[side] = sample(components, asked, tell)
+    return drawn
+
+
+def _none(request: SampleRequest) -> Pictures:
+    return np.zeros((0, request.height or 0, request.width or 0, 3), np.uint8)
 
 
 def _fillers(models: Models, exam: Exam, request: SampleRequest) -> tuple[Filler, ...]:
@@ -224,6 +241,17 @@ def _decision(
     views = Views(incumbent.measured, exam.rivals, partial(_references, exam))
     results = [each.result for each in measure(replace(album, base=album.incumbent), settings, views, viewer)]
     return decide(contest.promotion, results, incumbent.run, promotes=contest.promotes)
+
+
+def _variants(exam: Exam, album: Album, viewer: Components) -> list[MetricResult]:
+    """Return what other words change: tuned with plain prompts as base, with these words as tuned."""
+    if album.variant is None:
+        return []
+    views = Views(rivals=exam.rivals, references=partial(_references, exam))
+    wanted = [name for name in exam.settings.metrics if name != "ValidationLoss"]
+    settings = exam.settings.model_copy(update={"metrics": wanted})
+    other = replace(album, base=album.tuned, tuned=album.variant)
+    return [each.result for each in measure(other, settings, views, viewer)]
 
 
 def _verdict(metrics: Sequence[MetricResult]) -> Verdict:

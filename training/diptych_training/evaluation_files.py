@@ -3,7 +3,7 @@
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,23 +37,26 @@ class Album:
     base: Pictures | None
     tuned: Pictures
     incumbent: Pictures | None = None
+    variant: Pictures | None = None
+    """Tuned, asked in other words."""
     fillers: tuple[Filler, ...] = ()
 
     @property
     def drawn(self) -> int:
         """The number of pictures that were drawn."""
-        return len(self.tuned) + sum(len(side) for side in (self.base, self.incumbent) if side is not None)
+        return len(self.tuned) + sum(
+            len(side) for side in (self.base, self.incumbent, self.variant) if side is not None
+        )
 
     def columns(self) -> list[str]:
         """Return the names of the sides that there are, in the order of the grid."""
-        drawn = {"base": self.base, "incumbent": self.incumbent, "tuned": self.tuned}
+        drawn = {"base": self.base, "incumbent": self.incumbent, "tuned": self.tuned, "variant": self.variant}
         real = ["real"] if any(picture is not None for picture in self.real) else []
         return real + [side for side, pictures in drawn.items() if pictures is not None]
 
     def picture(self, side: str, n: int) -> Picture | None:
         """Return the picture of one side for the n-th prompt."""
-        sides = {"real": self.real, "base": self.base, "incumbent": self.incumbent, "tuned": self.tuned}
-        pictures = sides[side]
+        pictures: Sequence[Picture | None] | Pictures | None = getattr(self, side)
         return None if pictures is None else pictures[n]
 
     def locations(self, n: int) -> dict[str, str]:
@@ -105,7 +108,7 @@ def _save_pairs(album: Album, folder: Path) -> None:
 
 def _save_mosaic(album: Album, seed: int, folder: Path) -> None:
     if album.fillers:
-        compose(album.tuned, album.fillers, seed).save(folder / MOSAIC_FILE)
+        compose(list(album.tuned), album.fillers, seed).save(folder / MOSAIC_FILE)
         told = json.dumps(slot_map(album.prompts, album.fillers, seed), indent=2, ensure_ascii=False)
         (folder / MOSAIC_FILE).with_suffix(".json").write_text(f"{told}\n", encoding="utf-8")
 

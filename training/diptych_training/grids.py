@@ -130,7 +130,7 @@ def _lines(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.Image
 def _cut(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     if font.getlength(text) <= width:
         return text
-    fitting = bisect_right(range(1, len(text)), width, key=lambda end: font.getlength(f"{text[:end]}…"))
+    fitting = bisect_right(range(1, len(text)), float(width), key=lambda end: font.getlength(f"{text[:end]}…"))
     return f"{text[:fitting].rstrip()}…"
 
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from diptych_api.evaluation_report import EvaluationReport, GateCheck, GateDecision, MetricResult, PairResult
 
 SHOWN: Final = 64
-SIDES: Final = ("real", "base", "incumbent", "tuned")
+SIDES: Final = ("real", "base", "incumbent", "tuned", "variant")
 HEADLINES: Final = {"Better": "Tuned is better", "Worse": "Tuned is worse", "NotSure": "Not sure which is better"}
 TONES: Final = {"Better": "better", "Worse": "worse", "NotSure": "unsure"}
 DECISIONS: Final = {"Promoted": "Promoted to", "Offered": "Offered to", "NotPromoted": "Not promoted to"}
@@ -80,6 +80,7 @@ def html(report: EvaluationReport, sources: Mapping[str, str], curve: str = "") 
         cell=CELL_OF_SMALL if report.size < SMALL else CELL,
         curve=curve,
         rows=[row(metric) for metric in report.metrics],
+        variants=[row(metric) for metric in report.variants],
         facts=list(facts(report)),
         decision=report.gate,
         reason="" if report.gate is None else _reason(report.gate),
