@@ -1,14 +1,20 @@
 """Runs that must beat the version before them: drawn, measured, decided and promoted, without Ray."""
 
 import shutil
+import threading
 from dataclasses import replace
 
 import pytest
 
 from diptych_api.after import Gate, Promotion
 from diptych_api.evaluation_report import EvaluationReport, GateDecision
+from diptych_api.finetunejob import FineTuneJob
+from diptych_api.report import Report
+from diptych_api.resource import ObjectMeta
 from diptych_training.finish import conclude
-from diptych_training.promotion import promote_over, version_of
+from diptych_training.phases import Run, promote
+from diptych_training.promotion import read_pointer
+from diptych_training.reporter import Reporter
 from diptych_training.share import Share
 from support.bare_runs import Listener, train
 from support.tiny_jobs import tiny_share
@@ -42,9 +48,17 @@ def concluded(share: Share) -> GateDecision:
     finished = conclude(share, "tiny", share.spec.base, lambda _: False)
     decision = finished.gate
     assert decision is not None
-    if decision.outcome == "Promoted":
-        promote_over(share.store, "best", version_of(share.store, "tiny", [], "gates"), decision.rival)
+    job = FineTuneJob(metadata=ObjectMeta(name="tiny"), spec=share.spec)
+    said: list[Report] = []
+    promote(Run(job, share.spec, share.spec, share.store, Reporter(said.append), threading.Event()), finished)
+    assert said[-1].phase == "Gating"
+    assert said[-1].message.endswith(decision.reason)
     return decision
+
+
+def current(share: Share) -> str | None:
+    pointer = read_pointer(share.store, "best")
+    return None if pointer is None or pointer.current is None else pointer.current.run
 
 
 def evidence(share: Share) -> EvaluationReport:
@@ -59,10 +73,11 @@ def test_trap_18_the_first_must_beat_its_base_and_the_next_the_first_with_the_sa
     first = another(trained, "first")
     decision = concluded(first)
     assert (decision.outcome, decision.rival) == ("Promoted", None), decision.reason
+    assert current(first) == "first"
     assert concluded(first) == decision, "after a crash the same run is not held against itself"
     second = another(trained, "second")
     equal = concluded(second)
-    assert (equal.outcome, equal.rival) == ("NotPromoted", "first")
+    assert (equal.outcome, equal.rival, current(second)) == ("NotPromoted", "first", "first")
     assert [check.improvement for check in equal.checks] == [0, 0], "the same weights answer alike"
     report = evidence(second)
     assert report.gate == equal
@@ -85,6 +100,7 @@ def test_trap_18_the_first_must_beat_its_base_and_the_next_the_first_with_the_sa
 def test_on_a_cluster_the_artifact_is_held_against_its_base_and_offered(trained: Share) -> None:
     offered = concluded(replace(another(trained, "pod"), promotes=False))
     assert (offered.outcome, offered.rival) == ("Offered", None)
+    assert current(trained) in {None, "first"}
 
 
 def test_without_an_evaluation_nothing_is_promoted(trained: Share) -> None:
