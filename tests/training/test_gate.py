@@ -1,9 +1,11 @@
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from diptych_api.after import Gate, Promotion
 from diptych_api.evaluation_report import Interval, MetricResult
+from diptych_api.report import Report
 from diptych_training.gate import decide, told
 
 
@@ -64,6 +66,14 @@ def test_a_figure_that_could_not_be_told_says_why() -> None:
     silent = MetricResult(name="KID", n=0, warning="3 drawn and 1 real pictures are too few.")
     decision = decide(promotion({"metric": "KID"}), [silent], None)
     assert decision.reason == "Against its base: There is no figure of KID of both: " + silent.warning
+
+
+def test_a_decision_about_many_gates_still_fits_the_message_of_a_report() -> None:
+    gates = [Gate(metric="KID") for _ in range(16)]
+    silent = MetricResult(name="KID", n=0, warning="w" * 1000)
+    decision = decide(Promotion(model="m" * 40, gates=gates), [silent], "r" * 49)
+    written = Report(phase="Gating", time=datetime.now(UTC), message=told(decision), gate=decision)
+    assert Report.model_validate_json(written.model_dump_json()) == written
 
 
 def test_where_somebody_else_has_the_last_word_the_artifact_is_offered() -> None:

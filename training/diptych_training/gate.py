@@ -6,6 +6,8 @@ from typing import Final
 from diptych_api.after import Gate, Promotion
 from diptych_api.evaluation_report import GateCheck, GateDecision, GateOutcome, Interval, MetricResult
 
+LONGEST_REASON: Final = 900
+"""So that a report's message holds it with the model's name before it."""
 DEFAULT: Final = Gate(metric="ValidationLoss")
 
 
@@ -28,7 +30,7 @@ def decide(
     passed: GateOutcome = "Promoted" if promotes else "Offered"
     return GateDecision(
         outcome="NotPromoted" if failed else passed,
-        reason=f"Against {whose}: {' '.join(told)}"[:1024],
+        reason=f"Against {whose}: {' '.join(told)}"[:LONGEST_REASON],
         model=promotion.model,
         rival=rival,
         checks=checks,
@@ -37,7 +39,7 @@ def decide(
 
 def not_comparable(promotion: Promotion, rival: str | None, problem: str) -> GateDecision:
     """Return the decision where there is nothing to decide by."""
-    return GateDecision(outcome="NotPromoted", reason=problem[:1024], model=promotion.model, rival=rival)
+    return GateDecision(outcome="NotPromoted", reason=problem[:LONGEST_REASON], model=promotion.model, rival=rival)
 
 
 def told(decision: GateDecision) -> str:
