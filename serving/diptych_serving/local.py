@@ -26,6 +26,7 @@ STARTS: Final = 3
 LOCAL_ENVIRONMENT: Final = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # or a machine that is busy for 5 seconds has no deployment
     "FORWARDED_ALLOW_IPS": "nobody",  # otherwise uvicorn believes the X-Forwarded-For of this machine
 }
 QUIET: Final = ("ray", "ray.serve")
