@@ -16,7 +16,7 @@ from diptych_api.errors import DiptychError
 from diptych_api.runstore import ARTIFACT
 from diptych_diffusion.adapter_files import load_adapter
 from diptych_diffusion.components import Components
-from diptych_diffusion.lora import attach
+from diptych_diffusion.lora import attach_all
 from diptych_diffusion.pipeline import load
 from diptych_training.artifact import verify_artifact
 from diptych_training.loop import Loop
@@ -49,6 +49,14 @@ class Contest:
     """False where somebody else has the last word."""
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version's parts, and whether its text encoder is not the base's."""
+
+    components: Components
+    own_text: bool
+
+
 def find_incumbent(
     store: RunStore, promotion: Promotion, base_folder: Path, loop: Loop, candidate: Sequence[float]
 ) -> Incumbent | None:
@@ -60,42 +68,45 @@ def find_incumbent(
     if version is None:
         return None
     try:
-        components = _components(store, version, base_folder, loop.trainee.device)
+        found = _loaded(store, version, base_folder, loop.trainee.device)
     except (DiptychError, OSError) as error:
         return Incumbent(version.run, problem=f"{version.run}, the current version, cannot be read: {error} {BY_HAND}")
-    if isinstance(components, str):
-        return Incumbent(version.run, problem=components)
-    losses = _losses(loop, components)
+    if isinstance(found, str):
+        return Incumbent(version.run, problem=found)
+    losses = _losses(loop, found)
     measured = (paired("ValidationLoss", losses, candidate),) if losses else ()
-    return Incumbent(version.run, components, measured)
+    return Incumbent(version.run, found.components, measured)
 
 
-def _components(store: RunStore, version: ModelVersion, base_folder: Path, device: torch.device) -> Components | str:
-    """Return the parts of a version, or why they do not compare."""
+def _loaded(store: RunStore, version: ModelVersion, base_folder: Path, device: torch.device) -> Version | str:
+    """Return a version, or why it does not compare."""
     place = store.beside(version.run)
     folder = place.get_folder(ARTIFACT)
     try:
         record = verify_artifact(folder)
-        other = f"{version.run}, the current version, was made of another base: {record.base.source}. {BY_HAND}"
+        base = load(base_folder, device=device, need_unet=record.method != "FromScratch")
+        if record.base.digest != f"sha256:{base.digest}":
+            return f"{version.run}, the current version, was made of another base: {record.base.source}. {BY_HAND}"
         if "Pipeline" in record.formats:
             whole = load(folder / FOLDERS["Pipeline"], device=device)
-            base = load(base_folder, need_unet=False)
-            return whole if whole.digests["vae"] == base.digests["vae"] else other
-        base = load(base_folder, device=device)
-        if record.base.digest != f"sha256:{base.digest}":
-            return other
-        attach(base.denoiser, load_adapter(folder / FOLDERS["PEFT"]))
-        base.denoiser.to(device)
-        return base
+            own_text = whole.digests["text_encoder"] != base.digests["text_encoder"]
+            return Version(whole, own_text and record.method == "FromScratch")
+        weights = load_adapter(folder / FOLDERS["PEFT"])
+        attach_all(base.denoiser, base.text_encoder, weights)
+        for network in (base.denoiser, base.text_encoder):
+            cast("torch.nn.Module", network).to(device)
+        return Version(base, weights.text_encoder is not None)
     finally:
         if not place.is_local:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _losses(loop: Loop, components: Components) -> list[float]:
-    if not loop.held_out:
+def _losses(loop: Loop, version: Version) -> list[float]:
+    """Return the version's held-out losses; none where the candidate's prompts are encoded without its text encoder."""
+    components, reads_text = version.components, loop.trainee.text_encoder is not None
+    if not loop.held_out or (version.own_text and not reads_text):
         return []
-    text_encoder = components.text_encoder if loop.trainee.text_encoder is not None else None
+    text_encoder = components.text_encoder if reads_text else None
     trainee = replace(
         loop.trainee,
         unet=cast("UNet2DConditionModel", components.unet),
