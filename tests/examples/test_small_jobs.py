@@ -1,4 +1,4 @@
-"""Every example of a data layout, as far as two steps of training on the base that ships, without Ray."""
+"""Every example of a layout or method, two steps of it on the base that ships, without Ray; those that must fail."""
 
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from support.recorded_run import diptych
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = sorted((ROOT / "examples/layouts").glob("*.yaml"))
+EXAMPLES = sorted(path for kind in ("layouts", "methods") for path in (ROOT / "examples" / kind).glob("*.yaml"))
+FAILURES = sorted((ROOT / "examples/failures").glob("*.yaml"))
 SHORT = ["training.steps=2", "training.batchSize=2", "training.validation.draws=1"]
 
 
@@ -53,3 +54,12 @@ def test_an_example_is_valid_and_trains(
     losses = [row.loss for progress in listener.told for row in progress.rows if row.loss is not None]
     assert len(losses) == 2
     assert len(manifest.rejected) == (1 if path.stem == "flickr30k" else 0)
+
+
+@pytest.mark.parametrize("path", FAILURES, ids=lambda path: path.stem)
+def test_a_failure_has_the_reason_that_its_file_begins_with(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    reason = path.read_text().removeprefix("# ").partition(":")[0]
+    refused = diptych("validate", "--deep", "--json", path)
+    assert refused.exit_code == 2
+    assert reason in refused.stdout + refused.stderr
