@@ -17,7 +17,6 @@ SOON_S = 10
 WHY = '.status.conditions[?(@.type=="Provisioned")]'
 TAKEN = ".items[*].status.containerStatuses[0].state.waiting.reason"
 NO_GPUS = '.items[*].status.conditions[?(@.type=="PodScheduled")].reason'
-KILLED = ".items[*].status.containerStatuses[0]['state.terminated.reason','lastState.terminated.reason']"
 NOWHERE = "localhost/diptych/nowhere:1"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FROM_HUB = {
@@ -103,16 +102,6 @@ def test_a_program_with_too_little_memory(ready: Shell) -> None:
     shell.wait("finetunereport/memory", ".spec.failure.reason", "HostOutOfMemory")
     told = failed(shell, "memory", "HostOutOfMemory")
     assert "resources.memoryPerWorker" in told
-
-
-def test_a_pod_with_too_little_memory_for_ray(ready: Shell) -> None:
-    shell = ready
-    shell.apply(job("killed", resources={"memoryPerWorker": "300Mi"}))
-    shell.wait_any(pods_of("killed", "worker"), KILLED, ("OOMKilled",))
-    shell.wait("finetunejob/killed", f"{WHY}.reason", "OOMKilled", SOON_S)
-    told = shell(f"kubectl get finetunejob killed -o jsonpath='{{{WHY}.message}}'")
-    assert "resources.memoryPerWorker" in told
-    shell("kubectl delete finetunejob/killed")
 
 
 def test_a_job_that_takes_longer_than_it_may(ready: Shell) -> None:

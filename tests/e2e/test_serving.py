@@ -1,4 +1,4 @@
-"""A deployment that follows a model, for all its clients: each gets the same pictures."""
+"""A deployment that follows a model, for all its clients: each gets the same pictures, also when an engine is lost."""
 
 import io
 import json
@@ -20,11 +20,13 @@ from diptych_serving.v1 import images_pb2 as pb
 from diptych_serving.v1.images_pb2_grpc import ImageServiceStub
 from e2e.deployments import deployment
 from e2e.jobs import job, workspace
+from e2e.load import Load
 from e2e.shell import Shell
 from support.services import picture_of
 from support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+ENGINES = "pods -l diptych.dev/deployment=noto,ray.io/node-type=worker"
 PROMPT, SEED = "red apple", 7
 HOW = {"num_inference_steps": 20, "guidance_scale": 3}
 Pixels = NDArray[np.uint8]
@@ -108,6 +110,17 @@ def test_grpcurl(served: Served, pictures: tuple[Pixels, Pixels]) -> None:
     answer = json.loads(served.shell.quietly(f"{find('grpcurl')} {asked} diptych.v1.ImageService/Compare"))
     for image, picture in zip(answer["images"], pictures, strict=True):
         same(picture_of(image["image"]), picture)
+
+
+def test_a_lost_engine_is_replaced_and_what_it_drew_is_drawn_again(served: Served) -> None:
+    lost = served.shell.told(ENGINES, ".items[*].metadata.name")
+    with Load(served.url, None) as load:
+        until(lambda: load.answered > 1, 60)
+        served.shell(f"kubectl delete pod {lost} --force --grace-period=0")
+        until(lambda: served.shell.told(ENGINES, ".items[*].metadata.name") not in ("", lost), 120, every_s=1)
+        before = load.answered
+        until(lambda: load.answered > before + 1, 240, every_s=1)
+    assert not load.failed
 
 
 def answers(client: httpx2.Client) -> bool:

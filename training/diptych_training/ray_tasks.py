@@ -27,4 +27,5 @@ def task_failures_named(doing: str) -> Iterator[None]:
     except OutOfMemoryError as error:
         raise HostOutOfMemory(f"The machine's memory ran out while {doing}.", hint=MORE_MEMORY) from error
     except WorkerCrashedError as error:
-        raise WorkerLost(f"Workers died again and again while {doing}.", hint="See Ray's logs.") from error
+        hint = f"A worker that is killed without a word often lacked memory. {MORE_MEMORY}"
+        raise WorkerLost(f"Workers died again and again while {doing}.", hint=hint) from error
