@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import ray
 
 from diptych_api.cluster import Resources
 from diptych_api.dataset import Dataset, Image
@@ -19,6 +20,7 @@ from diptych_training.data.entry import Entry, Manifest
 from diptych_training.letters import Letter, Progress
 from diptych_training.mailbox import open_mailbox
 from diptych_training.ray_train import fit, ray_started
+from support.bare_runs import Listener, train
 from support.tiny_jobs import tiny_share
 from support.tiny_models import make_pipeline
 
@@ -79,6 +81,22 @@ def test_a_worker_that_fails_alone_ends_the_group_with_its_reason(tmp_path: Path
     with pytest.raises(StoreUnwritable, match=r"Cannot write .*/checkpoints/step-000002: File exists") as caught:
         fit(share, open_mailbox(), lambda: False, lambda _: None)
     assert "is a file" in caught.value.hint
+
+
+def test_fewer_workers_than_wanted_learn_the_same(tmp_path: Path) -> None:
+    """Two are wanted, there is room for one, and one is allowed: the losses of a single worker."""
+    alone, few = Listener(), Listener()
+    train(tiny_share(tmp_path, output={"uri": "alone"}), alone)
+    room = int(ray.cluster_resources()["CPU"])
+    resources = {"workers": 2, "minWorkers": 1, "cpusPerWorker": room}
+    share = tiny_share(tmp_path, output={"uri": "few"}, resources=resources)
+
+    def hear(letter: Letter) -> None:
+        if isinstance(letter, Progress):
+            few(letter)
+
+    assert fit(share, open_mailbox(), lambda: False, hear)
+    assert few.losses() == pytest.approx(alone.losses(), rel=1e-5)
 
 
 def test_workers_do_not_train_on_when_their_driver_cannot(tmp_path: Path) -> None:

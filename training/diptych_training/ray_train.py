@@ -80,10 +80,11 @@ def _start(**options: Any) -> None:  # noqa: ANN401 -- of ray.init
 
 
 def _check_gpus(resources: Resources) -> None:
-    needed, have = resources.workers * resources.gpus_per_worker, int(ray.cluster_resources().get("GPU", 0))
+    workers = resources.min_workers or resources.workers
+    needed, have = workers * resources.gpus_per_worker, int(ray.cluster_resources().get("GPU", 0))
     if needed > have:
         raise UnsupportedHere(
-            f"spec.resources: {resources.workers} workers of {resources.gpus_per_worker} GPUs need {needed} GPUs; "
+            f"spec.resources: {workers} workers of {resources.gpus_per_worker} GPUs need {needed} GPUs; "
             f"this machine has {have}.",
             hint="Set spec.resources.gpusPerWorker: 0 to train on the CPU.",
         )
@@ -109,7 +110,7 @@ def fit(
             train_loop_config={"share": share, "mailbox": mailbox},
             torch_config=TorchConfig(backend="nccl" if spec.resources.gpus_per_worker else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=spec.resources.workers,
+                num_workers=_workers(spec.resources),
                 use_gpu=spec.resources.gpus_per_worker > 0,
                 resources_per_worker=_per_worker(spec.resources),
             ),
@@ -152,6 +153,15 @@ def _heard(
             return errors
         with suppress(TimeoutError):
             running.exception(timeout=POLL_S)
+
+
+def _workers(resources: Resources) -> int | tuple[int, int]:
+    """Return how many workers train: as many as there is room for between two bounds, where the job names a least.
+
+    The batch of a step and its draws do not depend on it, so a group of another size goes on exactly.
+    """
+    least = resources.min_workers
+    return resources.workers if least in (None, resources.workers) else (least, resources.workers)
 
 
 def _per_worker(resources: Resources) -> dict[str, float]:
