@@ -110,7 +110,7 @@ def fit(
             train_loop_config={"share": share, "mailbox": mailbox},
             torch_config=TorchConfig(backend="nccl" if spec.resources.gpus_per_worker else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=_workers(spec.resources),
+                num_workers=_workers(spec.resources),  # type: ignore[arg-type]  # a pair: least and most
                 use_gpu=spec.resources.gpus_per_worker > 0,
                 resources_per_worker=_per_worker(spec.resources),
             ),
