@@ -160,37 +160,35 @@ def kohya_dora(folder: Path, good: AdapterWeights, _dora: AdapterWeights) -> Non
     save_file(tensors, file)
 
 
-def with_text_layer(folder: Path, file: str, down: str, up: str) -> None:
-    tensors = load_file(folder / file)
-    tensors |= {down: torch.ones(4, 32), up: torch.ones(32, 4)}
-    save_file(tensors, folder / file)
+def only_a_text_layer(folder: Path, file: str, down: str, up: str) -> None:
+    save_file({down: torch.ones(4, 32), up: torch.ones(32, 4)}, folder / file)
 
 
 def peft_text(folder: Path, good: AdapterWeights, _dora: AdapterWeights) -> None:
     save_peft(folder, good)
     layer = f"base_model.model.{TEXT_LAYER}"
-    with_text_layer(folder, PEFT_FILE, f"{layer}.lora_A.weight", f"{layer}.lora_B.weight")
+    only_a_text_layer(folder, PEFT_FILE, f"{layer}.lora_A.weight", f"{layer}.lora_B.weight")
 
 
 def diffusers_text(folder: Path, good: AdapterWeights, _dora: AdapterWeights) -> None:
     save_diffusers(folder, good)
     layer = f"text_encoder.{TEXT_LAYER}"
-    with_text_layer(folder, DIFFUSERS_FILE, f"{layer}.lora_A.weight", f"{layer}.lora_B.weight")
+    only_a_text_layer(folder, DIFFUSERS_FILE, f"{layer}.lora_A.weight", f"{layer}.lora_B.weight")
 
 
 def kohya_text(folder: Path, good: AdapterWeights, _dora: AdapterWeights) -> None:
     save_kohya(folder / "style.safetensors", good)
     layer = f"lora_te_{TEXT_LAYER.replace('.', '_')}"
-    with_text_layer(folder, "style.safetensors", f"{layer}.lora_down.weight", f"{layer}.lora_up.weight")
+    only_a_text_layer(folder, "style.safetensors", f"{layer}.lora_down.weight", f"{layer}.lora_up.weight")
 
 
 UNSUPPORTED: dict[str, tuple[Callable[[Path, AdapterWeights, AdapterWeights], object], str]] = {
     "DoRA, PEFT": (lambda folder, _, dora: save_peft(folder, dora), "is a DoRA"),
     "DoRA, diffusers": (lambda folder, _, dora: save_diffusers(folder, dora), "is a DoRA"),
     "DoRA, kohya": (kohya_dora, "A kohya file cannot hold a DoRA"),
-    "text encoder, PEFT": (peft_text, "adapts the text encoder"),
-    "text encoder, diffusers": (diffusers_text, "adapts the text encoder"),
-    "text encoder, kohya": (kohya_text, "adapts the text encoder"),
+    "text encoder alone, PEFT": (peft_text, "adapts a text encoder without a UNet"),
+    "text encoder alone, diffusers": (diffusers_text, "adapts a text encoder without a UNet"),
+    "text encoder alone, kohya": (kohya_text, "adapts a text encoder without a UNet"),
 }
 
 
