@@ -20,7 +20,7 @@ unit: init
 	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (slow or ray or fuzz or browser or integration or e2e)" $(PARALLEL)
 test: unit
 	OMP_NUM_THREADS=1 $(RUN) pytest -m "(slow or fuzz) and not (integration or eight_bits)" $(PARALLEL)
-	$(RUN) $(EIGHT_BITS) python -m pytest -m eight_bits
+	$(RUN) $(EIGHT_BITS) python -m pytest tests/training/test_eight_bits.py
 	$(RUN) pytest -m ray -n 2 --dist loadscope
 integration: init
 	PYTHONPATH=tests $(RUN) python -m cluster.tools
