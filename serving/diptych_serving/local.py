@@ -127,40 +127,37 @@ def _wait_until_running(tell: Callable[[str], None], pause: Pause) -> None:
 
 def wait_for_page(url: str, pause: Pause = time.sleep) -> str | None:
     """Wait until the page can be opened; return why it cannot, after two minutes. The API serves all the same."""
-    deadline, told = time.monotonic() + PAGE_TIMEOUT_S, ""
-    while time.monotonic() < deadline:
-        try:
-            answer = httpx2.get(f"{url}{PAGE_PATH}/", timeout=2, trust_env=False)
-        except httpx2.TransportError:
-            pause(READY_PAUSE_S)
-            continue
+    told = ""
+    for answer in _answers(f"{url}{PAGE_PATH}/", pause, timeout_s=2, patience_s=PAGE_TIMEOUT_S):
         if answer.status_code == httpx2.codes.OK:
             return None
         told = answer.text.strip()
         if answer.status_code != httpx2.codes.SERVICE_UNAVAILABLE:
             break
-        pause(READY_PAUSE_S)
     return told or "It is not there after two minutes."
 
 
 def wait_until_ready(url: str, tell: Callable[[str], None], pause: Pause = time.sleep) -> dict[str, Any]:
     """Return what /ready says once it says yes; ``tell`` hears what is wrong. Raises RunFailed after ten minutes."""
-    deadline, notes = time.monotonic() + READY_TIMEOUT_S, list[str]()
-    while time.monotonic() < deadline:
-        try:
-            answer = httpx2.get(f"{url}/ready", timeout=10, trust_env=False)
-        except httpx2.TransportError:
-            pause(READY_PAUSE_S)
-            continue
+    notes = list[str]()
+    for answer in _answers(f"{url}/ready", pause, timeout_s=10, patience_s=READY_TIMEOUT_S):
         values: dict[str, Any] = answer.json()
         notes = values["notes"]
         for note in notes:
             tell(note)
         if answer.status_code == httpx2.codes.OK:
             return values
-        pause(READY_PAUSE_S)
     hint = "The log of Ray Serve tells why."
     raise RunFailed(" ".join(["The deployment was not ready after 10 minutes.", *notes]), hint=hint)
+
+
+def _answers(url: str, pause: Pause, *, timeout_s: float, patience_s: float) -> Iterator[httpx2.Response]:
+    """Ask again and again for ``patience_s``, with a pause between; yield the answers that come."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        with suppress(httpx2.TransportError):
+            yield httpx2.get(url, timeout=timeout_s, trust_env=False)
+        pause(READY_PAUSE_S)
 
 
 def _start_ray(config: ServingConfig, address: str | None) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 from diptych_api.errors import RunFailed, UnsupportedHere, UserError
 from diptych_api.evaluation_report import EvaluationReport
 from diptych_api.finetunejob import FineTuneJobSpec
-from diptych_api.runstore import EVALUATION, EVALUATION_FILE, MANIFEST, RunRecord
+from diptych_api.runstore import EVALUATION, EVALUATION_FILE, MANIFEST, RUN_FILE, RunRecord
 from diptych_diffusion.pipeline import resolve_base
 from diptych_training.finish import reassess
 from diptych_training.letters import PhaseProgress
 from diptych_training.places import localized
-from diptych_training.promotion import promote_over, version_of
+from diptych_training.promotion import promote_decided
 from diptych_training.run_store import RunStore
 from diptych_training.share import Share
 from diptych_training.site import BASES, ENCODED, run_folder, shared_folder
@@ -30,7 +30,7 @@ def evaluate_run(
         UnsupportedHere: for a run in an object store.
 
     """
-    record = store.read_json("run.json", RunRecord)
+    record = store.read_json(RUN_FILE, RunRecord)
     if record is None:
         raise UserError(f"{store.uri()} was not begun.", hint="Start it with diptych run.")
     if not store.is_local:
@@ -43,9 +43,7 @@ def evaluate_run(
     check_supported(spec)
     with store.lock():
         finished = reassess(_share(store, record, localized(spec, base_dir)), record.name, tell)
-        if finished.gate is not None and finished.gate.outcome == "Promoted":
-            version = version_of(store, record.name, list(finished.metrics), f"gates of {record.name}")
-            promote_over(store, finished.gate.model, version, finished.gate.rival)
+        promote_decided(store, record.name, finished)
     report = store.read_json(f"{EVALUATION}/{EVALUATION_FILE}", EvaluationReport)
     if report is None:
         raise RunFailed(f"{store.uri(EVALUATION)} has no report.", hint="Set spec.evaluation.enabled to true.")

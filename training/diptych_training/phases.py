@@ -25,7 +25,7 @@ from diptych_training.data.manifest import Manifest, left_out, prepare, write
 from diptych_training.gate import told
 from diptych_training.letters import Finished
 from diptych_training.mailbox import open_mailbox, take
-from diptych_training.promotion import promote_over, version_of
+from diptych_training.promotion import promote_decided
 from diptych_training.ray_tasks import task_failures_named
 from diptych_training.ray_train import POLL_S, fit
 from diptych_training.reporter import Reporter, now
@@ -180,12 +180,8 @@ def promote(run: Run, finished: Finished) -> None:
         RetryLater: when another run was promoted meanwhile.
 
     """
-    decision = finished.gate
-    if decision is None:
+    if finished.gate is None:
         return
     run.reporter.phase("Gating")
-    if decision.outcome == "Promoted":
-        name = run.job.metadata.name
-        version = version_of(run.store, name, list(finished.metrics), f"gates of {name}")
-        promote_over(run.store, decision.model, version, decision.rival)
-    run.reporter.update(message=told(decision))
+    promote_decided(run.store, run.job.metadata.name, finished)
+    run.reporter.update(message=told(finished.gate))

@@ -9,6 +9,7 @@ from diptych_api.diffusionmodel import ModelPointer, ModelVersion
 from diptych_api.errors import RetryLater, UserError
 from diptych_api.report import MetricValue
 from diptych_api.runstore import ARTIFACT, ARTIFACT_FILE, MODEL_FILE, MODELS
+from diptych_training.letters import Finished
 from diptych_training.run_store import RunStore
 
 MOST_REMEMBERED: Final = 50
@@ -89,6 +90,14 @@ def promote_over(store: RunStore, model: str, version: ModelVersion, rival: str 
         return promoted(pointer, version)
 
     return change_pointer(store, model, change)
+
+
+def promote_decided(store: RunStore, job: str, finished: Finished) -> None:
+    """Promote a job's finished run where its gates decided so. Raises RetryLater as promote_over does."""
+    decision = finished.gate
+    if decision is not None and decision.outcome == "Promoted":
+        version = version_of(store, job, list(finished.metrics), f"gates of {job}")
+        promote_over(store, decision.model, version, decision.rival)
 
 
 def version_of(store: RunStore, job: str | None, metrics: list[MetricValue], by: str) -> ModelVersion:
