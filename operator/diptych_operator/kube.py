@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
@@ -31,6 +32,8 @@ PAGE: Final = 200
 """Objects of one answer to a list: what a page takes for a moment stays with the process."""
 OK, CREATED, UNAUTHORIZED, NOT_FOUND, CONFLICT, GONE, TOO_MANY, BROKEN = 200, 201, 401, 404, 409, 410, 429, 500
 USER_AGENT: Final = "diptych-operator"
+FROM_US: Final = {"trust_env": False}
+"""aiohttp would look for proxies and passwords in the environment anew for each request, in a thread each time."""
 ReadT = TypeVar("ReadT")
 
 
@@ -77,6 +80,8 @@ class Kube:
         on_request: OnRequest | None = None,
     ) -> None:
         configuration.connection_pool_maxsize = 32
+        configuration.proxy = configuration.proxy or _proxy(configuration.host)
+        configuration.client_session_kwargs = FROM_US
         self.configuration = configuration
         self._client = ApiClient(configuration)
         self._client.user_agent = USER_AGENT
@@ -234,6 +239,12 @@ METHODS: Final = {
     "delete": "DELETE",
 }
 PASSING: Final = frozenset({UNAUTHORIZED, 408, TOO_MANY})
+
+
+def _proxy(url: str) -> str | None:
+    """Return the environment's proxy on the way to a URL; None where there is none."""
+    place = urlsplit(url)
+    return None if proxy_bypass(place.hostname or "") else getproxies().get(place.scheme)
 
 
 def _yaml(manifest: Manifest) -> bytes:

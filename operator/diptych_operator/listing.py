@@ -32,6 +32,7 @@ def session(info: kopf.ConnectionInfo, watched: Sequence[Kind], listed: Listed, 
     client: Any = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
         headers=info.as_http_headers(),
+        proxy=info.proxy_url,
         trace_configs=[tracing],
     )
     return kopf.AiohttpSession(server=info.server, aiohttp_session=client)

@@ -26,6 +26,7 @@ from diptych_operator.kinds import (
     ref_of,
 )
 from diptych_operator.links import PLANNED, RAY_CLUSTER, Links, links_of
+from diptych_operator.passing import differ_in_passing
 from diptych_operator.trimming import trimmed
 from diptych_operator.version import Version
 
@@ -87,12 +88,12 @@ class Store:
         known = self._objects.setdefault(ref.kind, {})
         if self._gone.get(uid, -1) >= version or (ref in known and known[ref][1] >= version):
             return
-        kept = trimmed(found)
-        before = self._unlink(ref)
+        kept, old = trimmed(found), self.get(ref)
+        before, links = self._unlink(ref, old), links_of(kept)
         known[ref] = (uid, version, to_json(kept))
-        links = links_of(kept)
         self._link(ref, links)
-        self._wake_for(ref, (*before.wakes, *links.wakes))
+        if old is None or not differ_in_passing(old, kept):
+            self._wake_for(ref, (*before.wakes, *links.wakes))
         if ref.kind in SHARED and kept["drifted"]:
             self._wake_namespace(ref.namespace)
 
@@ -103,7 +104,7 @@ class Store:
         while len(self._gone) > MOST_TROUBLES:
             self._gone.popitem(last=False)
         if kept is not None and kept[0] == uid:
-            links = self._unlink(ref)
+            links = self._unlink(ref, self.get(ref))
             del self._objects[ref.kind][ref]
             self._wake_for(ref, links.wakes)
             if ref.kind in SHARED:
@@ -144,8 +145,7 @@ class Store:
             for owner in links.wakes:
                 self._pods.setdefault(owner, set()).add(ref)
 
-    def _unlink(self, ref: Ref) -> Links:
-        known = self.get(ref)
+    def _unlink(self, ref: Ref, known: Manifest | None) -> Links:
         links = Links() if known is None else links_of(known)
         for table, keys in ((self._users, links.uses), (self._pods, links.wakes)):
             for key in keys:

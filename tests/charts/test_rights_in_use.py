@@ -12,7 +12,7 @@ from cluster.fixtures import create_namespace
 from cluster.objects import reference
 from diptych_api.names import ray_job_name, ray_service_name
 from support.helm import HOME
-from support.operator_process import OperatorProcess
+from support.operator_process import STEADY, OperatorProcess
 from support.rights import ACCOUNT, USER, granted, install_account, used
 from support.rule_examples import MINIMAL
 from support.waiting import until
@@ -56,7 +56,7 @@ def installed(request: pytest.FixtureRequest, control_plane: ControlPlane, tmp_p
     install_account(control_plane, values)
     mark, kubeconfig = control_plane.audit.mark(), control_plane.kubeconfig_for(HOME, ACCOUNT)
     watched = ",".join(values.get("watchNamespaces", []))
-    with OperatorProcess(kubeconfig, tmp_path, lease_namespace=HOME, watch_namespaces=watched) as operator:
+    with OperatorProcess(kubeconfig, tmp_path, lease_namespace=HOME, watch_namespaces=watched, **STEADY) as operator:
         yield Installed(control_plane, operator, values, mark)
     for kind in ("finetunejobs", "diffusiondeployments"):
         control_plane.kubectl("delete", kind, "--all", "-n", TEAM)

@@ -1,4 +1,4 @@
-"""A control plane with KubeRay and Diptych's CRDs for people: ``make cluster``."""
+"""A control plane with KubeRay for people: ``make cluster``. Diptych comes by its chart, as everywhere."""
 
 import contextlib
 import signal
@@ -10,6 +10,13 @@ from cluster.control_plane import ControlPlane
 from cluster.kuberay import KubeRay
 
 EVERYWHERE = [""]
+NEXT = """Paste this line into another terminal. There are no nodes: pods stay Pending. Then install Diptych, and run its
+operator here, since its pod is one of those that stay Pending:
+
+    helm install diptych charts/diptych -n diptych-system --create-namespace
+    uv run --no-sync python -m diptych_operator
+
+Ctrl-C ends it all."""
 
 
 def main() -> None:
@@ -18,13 +25,13 @@ def main() -> None:
         signal.signal(wish, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="diptych-cluster-"))
     tell(f"starting etcd, kube-apiserver, its controllers and KubeRay; their logs: {folder / 'logs'}")
-    with contextlib.suppress(KeyboardInterrupt), ControlPlane.start(folder) as plane:
+    with contextlib.suppress(KeyboardInterrupt), ControlPlane.start(folder, own_crds=False) as plane:
         kuberay = KubeRay(plane, EVERYWHERE)
         try:
             kuberay.start()
             sys.stdout.write(f"export KUBECONFIG={plane.admin_kubeconfig}\n")
             sys.stdout.flush()
-            tell("Paste this line into another terminal. There are no nodes: pods stay Pending. Ctrl-C ends it all.")
+            tell(NEXT)
             while True:
                 signal.pause()
         finally:

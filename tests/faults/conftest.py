@@ -14,7 +14,7 @@ from cluster.objects import reference
 from cluster.player import Player
 from cluster.proxy import Proxy
 from support.helm import HOME
-from support.operator_process import OperatorProcess
+from support.operator_process import STEADY, OperatorProcess
 from support.rights import ACCOUNT, install_account
 from support.stage import Stage
 
@@ -38,7 +38,7 @@ def proxy(control_plane: ControlPlane) -> Iterator[Proxy]:
 @pytest.fixture(scope="module")
 def operator_settings() -> dict[str, object]:
     """Return what a module sets differently."""
-    return {}
+    return STEADY
 
 
 @pytest.fixture(scope="module")

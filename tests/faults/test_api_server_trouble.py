@@ -49,4 +49,4 @@ def test_a_restart_of_the_api_server_is_survived(
     control_plane.stop_apiserver(kill=True)
     control_plane.start_apiserver()
     stage.play(RAY_JOB, JOB, "Initializing")
-    until(while_alive(operator, lambda: stage.phase(FINE_TUNE_JOB, JOB) == "Provisioning"), 120)
+    until(while_alive(operator, lambda: stage.phase(FINE_TUNE_JOB, JOB) == "Provisioning"))

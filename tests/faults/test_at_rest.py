@@ -19,7 +19,7 @@ from diptych_operator import kinds
 from diptych_operator.kinds import DIFFUSION_DEPLOYMENT, DIFFUSION_MODEL, FINE_TUNE_JOB, RAY_JOB
 from support.helm import HOME
 from support.memory_moves import GALLERY, JOB, MODEL, gallery_spec, job_spec, model_spec
-from support.operator_process import OperatorProcess
+from support.operator_process import STEADY, OperatorProcess
 from support.rights import HELD_TO_BE_HANDED_ON, USER, granted, used
 from support.stage import Stage
 from support.tale import at_rest, tell
@@ -38,7 +38,7 @@ INGRESS = {"http": {"ingressHost": "pictures.example.org"}}
 @pytest.fixture(scope="module")
 def operator_settings() -> dict[str, object]:
     """Look at everything so often that a look that writes would show."""
-    return {"resync_seconds": 10}
+    return STEADY | {"resync_seconds": 10}
 
 
 @pytest.fixture(scope="module")

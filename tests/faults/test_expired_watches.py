@@ -12,11 +12,9 @@ from support.memory_moves import JOB, job_spec
 from support.operator_process import OperatorProcess
 from support.stage import Stage
 from support.tale import at_rest
-from support.waiting import until
+from support.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.integration
-SOON_S = 30
-"""Well below the five minutes after which an operator looks at everything again by itself."""
 
 
 @pytest.fixture
@@ -39,5 +37,5 @@ def test_what_vanished_while_a_watch_was_too_old_is_made_again(
     )
     proxy.arm(fault)
     made.delete(kind, name)
-    assert fault.struck.wait(SOON_S)
-    until(lambda: made.uid(kind, name) not in ("", known), SOON_S)
+    assert fault.struck.wait(PATIENCE_S)
+    until(lambda: made.uid(kind, name) not in ("", known))

@@ -12,7 +12,7 @@ from cluster.proxy import Proxy
 from diptych_operator.kinds import FINE_TUNE_JOB, RAY_JOB
 from support.helm import HOME
 from support.memory_moves import JOB, job_spec
-from support.operator_process import FAST_LEASE, OperatorProcess
+from support.operator_process import OperatorProcess
 from support.rights import ACCOUNT, install_account
 from support.stage import Stage
 from support.waiting import until
@@ -45,7 +45,7 @@ def replicas(
         for name in ("one", "other"):
             proxy = stack.enter_context(Proxy(control_plane.url, authority))
             config = write_kubeconfig(folder / f"{name}.yaml", proxy.url, authority, token)
-            made.append(Replica(OperatorProcess(config, folder, name, lease_namespace=HOME, **FAST_LEASE), proxy))
+            made.append(Replica(OperatorProcess(config, folder, name, lease_namespace=HOME), proxy))
             stack.callback(made[-1].process.end)
         made[0].process.start()
         made[1].process.start(leading=False)

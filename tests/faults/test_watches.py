@@ -9,22 +9,20 @@ from cluster.proxy import Proxy
 from diptych_api import names
 from diptych_operator.kinds import FINE_TUNE_JOB, NETWORK_POLICY, RAY_JOB
 from support.memory_moves import JOB, job_spec
-from support.operator_process import OperatorProcess
+from support.operator_process import STEADY, OperatorProcess
 from support.stage import Stage
 from support.tale import at_rest
 from support.waiting import until
 
 pytestmark = pytest.mark.integration
 RESYNC_S = 10
-SOON_S = 20
-"""Well below the five minutes after which an operator with its own settings looks at everything again."""
 RAY_JOBS = Match(verb="watch", resource="rayjobs")
 
 
 @pytest.fixture(scope="module")
 def operator_settings() -> dict[str, object]:
     """Look at everything every ten seconds."""
-    return {"resync_seconds": RESYNC_S}
+    return STEADY | {"resync_seconds": RESYNC_S}
 
 
 @pytest.fixture
@@ -42,7 +40,7 @@ def running(stage: Stage, operator: OperatorProcess, proxy: Proxy) -> Iterator[S
 def test_what_a_watch_swallows_is_found_by_the_next_look(running: Stage, proxy: Proxy) -> None:
     proxy.arm(Fault(RAY_JOBS, Drop(), "event", times=0))
     running.play(RAY_JOB, JOB, "WorkersStarting", "Submitting", "Running")
-    until(lambda: running.phase(FINE_TUNE_JOB, JOB) == "Running", RESYNC_S + SOON_S)
+    until(lambda: running.phase(FINE_TUNE_JOB, JOB) == "Running")
 
 
 def test_a_watch_that_stalls_hides_nothing_and_its_late_news_change_nothing(running: Stage, proxy: Proxy) -> None:
@@ -50,7 +48,7 @@ def test_a_watch_that_stalls_hides_nothing_and_its_late_news_change_nothing(runn
     proxy.arm(Fault(RAY_JOBS, hold, "event", times=0))
     running.play(RAY_JOB, JOB, "WorkersStarting", "Submitting")
     running.play(RAY_JOB, JOB, "Running")
-    until(lambda: running.phase(FINE_TUNE_JOB, JOB) == "Running", RESYNC_S + SOON_S)
+    until(lambda: running.phase(FINE_TUNE_JOB, JOB) == "Running")
     at_rest(proxy)
     before = len(proxy.writes(running.namespace))
     hold.gate.set()
@@ -63,13 +61,13 @@ def test_a_watch_that_breaks_is_taken_up_again_with_what_it_missed(running: Stag
     proxy.arm(Fault(RAY_JOBS, Reset(), times=3))
     proxy.cut(RAY_JOBS)
     running.play(RAY_JOB, JOB, "WorkersStarting", "Submitting", "Running")
-    until(lambda: running.phase(FINE_TUNE_JOB, JOB) == "Running", SOON_S)
+    until(lambda: running.phase(FINE_TUNE_JOB, JOB) == "Running")
 
 
 def test_old_news_told_again_take_nothing_back(running: Stage, proxy: Proxy) -> None:
     proxy.arm(Fault(RAY_JOBS, Replay(), "event", times=0))
     running.play(RAY_JOB, JOB, "WorkersStarting", "Submitting", "Running")
-    until(lambda: running.phase(FINE_TUNE_JOB, JOB) == "Running", SOON_S)
+    until(lambda: running.phase(FINE_TUNE_JOB, JOB) == "Running")
     at_rest(proxy)
     assert running.phase(FINE_TUNE_JOB, JOB) == "Running"
     assert running.status(FINE_TUNE_JOB, JOB)["attempt"] == 1
@@ -80,7 +78,7 @@ def test_a_deletion_that_is_swallowed_is_found_by_the_next_look(running: Stage, 
     known = running.uid(NETWORK_POLICY, name)
     proxy.arm(Fault(Match(verb="watch", resource="networkpolicies", event="DELETED"), Drop(), "event"))
     running.delete(NETWORK_POLICY, name)
-    until(lambda: running.uid(NETWORK_POLICY, name) not in ("", known), RESYNC_S + SOON_S)
+    until(lambda: running.uid(NETWORK_POLICY, name) not in ("", known))
 
 
 def test_kinds_that_an_api_server_does_not_tell_of_yet_are_waited_for(operator: OperatorProcess, proxy: Proxy) -> None:

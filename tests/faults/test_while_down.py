@@ -16,7 +16,7 @@ from support.memory_moves import GALLERY, JOB, gallery_spec, job_spec
 from support.operator_process import OperatorProcess
 from support.stage import Stage
 from support.tale import at_rest, must_end
-from support.waiting import until
+from support.waiting import PATIENCE_S, until
 from support.workloads import ADAPTERS
 
 pytestmark = pytest.mark.integration
@@ -92,7 +92,7 @@ def test_children_of_a_job_that_is_deleted_while_they_are_made_do_not_stay(
         fault = Fault(Match(resource="rayjobs", namespace=stage.namespace, writes=True), held)
         proxy.arm(fault)
         stage.create(job_spec())
-        assert fault.struck.wait(30)
+        assert fault.struck.wait(PATIENCE_S)
         stage.delete(FINE_TUNE_JOB, JOB)
         until(lambda: stage.find(FINE_TUNE_JOB, JOB) is None)
         held.gate.set()

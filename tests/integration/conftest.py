@@ -7,7 +7,7 @@ import pytest
 from cluster.control_plane import ControlPlane
 from cluster.player import Player
 from support.helm import HOME
-from support.operator_process import OperatorProcess
+from support.operator_process import STEADY, OperatorProcess
 from support.rights import ACCOUNT, install_account
 from support.stage import Stage
 
@@ -17,7 +17,7 @@ def operator(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFacto
     """Yield an operator under the chart's own account; at the end, its log must have no complaint."""
     install_account(control_plane, {})
     folder = tmp_path_factory.mktemp("operator")
-    process = OperatorProcess(control_plane.kubeconfig_for(HOME, ACCOUNT), folder, lease_namespace=HOME)
+    process = OperatorProcess(control_plane.kubeconfig_for(HOME, ACCOUNT), folder, lease_namespace=HOME, **STEADY)
     with process:
         yield process
     assert process.complaints() == []

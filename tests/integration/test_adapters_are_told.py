@@ -14,7 +14,7 @@ from diptych_api.servingconfig import ServedAdapter
 from diptych_operator.kinds import DIFFUSION_DEPLOYMENT, RAY_SERVICE
 from support.helm import HOME
 from support.memory_moves import GALLERY, gallery_spec
-from support.operator_process import OperatorProcess
+from support.operator_process import STEADY, OperatorProcess
 from support.rights import ACCOUNT, install_account
 from support.stage import Stage
 from support.waiting import until
@@ -65,7 +65,7 @@ def operator(control_plane: ControlPlane, gateway: Gateway, tmp_path: Any) -> It
     install_account(control_plane, {})
     address = f"http://127.0.0.1:{gateway.server.server_port}"
     kubeconfig = control_plane.kubeconfig_for(HOME, ACCOUNT)
-    process = OperatorProcess(kubeconfig, tmp_path, lease_namespace=HOME, gateway_url=address)
+    process = OperatorProcess(kubeconfig, tmp_path, lease_namespace=HOME, gateway_url=address, **STEADY)
     with process:
         yield process
     assert process.complaints() == []
@@ -84,10 +84,10 @@ def test_a_refused_adapter_is_seen_with_its_reason_while_the_base_serves(
     stage.create(gallery_spec(adapters=[{"name": "style", "uri": URI}]))
     until(lambda: stage.find(RAY_SERVICE, GALLERY) is not None)
     stage.play(RAY_SERVICE, GALLERY, *TO_SERVING)
-    kubectl("wait", f"dd/{GALLERY}", "--for=condition=Ready", "--timeout=30s")
+    kubectl("wait", f"dd/{GALLERY}", "--for=condition=Ready", "--timeout=180s")
     assert "0/1" in row()
     gateway.adapter = {"state": "Failed", "message": WHY}
-    kubectl("wait", f"dd/{GALLERY}", "--for=condition=Degraded", "--timeout=30s")
+    kubectl("wait", f"dd/{GALLERY}", "--for=condition=Degraded", "--timeout=180s")
     assert {"True", "0/1", "1.9s"} <= set(row())
     described = kubectl("describe", "dd", GALLERY)
     assert described.count(WHY) >= 3
@@ -96,6 +96,6 @@ def test_a_refused_adapter_is_seen_with_its_reason_while_the_base_serves(
     operator.start()
     assert stage.status(DIFFUSION_DEPLOYMENT, GALLERY)["adapters"][0]["state"] == "Failed"
     gateway.adapter = {"state": "Loaded", "step": 300}
-    kubectl("wait", f"dd/{GALLERY}", "--for=condition=AdaptersLoaded", "--timeout=60s")
+    kubectl("wait", f"dd/{GALLERY}", "--for=condition=AdaptersLoaded", "--timeout=180s")
     assert "1/1" in row()
     assert stage.status(DIFFUSION_DEPLOYMENT, GALLERY)["adapters"][0]["fromStep"] == 300

@@ -105,5 +105,5 @@ def test_what_kubectl_refuses_can_be_read(control_plane: ControlPlane) -> None:
 
 def test_a_deleted_namespace_goes(control_plane: ControlPlane, namespace: str) -> None:
     control_plane.api.create(config_map(namespace))
-    control_plane.kubectl("delete", "namespace", namespace, "--timeout=60s")
+    control_plane.kubectl("delete", "namespace", namespace, "--timeout=180s")
     assert not control_plane.api.is_there(config_map(namespace))

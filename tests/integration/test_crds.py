@@ -84,7 +84,7 @@ def test_kubectl_waits_for_a_condition(control_plane: ControlPlane, namespace: s
     job = control_plane.api.create(resource("FineTuneJob", namespace))
     done = {"type": "Succeeded", "status": "True", "reason": "Trained", "message": "", "lastTransitionTime": TIME}
     control_plane.api.patch(job, {"status": {"conditions": [done]}}, subresource="status")
-    told = control_plane.kubectl("wait", "--for=condition=Succeeded", "ftj/noto", "-n", namespace, "--timeout=10s")
+    told = control_plane.kubectl("wait", "--for=condition=Succeeded", "ftj/noto", "-n", namespace, "--timeout=180s")
     assert "condition met" in told
 
 

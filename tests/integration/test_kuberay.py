@@ -56,7 +56,7 @@ class Lives:
             return status
 
         try:
-            until(lambda: told() == played, timeout_s=30)
+            until(lambda: told() == played)
         except AssertionError:
             assert told() == played  # shows what differs
 

@@ -53,13 +53,41 @@ def test_a_job_wakes_itself_and_the_model_that_it_wants_to_become(world: World) 
     assert world.store.users_of(MODEL) == [JOB]
 
 
+def test_what_a_job_tells_people_while_it_trains_wakes_nobody(world: World) -> None:
+    spec, status = {"promotion": {"model": "best"}}, {"phase": "Running", "progress": {"step": 10}}
+    world.put(kinds.FINE_TUNE_JOB, "noto", spec=spec, status=status)
+    told = {"progress": {"step": 20}, "columns": {"eta": "41s"}, "checkpoint": {"step": 20}, "gpuSeconds": 9.5}
+    assert world.put(kinds.FINE_TUNE_JOB, "noto", spec=spec, status=status | told) == set()
+    found = world.store.get(JOB)
+    assert found is not None
+    assert found["status"] == status | told
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": {"phase": "Succeeded", "progress": {"step": 20}}},
+        {"status": {"phase": "Running", "progress": {"step": 20}, "attempt": 2}},
+        {"spec": {"suspend": True}},
+        {"metadata": {"annotations": {"diptych.dev/cancel": "true"}}},
+        {"metadata": {"deletionTimestamp": "2026-01-31T12:00:00Z"}},
+        {"metadata": {"uid": "another"}},
+        {"status": None},
+    ],
+)
+def test_everything_else_that_changes_of_a_job_wakes_it(world: World, change: dict[str, Any]) -> None:
+    parts = {"spec": {}, "status": {"phase": "Running", "progress": {"step": 10}}}
+    world.put(kinds.FINE_TUNE_JOB, "noto", **parts)
+    assert world.put(kinds.FINE_TUNE_JOB, "noto", **parts | change) == {JOB}
+
+
 def test_a_deployment_is_woken_by_its_jobs_and_models_and_no_longer_when_it_names_others(world: World) -> None:
     adapters = [{"name": "a", "fromJob": {"name": "noto"}}, {"name": "b", "fromModel": {"name": "best"}}]
     world.put(kinds.DIFFUSION_DEPLOYMENT, "gallery", spec={"adapters": adapters})
     assert world.put(kinds.FINE_TUNE_JOB, "noto", spec={}) == {JOB, DEPLOYMENT}
     assert world.put(kinds.DIFFUSION_MODEL, "best", spec={}) == {MODEL, DEPLOYMENT}
     world.put(kinds.DIFFUSION_DEPLOYMENT, "gallery", spec={"adapters": adapters[1:]})
-    assert world.put(kinds.FINE_TUNE_JOB, "noto", spec={}) == {JOB}
+    assert world.put(kinds.FINE_TUNE_JOB, "noto", spec={"suspend": True}) == {JOB}
 
 
 def test_users_of_different_kinds_have_an_order(world: World) -> None:

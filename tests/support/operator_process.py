@@ -14,9 +14,9 @@ from cluster.ports import free_port
 from cluster.server import Server
 from support.waiting import until
 
-START_S = 60
-FAST_LEASE = {"lease_seconds": 5, "request_timeout_s": 4}
-"""For tests that wait for a Lease to run out. A busy machine loses such a one without a fault."""
+START_S = 180
+STEADY: dict[str, object] = {"lease_seconds": 120}
+"""Where nobody starts an operator again, as Kubernetes would, that lost its Lease on a busy machine."""
 KOPFS = "closing of asynchronous generator"
 """What kopf leaves behind when the operator ends over a watch that hangs; told by asyncio, with a traceback."""
 

@@ -32,7 +32,7 @@ def planned(
         "phase": phase,
         "observed_generation": job.metadata.generation,
         "gpus": gpus_of(job),
-        "run": run_place(job)[:LONGEST_PLACE],
+        "run": before.run or run_place(job)[:LONGEST_PLACE],
     }
     status = before.model_copy(update=fields)
     rest = {
