@@ -10,8 +10,8 @@ from cluster.control_plane import ControlPlane
 from cluster.kuberay import KubeRay
 
 EVERYWHERE = [""]
-NEXT = """Paste this line into another terminal. There are no nodes: pods stay Pending. Then install Diptych, and run its
-operator here, since its pod is one of those that stay Pending:
+NEXT = """Paste this line into another terminal. There are no nodes: pods stay Pending. Then install Diptych, and run
+its operator here, since its pod is one of those that stay Pending:
 
     helm install diptych charts/diptych -n diptych-system --create-namespace
     uv run --no-sync python -m diptych_operator
