@@ -1,6 +1,6 @@
 """What to learn from: layout, captions, split, transforms and filters of a data set."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -9,8 +9,8 @@ from diptych_api.rules import rule
 from diptych_api.sources import DatasetSource, SecretKey
 
 Layout = Literal["ImageFolder", "JsonLines", "ClassFolders", "CaptionTable", "Flickr30k", "Sidecar", "HubDataset"]
-
-
+PHASH: Final = "phash"
+"""The embedder that needs no weights: a perceptual hash."""
 Index = Annotated[int, Field(ge=0, le=100_000_000)]
 
 
@@ -111,21 +111,33 @@ class Filters(Model):
         default=None, ge=1, le=100, description="Longest allowed side divided by the shortest."
     )
     min_sharpness: float | None = Field(
-        default=None, ge=0, le=1e6, description="Smallest allowed variance of the Laplacian."
+        default=None,
+        ge=0,
+        le=1e6,
+        description="Smallest allowed variance of the Laplacian, measured at the size that training sees.",
     )
 
 
 class Dedup(Model):
-    """Removal of near-duplicates; one of each group is kept."""
+    """Near-duplicates: of each group the picture with the most pixels is kept, of these the first by path."""
 
     enabled: bool = Field(default=False, description="Look for near-duplicates.")
+    remove: bool = Field(
+        default=True, description="Keep one of each group. false: keep all, and a group on one side of the split."
+    )
     threshold: Fraction = Field(
-        default=0.995, description="Cosine similarity above which two pictures count as the same."
+        default=0.995,
+        description=(
+            "Cosine similarity above which two pictures count as the same. Of phash, d of 64 bits that differ stand "
+            "for cos(π·d/64): 0.995 allows 2 bits, 0.98 4, 0.95 6."
+        ),
     )
     scope: Literal["Class", "Global"] = Field(
         default="Global", description="Compare within a class folder or across all pictures."
     )
-    embedder: Text = Field(default="phash", description="phash, or the name or path of an OpenCLIP model.")
+    embedder: Text = Field(
+        default=PHASH, description="phash, or the folder of a CLIP, DINOv2 or Inception v3 as transformers keeps it."
+    )
 
 
 class Captioning(Model):

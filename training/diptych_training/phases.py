@@ -20,8 +20,9 @@ from diptych_training.cache_ray import ray_map
 from diptych_training.cache_sync import through
 from diptych_training.checkpoint import newest_step
 from diptych_training.data.buckets import counted, shapes_of
+from diptych_training.data.card import describe
 from diptych_training.data.listing import SUMMARY
-from diptych_training.data.manifest import Manifest, left_out, prepare, write
+from diptych_training.data.manifest import Manifest, left_out, prepare, told_dropped, write
 from diptych_training.gate import told
 from diptych_training.letters import Finished
 from diptych_training.mailbox import open_mailbox, take
@@ -74,6 +75,7 @@ def prepare_pictures(run: Run) -> Manifest:
         manifest = bring_manifest(run.spec, run.store)
     else:
         manifest = prepare(run.spec.dataset, run.shared(DATA), run.on_progress)
+        describe(manifest, run.given.dataset, run.job.metadata.name, folder)
         write(manifest, folder)
         keep_manifest(run.store)
     used = len(manifest.train) + len(manifest.held_out)
@@ -86,6 +88,8 @@ def prepare_pictures(run: Run) -> Manifest:
     )
     if manifest.rejected:
         run.reporter.update(message=left_out(manifest.rejected, run.store.uri(MANIFEST)))
+    if manifest.dropped:
+        run.reporter.update(message=told_dropped(manifest.dropped, run.store.uri(MANIFEST)))
     sizes = [entry.size for entry in (*manifest.train, *manifest.held_out)]
     if shapes := shapes_of(sizes, run.spec.dataset.image):
         run.reporter.update(message=counted(shapes))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from diptych_api.after import Evaluation
+from diptych_api.dataset import PHASH, Dedup
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.names import WORKSPACE
 from diptych_api.sources import Base, Claim, DatasetSource, Output, SecretKey
@@ -30,10 +31,11 @@ def localized(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None = Non
 
     """
     source = _source(spec.dataset.source, base_dir, mounts)
+    dedup = _dedup(spec.dataset.dedup, base_dir, mounts)
     return spec.model_copy(
         update={
             "base": _base(spec.base, base_dir, mounts),
-            "dataset": spec.dataset.model_copy(update={"source": source}),
+            "dataset": spec.dataset.model_copy(update={"source": source, "dedup": dedup}),
             "evaluation": _evaluation(spec.evaluation, base_dir, mounts),
             "lora": spec.lora.model_copy(update={"init_from": _path(spec.lora.init_from, base_dir, mounts)}),
             "output": _output(spec.output, mounts),
@@ -62,6 +64,12 @@ def _evaluation(settings: Evaluation, base_dir: Path, mounts: Mounts | None) -> 
         suite = _path(suite, base_dir, mounts)
     rivals = _path(settings.rivals, base_dir, mounts)
     return settings.model_copy(update={"rivals": rivals, "extractors": extractors, "suite": suite})
+
+
+def _dedup(settings: Dedup, base_dir: Path, mounts: Mounts | None) -> Dedup:
+    if settings.embedder == PHASH:
+        return settings
+    return settings.model_copy(update={"embedder": _path(settings.embedder, base_dir, mounts)})
 
 
 def _source(source: DatasetSource, base_dir: Path, mounts: Mounts | None) -> DatasetSource:

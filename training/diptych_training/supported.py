@@ -6,7 +6,7 @@ It loads neither torch nor Ray, so that `diptych validate` answers at once.
 from collections.abc import Iterator
 
 from diptych_api.after import EXTRACTOR_OF, Evaluation
-from diptych_api.dataset import Dataset, Filters
+from diptych_api.dataset import Dataset
 from diptych_api.errors import UnsupportedHere
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_training.suites import SUITES, is_file, unknown
@@ -35,8 +35,6 @@ def refused(spec: FineTuneJobSpec) -> Iterator[str]:
 def refused_data(dataset: Dataset) -> Iterator[str]:
     """Yield one sentence for each setting of a data set that cannot be honoured."""
     asked = {
-        "filters": dataset.filters != Filters(),
-        "dedup.enabled": dataset.dedup.enabled,
         "captioning.provider": dataset.captioning.provider != "None",
         "publishTo": dataset.publish_to is not None,
     }

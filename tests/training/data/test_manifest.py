@@ -100,7 +100,7 @@ def test_a_manifest_reads_back_as_it_was_written(folder: Path, tmp_path: Path, d
     manifest = prepared(dataset(folder, badSamples={"maxFraction": 0.5}, split={"count": 2}), tmp_path / "work")
     write(manifest, tmp_path / "manifest")
     assert read(tmp_path / "manifest") == manifest
-    names = ["manifest.json", "rejected.jsonl", "train.jsonl", "validation.jsonl"]
+    names = ["dropped.jsonl", "manifest.json", "rejected.jsonl", "train.jsonl", "validation.jsonl"]
     assert sorted(p.name for p in (tmp_path / "manifest").iterdir()) == names
 
 
@@ -176,8 +176,6 @@ def test_captions_and_pixels_come_out_in_the_end(folder: Path, tmp_path: Path, d
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"filters": {"minSide": 64}}, "spec.dataset.filters"),
-        ({"dedup": {"enabled": True}}, "spec.dataset.dedup.enabled"),
         ({"captioning": {"provider": "BLIP"}}, "spec.dataset.captioning.provider"),
         ({"publishTo": "s3://bucket/x"}, "spec.dataset.publishTo"),
     ],

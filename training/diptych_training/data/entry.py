@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from diptych_api.dataset import Image
 from diptych_api.errors import DatasetInvalid
+from diptych_training.data.filters import Dropped
 from diptych_training.data.picture import decode, fit, read_bytes
 from diptych_training.data.sample import Rejected
 
@@ -31,7 +32,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The pictures a run learns from, those it never sees, and those it cannot use."""
+    """The pictures a run learns from, those it never sees, those it cannot use, and those it shall not."""
 
     root: Path
     train: tuple[Entry, ...]
@@ -39,6 +40,7 @@ class Manifest:
     rejected: tuple[Rejected, ...]
     digest: str
     """Changes with any picture, caption or side of the split, and with nothing else."""
+    dropped: tuple[Dropped, ...] = ()
 
 
 def digest_of(train: Sequence[Entry], held_out: Sequence[Entry]) -> str:

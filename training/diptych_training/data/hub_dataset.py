@@ -14,12 +14,13 @@ from diptych_api.errors import DatasetInvalid
 from diptych_diffusion.archive import Limits
 from diptych_diffusion.names import key_below, shown
 from diptych_diffusion.staging import FILES, full_disk_named, is_complete, staged
+from diptych_training.data.credits import copy_credits
 from diptych_training.data.hub_files import split_files
 from diptych_training.data.hub_listing import LISTING
 from diptych_training.data.hub_rows import hub_rows, row_count
 from diptych_training.data.row import short
 
-VERSION: Final = 1
+VERSION: Final = 2
 IN_A_FOLDER: Final = 10_000
 MAX_PICTURE_BYTES: Final = 32 * 2**20
 MAGIC: Final = {b"\x89PNG": ".png", b"\xff\xd8": ".jpg", b"RIFF": ".webp", b"BM": ".bmp", b"II*": ".tif", b"MM": ".tif"}
@@ -40,6 +41,7 @@ def unpack(root: Path, dataset: Dataset, workdir: Path, report: Callable[[int, i
     final = workdir / _identity(files, dataset)
     if not is_complete(final):
         with full_disk_named(workdir), staged(final) as folder, (folder / LISTING).open("xb") as listing:
+            copy_credits(root, folder)
             total = sum(row_count(path) for path in files)
             for done, line in _lines(root, files, dataset, folder):
                 listing.write(json.dumps(line, default=_unwritable).encode() + b"\n")

@@ -68,15 +68,21 @@ def _says(name: str, words: list[str] | tuple[str, ...]) -> bool:
     return any(re.search(rf"(?<![a-z]){re.escape(word.lower())}(?![a-z])", name.lower()) for word in words)
 
 
-def _configs(root: Path) -> list[dict[str, Any]]:
-    """Return what the README's front matter says of configurations; nothing where it cannot be read."""
+def front_matter(root: Path) -> dict[str, Any]:
+    """Return what stands above the README of a data set, in YAML; nothing where it cannot be read."""
     try:
         with (root / README).open("rb") as file:
             text = file.read(README_BYTES).decode()
         _, front, _ = text.split("---", 2)
-        told = yaml.safe_load(front)["configs"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
-        return []
+        told = yaml.safe_load(front)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _configs(root: Path) -> list[dict[str, Any]]:
+    """Return what the README's front matter says of configurations."""
+    told = front_matter(root).get("configs")
     configs = told if isinstance(told, list) else []
     return [item for item in configs if isinstance(item, dict) and "data_files" in item]
 

@@ -1,10 +1,11 @@
-"""A manifest as files: train.jsonl, validation.jsonl, rejected.jsonl and manifest.json.
+"""A manifest as files: train.jsonl, validation.jsonl, rejected.jsonl, dropped.jsonl and manifest.json.
 
 train.jsonl and validation.jsonl are themselves manifests of the JsonLines layout.
 """
 
 import os
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,9 +16,11 @@ from pydantic import Field
 from diptych_api.errors import DatasetInvalid, StoreUnwritable
 from diptych_api.fields import Model, Sha256
 from diptych_training.data.entry import Entry, Manifest, digest_of
+from diptych_training.data.filters import Dropped
 from diptych_training.data.sample import Rejected
 
-TRAIN, VALIDATION, REJECTED, SUMMARY = "train.jsonl", "validation.jsonl", "rejected.jsonl", "manifest.json"
+TRAIN, VALIDATION, SUMMARY = "train.jsonl", "validation.jsonl", "manifest.json"
+REJECTED, DROPPED = "rejected.jsonl", "dropped.jsonl"
 VERSION: Literal[1] = 1
 
 
@@ -35,6 +38,13 @@ class _RejectedLine(Model):
     reason: str
 
 
+class _DroppedLine(Model):
+    key: str
+    rule: str
+    reason: str
+    like: str | None = None
+
+
 class _Summary(Model):
     version: Literal[1]
     root: str
@@ -42,11 +52,14 @@ class _Summary(Model):
     train: int
     validation: int
     rejected: int
+    dropped: int = 0
 
 
 def write(manifest: Manifest, folder: Path) -> None:
     """Write the manifest; manifest.json comes last and makes it complete. Raises StoreUnwritable."""
     write_rejected(manifest.rejected, folder)
+    dropped = (_DroppedLine(key=d.key, rule=d.rule, reason=d.reason, like=d.like) for d in manifest.dropped)
+    _write_lines(folder / DROPPED, dropped)
     _write_lines(folder / TRAIN, map(_line, manifest.train))
     _write_lines(folder / VALIDATION, map(_line, manifest.held_out))
     summary = _Summary(
@@ -56,6 +69,7 @@ def write(manifest: Manifest, folder: Path) -> None:
         train=len(manifest.train),
         validation=len(manifest.held_out),
         rejected=len(manifest.rejected),
+        dropped=len(manifest.dropped),
     )
     _write_lines(folder / SUMMARY, [summary])
 
@@ -71,18 +85,26 @@ def read(folder: Path, root: Path | None = None) -> Manifest:
         train, held_out = (tuple(_entries(folder / name, base)) for name in (TRAIN, VALIDATION))
         lines = map(_RejectedLine.model_validate_json, _lines(folder / REJECTED))
         rejected = tuple(Rejected(line.key, line.line, line.reason) for line in lines)
+        dropped = tuple(_dropped(folder / DROPPED)) if summary.dropped else ()
     except (OSError, ValueError) as error:
         raise _torn(folder, str(error)) from error
     digest = digest_of(train, held_out)
-    if (digest, len(rejected)) != (summary.digest, summary.rejected):
+    if (digest, len(rejected), len(dropped)) != (summary.digest, summary.rejected, summary.dropped):
         raise _torn(folder, "its parts do not fit together")
-    return Manifest(base, train, held_out, rejected, digest)
+    return Manifest(base, train, held_out, rejected, digest, dropped)
 
 
 def write_rejected(rejected: Iterable[Rejected], folder: Path) -> Path:
     """Write rejected.jsonl and return its path."""
     _write_lines(folder / REJECTED, (_RejectedLine(key=r.key, line=r.line, reason=r.reason) for r in rejected))
     return folder / REJECTED
+
+
+def told_dropped(dropped: Sequence[Dropped], folder: str) -> str:
+    """Return a sentence on what was left out by which rule, and where all of it is listed."""
+    counts = Counter(each.rule for each in dropped)
+    rules = ", ".join(f"{rule} {count:,}" for rule, count in counts.items())
+    return f"{len(dropped):,} left out as asked ({rules}), such as {dropped[0]}. All: {folder}/{DROPPED}."
 
 
 def left_out(rejected: Sequence[Rejected], folder: str) -> str:
@@ -100,6 +122,11 @@ def _entries(path: Path, root: Path) -> Iterator[Entry]:
     for line in map(_Line.model_validate_json, _lines(path)):
         captions = (line.caption,) if isinstance(line.caption, str) else tuple(line.caption)
         yield Entry(line.path, root / line.path, captions, line.sha256, line.size, line.metadata)
+
+
+def _dropped(path: Path) -> Iterator[Dropped]:
+    for line in map(_DroppedLine.model_validate_json, _lines(path)):
+        yield Dropped(line.key, line.rule, line.reason, line.like)
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -1,29 +1,52 @@
-"""Prepare a data set: source, layout, a look into every picture, split."""
+"""Prepare a data set: source, layout, a look into every picture, filters, duplicates, split."""
 
-import hashlib
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-from diptych_api.dataset import Dataset
+from diptych_api.dataset import PHASH, Dataset
 from diptych_api.errors import DatasetInvalid, UnsupportedHere
+from diptych_training.data.duplicates import ByHash, Group, Likeness, find_groups, together, without_copies
 from diptych_training.data.entry import Entry, Manifest, digest_of, read_entry, verify
+from diptych_training.data.filters import Dropped, filtered
+from diptych_training.data.fingerprint import Fingerprint
 from diptych_training.data.hub_dataset import unpack
 from diptych_training.data.layout import read_layout, rows_of
-from diptych_training.data.listing import left_out, read, write, write_rejected
-from diptych_training.data.picture import decode, read_bytes
-from diptych_training.data.sample import Rejected, Sample
+from diptych_training.data.listing import left_out, read, told_dropped, write, write_rejected
+from diptych_training.data.looks import Asked, Journal, look_at
+from diptych_training.data.sample import Rejected
 from diptych_training.data.source import open_source
 from diptych_training.data.split import split
 from diptych_training.supported import refused_data
 
-__all__ = ["Entry", "Manifest", "left_out", "open_root", "prepare", "read", "read_entry", "verify", "write"]
+__all__ = [
+    "Entry",
+    "Manifest",
+    "left_out",
+    "open_root",
+    "prepare",
+    "read",
+    "read_entry",
+    "told_dropped",
+    "verify",
+    "write",
+]
 
-THREADS, BATCH = 8, 256
+Tell = Callable[[int, int], None]
 
 
-def prepare(dataset: Dataset, workdir: Path, report: Callable[[int, int], None]) -> Manifest:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A data set whose pictures were looked at."""
+
+    entries: list[Entry]
+    prints: list[Fingerprint]
+    """Of each entry, where duplicates are looked for by them."""
+    rejected: list[Rejected]
+    dropped: list[Dropped]
+
+
+def prepare(dataset: Dataset, workdir: Path, report: Tell) -> Manifest:
     """Return the data set with every picture decoded once and hashed; ``report(done, total)`` hears of each.
 
     Archives are unpacked below ``workdir``, and rejected.jsonl is written there. Raises DatasetInvalid where too
@@ -32,46 +55,65 @@ def prepare(dataset: Dataset, workdir: Path, report: Callable[[int, int], None])
     if problems := list(refused_data(dataset)):
         raise UnsupportedHere("\n".join(problems), hint="Leave the fields out.")
     root = open_root(dataset, workdir, report)
-    samples, rejected = read_layout(root, dataset)
-    rows, lost = rows_of(samples, rejected), len(rejected)
-    entries: list[Entry] = []
-    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads:
-        for start in range(0, len(samples), BATCH):
-            batch = samples[start : start + BATCH]
-            for done, (sample, looked) in enumerate(zip(batch, threads.map(_look, batch), strict=True), start + 1):
-                if isinstance(looked, Entry):
-                    entries.append(looked)
-                else:
-                    rejected.append(looked)
-                    lost += sample.rows
-                report(done, len(samples))
-    listed_in = write_rejected(rejected, workdir)
-    if lost > dataset.bad_samples.max_fraction * rows:
-        raise _too_bad(dataset, rejected, lost, rows, listed_in)
-    train, held_out = split(entries, dataset.split)
+    seen = _see(dataset, root, workdir, report)
+    groups = _groups(dataset, seen, workdir, report)
+    entries, dropped, alike = seen.entries, seen.dropped, {entry.key: entry.sha256 for entry in seen.entries}
+    if dataset.dedup.remove:
+        entries = without_copies(entries, groups)
+        dropped += (each for group in groups for each in group.dropped())
+    else:
+        alike |= together(groups)
+    train, held_out = split(entries, dataset.split, alike)
     if not train:
         raise DatasetInvalid(
             f"The data set at {root} leaves no samples to train on: {len(entries)} are usable, "
-            f"{len(held_out)} of them are held out.",
+            f"{len(held_out)} of them are held out{f', {len(dropped)} left out as asked' if dropped else ''}.",
             hint="Hold out fewer by spec.dataset.split, or add pictures.",
         )
-    return Manifest(root, tuple(train), tuple(held_out), tuple(rejected), digest_of(train, held_out))
+    sides = tuple(train), tuple(held_out)
+    return Manifest(root, *sides, tuple(seen.rejected), digest_of(train, held_out), tuple(dropped))
 
 
-def open_root(dataset: Dataset, workdir: Path, report: Callable[[int, int], None] = lambda _done, _total: None) -> Path:
+def open_root(dataset: Dataset, workdir: Path, report: Tell = lambda _done, _total: None) -> Path:
     """Return the local folder with the data set's pictures; what is not local comes below ``workdir``, once."""
     root = open_source(dataset.source, workdir)
     return unpack(root, dataset, workdir, report) if dataset.layout == "HubDataset" else root
 
 
-def _look(sample: Sample) -> Entry | Rejected:
-    try:
-        data = read_bytes(sample.path)
-        picture = decode(data)
-    except DatasetInvalid as error:
-        return Rejected(sample.key, sample.line, error.message)
-    sha256 = hashlib.sha256(data).hexdigest()
-    return Entry(sample.key, sample.path, sample.captions, sha256, picture.size, sample.metadata)
+def _see(dataset: Dataset, root: Path, workdir: Path, report: Tell) -> _Seen:
+    """Look at every picture. Raises DatasetInvalid where too many cannot be used."""
+    samples, rejected = read_layout(root, dataset)
+    rows, lost = rows_of(samples, rejected), len(rejected)
+    seen = _Seen([], [], rejected, [])
+    asked = Asked.of(dataset)
+    for sample, look in look_at(samples, asked, Journal.open(workdir, root, asked), report):
+        if isinstance(look, Rejected):
+            rejected.append(look)
+            lost += sample.rows
+        elif (dropped := filtered(sample.key, look, dataset.filters)) is not None:
+            seen.dropped.append(dropped)
+        else:
+            seen.entries.append(
+                Entry(sample.key, sample.path, sample.captions, look.sha256, look.size, sample.metadata)
+            )
+            if look.fingerprint is not None:
+                seen.prints.append(look.fingerprint)
+    listed_in = write_rejected(rejected, workdir)
+    if lost > dataset.bad_samples.max_fraction * rows:
+        raise _too_bad(dataset, rejected, lost, rows, listed_in)
+    return seen
+
+
+def _groups(dataset: Dataset, seen: _Seen, workdir: Path, report: Tell) -> list[Group]:
+    if not dataset.dedup.enabled:
+        return []
+    if dataset.dedup.embedder == PHASH:
+        likeness: Likeness = ByHash(seen.prints, dataset.dedup.threshold)
+    else:
+        from diptych_training.data.embeddings import by_network  # noqa: PLC0415 -- PyTorch, for networks only
+
+        likeness = by_network(seen.entries, dataset.dedup, workdir, report)
+    return find_groups(seen.entries, likeness, dataset.dedup)
 
 
 def _too_bad(dataset: Dataset, rejected: Sequence[Rejected], lost: int, rows: int, listed_in: Path) -> DatasetInvalid:

@@ -101,9 +101,22 @@ def fit(picture: PIL.Image.Image, image: Image) -> NDArray[np.uint8]:
         high = min(height, max(1, width * shape[1] // shape[0]))
         left, top = (width - wide) // 2, (height - high) // 2
         box = (left, top, left + wide, top + high)
-    rgb = _rgb(picture, image.background)
     # A box, not resize and crop: the long side of a sliver would take gigabytes in between.
-    return np.asarray(rgb.resize(shape, PIL.Image.Resampling.BICUBIC, box=box))
+    return np.asarray(rgb(picture, image.background).resize(shape, PIL.Image.Resampling.BICUBIC, box=box))
+
+
+def rgb(picture: PIL.Image.Image, background: str) -> PIL.Image.Image:
+    """Return a decoded picture as RGB of eight bits; where it is transparent, ``background`` shows."""
+    if picture.mode in GREY_16:
+        grey = np.asarray(picture).astype(np.uint32)
+        picture = PIL.Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8))
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    if picture.mode == "La":
+        picture = picture.convert("LA")
+    rgba = picture.convert("RGBA")
+    behind = PIL.Image.new("RGBA", rgba.size, background)
+    return PIL.Image.alpha_composite(behind, rgba).convert("RGB")
 
 
 def _open(data: bytes) -> PIL.Image.Image:
@@ -125,16 +138,3 @@ def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
         warnings.simplefilter("ignore")
         method = UPRIGHT.get(picture.getexif().get(Exif.Orientation, 1))
     return picture if method is None else picture.transpose(method)
-
-
-def _rgb(picture: PIL.Image.Image, background: str) -> PIL.Image.Image:
-    if picture.mode in GREY_16:
-        grey = np.asarray(picture).astype(np.uint32)
-        picture = PIL.Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8))
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    if picture.mode == "La":
-        picture = picture.convert("LA")
-    rgba = picture.convert("RGBA")
-    behind = PIL.Image.new("RGBA", rgba.size, background)
-    return PIL.Image.alpha_composite(behind, rgba).convert("RGB")

@@ -2,8 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol, TypeVar
 
 from diptych_api.dataset import Split
 from diptych_api.errors import DatasetInvalid
@@ -18,6 +18,7 @@ class Keyed(Protocol):
 
 
 T = TypeVar("T", bound=Keyed)
+NO_GROUPS: Final[Mapping[str, str]] = {}
 
 
 def order(key: str, seed: int) -> str:
@@ -25,22 +26,34 @@ def order(key: str, seed: int) -> str:
     return hashlib.sha256(f"{seed}/{key}".encode()).hexdigest()
 
 
-def split(samples: Sequence[T], how: Split) -> tuple[list[T], list[T]]:
+def split(samples: Sequence[T], how: Split, together: Mapping[str, str] = NO_GROUPS) -> tuple[list[T], list[T]]:
     """Return ``(training, held out)``, each sorted by key. All samples of one picture are on one side.
 
-    Counts, shares and ranges are of pictures; ranges index the sorted keys and are cut at their end. Samples in
-    neither range are left out. Raises DatasetInvalid for a range that holds no picture; that ranges are in order and
-    apart, ``Split`` itself sees to.
+    So are the pictures that have the same name in ``together``, unless ranges part them: a group that would be more
+    than is still to be held out is trained on. Counts, shares and ranges are of pictures; ranges index the sorted keys
+    and are cut at their end. Samples in neither range are left out. Raises DatasetInvalid for a range that holds no
+    picture; that ranges are in order and apart, ``Split`` itself sees to.
     """
     keys = sorted({sample.key for sample in samples})
     if how.train_range is None and how.validation_range is None:
         count = how.count if how.count is not None else math.floor((how.fraction or 0) * len(keys) + 0.5)
-        held = set(sorted(keys, key=lambda key: order(key, how.seed))[:count])
+        held = _held(keys, how.seed, count, together)
         train = set(keys) - held
     else:
         train, held = _ranges(keys, how)
     ordered = sorted(samples, key=lambda sample: sample.key)
     return [s for s in ordered if s.key in train], [s for s in ordered if s.key in held]
+
+
+def _held(keys: list[str], seed: int, count: int, together: Mapping[str, str]) -> set[str]:
+    groups: dict[str, list[str]] = {}
+    for key in sorted(keys, key=lambda key: order(key, seed)):
+        groups.setdefault(together.get(key, key), []).append(key)
+    held: set[str] = set()
+    for group in groups.values():
+        if len(held) + len(group) <= count:
+            held.update(group)
+    return held
 
 
 def _ranges(keys: list[str], how: Split) -> tuple[set[str], set[str]]:

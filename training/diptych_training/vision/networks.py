@@ -62,14 +62,16 @@ class PairDistance:
     distance: Callable[[Pictures, Pictures], list[float]]
 
 
-def embedder(location: str, device: torch.device | str = "cpu") -> Embedder:
+def embedder(
+    location: str, device: torch.device | str = "cpu", *, field: str = "spec.evaluation.extractors.features"
+) -> Embedder:
     """Return the network for KID and FID in a folder: Inception v3, DINOv2 or CLIP.
 
     Raises:
         SpecInvalid: says what is wrong with the folder.
 
     """
-    folder = NetworkFolder.open(location, "spec.evaluation.extractors.features")
+    folder = NetworkFolder.open(location, field)
     if folder.kind == "inception_v3":
         return _inception(folder, device)
     if folder.kind == "clip":
