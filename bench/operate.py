@@ -19,6 +19,7 @@ from diptych_bench.operator_arrivals import Arrivals, Burst, arriving, burst
 from diptych_bench.operator_bars import Outcome, tell
 from diptych_bench.operator_idle import Idle, idle
 from diptych_bench.operator_life import life
+from diptych_bench.operator_reactions import reactions
 from diptych_bench.operator_reports import Reports, reports
 
 
@@ -30,6 +31,7 @@ class Part(StrEnum):
     BURST = "burst"
     IDLE = "idle"
     REPORTS = "reports"
+    REACTIONS = "reactions"
 
 
 FULL = {Part.ARRIVING: Arrivals(), Part.BURST: Burst(), Part.IDLE: Idle(), Part.REPORTS: Reports()}
@@ -45,6 +47,7 @@ MEASURES: dict[Part, Callable[..., Outcome]] = {
     Part.BURST: burst,
     Part.IDLE: idle,
     Part.REPORTS: reports,
+    Part.REACTIONS: reactions,
 }
 
 

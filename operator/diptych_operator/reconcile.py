@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 from pydantic import ValidationError
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from diptych_operator.changes import merge_patch
 from diptych_operator.cluster import Cluster, Conflict, Refused, Unreachable
@@ -62,7 +63,8 @@ class Reconciler:
 
         """
         began = time.monotonic()
-        log = _log.bind(kind=ref.kind.kind, namespace=ref.namespace, name=ref.name)
+        clear_contextvars()  # of the worker's last resource
+        bind_contextvars(kind=ref.kind.kind, namespace=ref.namespace, name=ref.name)
         outcome = "done"
         try:
             delay_s = await self._reconcile(ref)
@@ -71,15 +73,15 @@ class Reconciler:
             await self._read_again(ref)
         except Unreachable as error:
             outcome, delay_s = "unreachable", self._backoff(ref)
-            log.warning("api server unreachable", error=error.message, retry_s=delay_s)
+            _log.warning("api server unreachable", error=error.message, retry_s=delay_s)
         except Refused as error:
             outcome, delay_s = "refused", self._backoff(ref)
-            log.warning("refused by the api server", error=error.message, retry_s=delay_s)
+            _log.warning("refused by the api server", error=error.message, retry_s=delay_s)
         except NotLeading:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - a bug in one plan stops no other
             outcome, delay_s = "bug", self._backoff(ref)
-            log.exception("reconcile failed", retry_s=delay_s)
+            _log.exception("reconcile failed", retry_s=delay_s)
         else:
             self._failures.pop(ref, None)
         self.metrics.reconciled(ref.kind.kind, outcome, time.monotonic() - began)
@@ -90,6 +92,7 @@ class Reconciler:
         if found is None or "deletionTimestamp" in found["metadata"]:
             self._forget(ref)
             return None
+        bind_contextvars(uid=found["metadata"]["uid"], generation=found["metadata"].get("generation"))
         refused = self._refusals.get(ref, "")
         try:
             seen = observe(self.store, ref, refused, self.told(ref))
@@ -132,7 +135,7 @@ class Reconciler:
         for note in plan.notes:
             self._check_leading()
             await self.cluster.tell(event(note, ref, found["metadata"]["uid"], self.clock()))
-            _log.info("told", kind=ref.kind.kind, namespace=ref.namespace, name=ref.name, reason=note.reason)
+            _log.info("told", reason=note.reason)
 
     async def _write_status(self, ref: Ref, found: Manifest, wanted: dict[str, Any]) -> None:
         changes = merge_patch(without_empty(found.get("status") or {}), wanted)

@@ -101,6 +101,11 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True)
+class Hang:
+    """Answer nothing until the operator gives up."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Keep a request, an answer or a stream until the gate opens."""
 
@@ -122,7 +127,7 @@ class Expire:
     """End a watch with 410: what it missed cannot be told any more."""
 
 
-Action = Kill | Answer | Reset | Hold | Drop | Replay | Expire
+Action = Kill | Answer | Reset | Hang | Hold | Drop | Replay | Expire
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from cluster.fault_plan import (
     Drop,
     Expire,
     Fault,
+    Hang,
     Hold,
     Kill,
     Match,
@@ -151,11 +152,13 @@ class Proxy:
         action = self._strike(asked, side)
         if isinstance(action, Hold):
             await _opened(action)
+        if isinstance(action, Hang):
+            await _left(incoming)
         if isinstance(action, Answer):
             return _error(action.code)
         if isinstance(action, Kill):
             self.victim()
-        return _broken(incoming) if isinstance(action, Kill | Reset) else None
+        return _broken(incoming) if isinstance(action, Kill | Reset | Hang) else None
 
     async def _stream(
         self, incoming: web.Request, asked: Request, answer: aiohttp.ClientResponse
@@ -198,6 +201,11 @@ class Proxy:
 
 async def _opened(hold: Hold) -> None:
     while not hold.gate.is_set():  # noqa: ASYNC110 - the gate belongs to another thread
+        await asyncio.sleep(GATE_S)
+
+
+async def _left(incoming: web.Request) -> None:
+    while incoming.transport is not None and not incoming.transport.is_closing():  # noqa: ASYNC110 - it has no event
         await asyncio.sleep(GATE_S)
 
 

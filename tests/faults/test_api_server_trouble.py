@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from cluster.control_plane import ControlPlane
-from cluster.fault_plan import Answer, Match, Reset, Storm
+from cluster.fault_plan import Answer, Hang, Match, Reset, Storm
 from cluster.proxy import Proxy
 from diptych_operator.kinds import FINE_TUNE_JOB, RAY_JOB
 from support.masking import masked_namespace
@@ -20,9 +20,15 @@ pytestmark = pytest.mark.integration
 SEED = 20261127
 SHARE = 0.2
 """Of all requests, in place of the 5 % that a bad day has: a story is short."""
-TROUBLES = (Answer(429), Answer(500), Answer(504), Reset())
+TROUBLES = (Answer(429), Answer(500), Answer(504), Reset(), Hang())
 CONFLICTS = Match(verb="patch")
 """Of a create or a delete, a conflict is an answer: there is one already, or it is another one now."""
+
+
+@pytest.fixture(scope="module")
+def operator_settings() -> dict[str, object]:
+    """Give up soon on what hangs."""
+    return {"request_timeout_s": 3}
 
 
 @pytest.mark.parametrize("name", ["create", "promote", "suspend_and_resume"])

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from diptych_api.jobstatus import FineTuneJobStatus
 from diptych_operator import kinds
@@ -89,6 +91,17 @@ def test_children_come_before_the_event_and_the_event_before_the_status(story: S
     assert story.reconcile() == 30
     policy = "apply NetworkPolicy art/noto-finetune"
     assert story.cluster.writes == [policy, "event Provisioning", "status FineTuneJob art/noto"]
+
+
+def test_every_line_of_the_log_says_whose_it_is_by_uid_and_generation(story: Story) -> None:
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        story.reconcile()
+        story.user_puts(SPEC | {"suspend": True}, generation=2)
+        story.leading = False
+        with pytest.raises(NotLeading):
+            story.reconcile()
+    whose = {"kind": "FineTuneJob", "namespace": "art", "name": "noto", "uid": "u"}
+    assert lines == [{"event": "told", "log_level": "info", "reason": "Provisioning", "generation": 1, **whose}]
 
 
 def test_a_second_look_writes_nothing(story: Story) -> None:
