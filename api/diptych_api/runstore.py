@@ -10,6 +10,7 @@
         metrics.jsonl                   one line for each step and each validation
         manifest/                       samples that are used, split, bad samples
         checkpoints/step-000123/        state of training, with complete.json (hash of every file)
+        samples/step-000123.png         pictures drawn on the way
         artifact/                       artifact.json, peft/, diffusers/, kohya/, …
         evaluation/                     report.json, pictures
         provenance.json
@@ -38,6 +39,7 @@ MODEL_FILE = "current.json"
 MANIFEST = "manifest"
 CACHE = "cache"
 CHECKPOINTS = "checkpoints"
+SAMPLES = "samples"
 ARTIFACT = "artifact"
 EVALUATION = "evaluation"
 MODELS = "models"

@@ -86,6 +86,8 @@ def _state(store: RunStore, report: Report | None, *, going: bool) -> list[str]:
         lines += [f"hint:   {report.failure.hint}"] if report.failure.hint else []
     if report.checkpoint is not None:
         lines.append(f"saved:  step {report.checkpoint.step}, {shown(report.checkpoint.uri)}")
+    if report.samples:
+        lines.append(f"drawn:  step {report.samples[-1].step}, {shown(report.samples[-1].uri)}")
     if report.phase in NAMES and not going:
         lines.append("No process works on it. The command that started it goes on from the last checkpoint.")
     record = record_of(store)

@@ -102,12 +102,12 @@ def sample_latents(components: Components, request: SampleRequest, on_step: OnSt
         return torch.cat(finished)
 
 
-def decode(components: Components, latents_BChw: Tensor) -> NDArray[np.uint8]:
+def decode(components: Components, latents_BChw: Tensor, at_once: int = DECODED_AT_ONCE) -> NDArray[np.uint8]:
     """Return the pictures ``[B, H, W, 3]`` of finished latents, a few at a time to bound memory."""
     vae = components.vae
     pictures = []
     with torch.inference_mode(), evaluating(vae):
-        for part_BChw in latents_BChw.split(DECODED_AT_ONCE):
+        for part_BChw in latents_BChw.split(at_once):
             decoded_B3HW = vae.decode(components.unscale_latents(part_BChw).to(vae.dtype), return_dict=False)[0]
             unit_B3HW = (decoded_B3HW.float() / 2 + 0.5).clamp(0, 1)
             pictures.append((unit_B3HW * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu())
@@ -133,7 +133,7 @@ def _denoise(components: Components, batch: SampleRequest, tell: OnStep) -> Tens
         (avoided, prompt)[-settings.rows :] for avoided, prompt in zip(batch.negatives, batch.prompts, strict=True)
     ]
     different = list(dict.fromkeys(text for pair in prompts for text in pair))
-    embeddings_NLD = encode(components, different)
+    embeddings_NLD = encode(components, different).to(components.denoiser.device)
     drawings = [
         begin(components, settings, embeddings_NLD[[different.index(text) for text in pair]], seed)[0]
         for pair, seed in zip(prompts, batch.seeds, strict=True)

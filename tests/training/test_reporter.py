@@ -1,6 +1,7 @@
 """What a run leaves of its steps in an object store, where every line more puts a file anew."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -54,3 +55,15 @@ def test_who_lost_its_run_to_another_writes_no_more(store: RunStore) -> None:
     left = store.read_json("status.json", Report)
     assert left is not None
     assert left.phase == "Training"
+
+
+def test_the_newest_pictures_are_told_those_of_an_earlier_process_too(store: RunStore) -> None:
+    for name in ("step-000000.png", *(f"step-{step:06}.png" for step in range(100, 108)), "notes.txt", "step-x.png"):
+        store.write_bytes(f"samples/{name}", b"")
+    reporter = Reporter(lambda _: None, store)
+    reporter.on_letter(letter(1))
+    assert [sample.step for sample in reporter.report.samples] == list(range(100, 108))
+    assert reporter.report.samples[-1].uri == store.uri("samples/step-000107.png")
+    store.write_bytes("samples/step-000108.png", b"")
+    reporter.on_letter(replace(letter(2), sample_step=108, remark="A word."))
+    assert (reporter.report.samples[-1].step, reporter.report.message) == (108, "A word.")

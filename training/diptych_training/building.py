@@ -18,6 +18,7 @@ from diptych_training.live import LiveLatents
 from diptych_training.loop import Loop
 from diptych_training.optim import Average, build_optimizer
 from diptych_training.order import Order, Visit
+from diptych_training.painting import painter
 from diptych_training.sharding import Shards
 from diptych_training.share import Share
 from diptych_training.trainee import build_trainee
@@ -68,6 +69,7 @@ def build_loop(share: Share, device: torch.device, tell: Tell, *, rank: int = 0,
         tell=tell,
         rank=rank,
         world=world,
+        painter=painter(share, components, trainee, manifest) if rank == 0 else None,
         shards=shards,
         look_every=10 if device.type == "cuda" else 1,
     )

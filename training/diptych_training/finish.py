@@ -5,12 +5,10 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 from ray.actor import ActorHandle
-from transformers import CLIPTextModel
 
 from diptych_api.artifact import ArtifactRecord, BaseRecord
 from diptych_api.errors import Interrupted
@@ -131,9 +129,8 @@ def take_average(loop: Loop, state: CheckpointState) -> None:
 
 def tuned_components(original: Components, loop: Loop) -> Components:
     """Return the base's parts with what was trained in their place, ready to draw."""
-    text_encoder = cast("CLIPTextModel", loop.trainee.text_encoder or original.text_encoder)
     loop.trainee.train(on=False)
-    return replace(original, unet=cast("UNet2DConditionModel", loop.trainee.unet), text_encoder=text_encoder)
+    return loop.trainee.within(original)
 
 
 def _uncompiled(share: Share) -> Share:

@@ -70,9 +70,11 @@ def strip(pictures: Sequence[NDArray[np.uint8]], *, gap: int = 8) -> Image.Image
     return sheet
 
 
-def montage(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], *, across: int = 10) -> Image.Image:
-    """Return pictures uint8 ``[H, W, 3]`` in lines of ``across``, each over its caption."""
-    label, cell = 24, CELL * 3 // 4
+def montage(
+    pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], *, across: int = 10, cell: int = CELL * 3 // 4
+) -> Image.Image:
+    """Return pictures uint8 ``[H, W, 3]``, ``cell`` wide, in lines of ``across``, each over its caption."""
+    label = 24
     down = math.ceil(len(pictures) / across)
     size = (2 * MARGIN + across * (cell + GAP) - GAP, 2 * MARGIN + down * (cell + label + GAP) - GAP)
     sheet = Image.new("RGB", size, PAPER)

@@ -54,6 +54,10 @@ class Progress:
     eta_seconds: float | None
     rows: tuple[Row, ...] = ()
     checkpoint_step: int | None = None
+    sample_step: int | None = None
+    """Step of the newest pictures drawn on the way."""
+    remark: str = ""
+    """What people should hear."""
 
 
 @dataclass(frozen=True, slots=True)

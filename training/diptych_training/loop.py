@@ -17,6 +17,7 @@ from diptych_training.data.buckets import grouped
 from diptych_training.letters import Progress, Row, Standing, Tell
 from diptych_training.optim import Average, learning_rate, optimizer_tensors, set_learning_rate
 from diptych_training.order import Order, Visit, shard
+from diptych_training.painting import Painter
 from diptych_training.progress import Meter, mean
 from diptych_training.saving import Keeper
 from diptych_training.sharding import Shards
@@ -40,6 +41,8 @@ class Loop:
     tell: Tell
     keeper: Keeper | None = None
     """Saves checkpoints; None on every worker but the first."""
+    painter: Painter | None = None
+    """Draws pictures on the way; None where none are wanted, and on every worker but the first."""
     rank: int = 0
     world: int = 1
     shards: Shards | None = None
@@ -67,6 +70,7 @@ class Loop:
         before = self.trainee.frozen_digest()
         if self._due(self.training.validation.every_steps) and not self._is_validated():
             self._validate()
+        self._paint()
         complete = not self.meter.stop and self._steps()
         if complete and self.trainee.frozen_digest() != before:
             raise RunFailed("A frozen weight changed while training.", hint="This is a bug: please report it.")
@@ -83,6 +87,7 @@ class Loop:
                     self.meter.read()
                 if self._due(self.training.validation.every_steps):
                     self._validate()
+                self._paint()
                 stop = self.meter.stop
                 if stop or self._due(self.training.checkpoint.every_steps):
                     self._save(wait=stop)
@@ -139,6 +144,14 @@ class Loop:
         with self.average.applied():
             return validation_losses(self.trainee, self.maker, self.held_out, draws, seat, self._report)
 
+    def _paint(self) -> None:
+        """Draw the pictures of this step where they are due. The other workers wait for this one in the next step."""
+        if self.painter is None or self.meter.stop or not self._due(self.painter.every_steps):
+            return
+        with self.meter.pause(), self.average.applied():
+            if not self.painter.draw(self.step, self._report):
+                self.meter.stop = self.world == 1  # then a resume draws them; more workers stop after one more step
+
     def _save(self, *, wait: bool) -> None:
         """Save a checkpoint on the first worker; a loss that is not finite stops the run before anything is kept."""
         self.meter.read()
@@ -174,6 +187,8 @@ class Loop:
                 eta_seconds=eta,
                 rows=self.meter.take_rows(),
                 checkpoint_step=self.meter.checkpoint_step,
+                sample_step=None if self.painter is None else self.painter.newest,
+                remark="" if self.painter is None else self.painter.problem,
             )
         )
         return self.asked

@@ -13,6 +13,7 @@ from diptych_api.runstore import LOG_FILE, METRICS_FILE, STATUS_FILE, checkpoint
 from diptych_training.clock import Clock
 from diptych_training.letters import Letter, PhaseProgress, Progress, Row
 from diptych_training.run_store import RunStore
+from diptych_training.sample_files import newest_samples
 
 STATUS_EVERY_S = 1.0
 REMOTE_EVERY_S = 5.0
@@ -51,6 +52,8 @@ class Reporter:
     """Rows of metrics.jsonl that are told, by step and kind."""
     waiting: list[str] = field(default_factory=list)
     """Lines of metrics.jsonl that are not written yet."""
+    sample_step: int | None = -1
+    """Step of the newest pictures that were looked for; -1 before the first look."""
 
     def update(self, *, force: bool = True, **changes: Any) -> None:  # noqa: ANN401 -- fields of Report
         """Change fields of the report and tell it."""
@@ -109,6 +112,11 @@ class Reporter:
             self._write_rows(self.store, progress.rows)
             if progress.checkpoint_step is not None:
                 changes["checkpoint"] = self._checkpoint(progress.checkpoint_step)
+            if progress.sample_step != self.sample_step:
+                changes["samples"] = newest_samples(self.store)
+                self.sample_step = progress.sample_step
+        if progress.remark:
+            changes["message"] = progress.remark
         self.update(force=False, **changes)
 
     def _write_rows(self, store: RunStore, rows: Sequence[Row]) -> None:

@@ -66,8 +66,6 @@ def ignored(spec: FineTuneJobSpec, *, in_pod: bool = False) -> list[str]:
         told += [f"spec.{name} has no effect with method {spec.effective_method}." for name in _of_an_adapter(spec)]
     if spec.training.sharding != "None" and spec.resources.workers == 1:
         told.append("spec.training.sharding has no effect with one worker.")
-    if spec.training.samples.every_steps is not None:
-        told.append("spec.training.samples has no effect yet.")
     return told
 
 

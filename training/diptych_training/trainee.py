@@ -1,7 +1,7 @@
 """What is trained: UNet and text encoder with an adapter, a whole UNet, or a new UNet and its text encoder."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import cast
@@ -10,6 +10,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import Parameter
+from transformers import CLIPTextModel
 
 from diptych_api.errors import SpecInvalid
 from diptych_api.finetunejob import FineTuneJobSpec
@@ -47,6 +48,11 @@ class Trainee:
     def frozen_digest(self) -> str:
         """Return a hash over every tensor that must not change while training."""
         return weights_digest({name: tensor.detach().cpu() for name, tensor in self.frozen()})
+
+    def within(self, base: Components) -> Components:
+        """Return the base's parts with what is trained in their place."""
+        text_encoder = cast("CLIPTextModel", self.text_encoder or base.text_encoder)
+        return replace(base, unet=cast("UNet2DConditionModel", self.unet), text_encoder=text_encoder)
 
     def train(self, *, on: bool) -> None:
         """Switch dropout on or off."""

@@ -11,10 +11,13 @@ from diptych_api.evaluation_report import EvaluationReport
 from diptych_api.runstore import EVALUATION, EVALUATION_FILE
 from diptych_training.report_page.page import SHOWN, SIDES, SMALL, html
 from diptych_training.run_store import RunStore
+from diptych_training.sample_files import MOST, sample_path, sample_steps
 
 PAGE_FILE: Final = "report.html"
 CURVE_FILE: Final = "loss.png"
 QUALITY: Final = 88
+WIDE: Final = 1100
+"""Pixels of a sheet's longer side on the page."""
 
 
 def write_page(store: RunStore) -> None:
@@ -25,17 +28,26 @@ def write_page(store: RunStore) -> None:
     places = [place for pair in report.pairs[:SHOWN] for side in SIDES if (place := getattr(pair, side))]
     sources = {place: picture_uri(data) for place in places if (data := store.read_bytes(f"{EVALUATION}/{place}"))}
     curve = store.read_bytes(f"{EVALUATION}/{CURVE_FILE}")
-    text = html(report, sources, data_uri(curve, "png") if curve else "")
+    text = html(report, sources, data_uri(curve, "png") if curve else "", on_the_way(store))
     store.write_bytes(f"{EVALUATION}/{PAGE_FILE}", text.encode())
 
 
-def picture_uri(data: bytes) -> str:
-    """Return a PNG as a data URI, larger ones made smaller for the page."""
+def on_the_way(store: RunStore) -> list[tuple[int, str]]:
+    """Return steps and pictures drawn while training: first, last and some between."""
+    steps = sample_steps(store)
+    last = len(steps) - 1
+    shown = steps if last < MOST else [steps[round(n * last / (MOST - 1))] for n in range(MOST)]
+    sheets = ((step, store.read_bytes(sample_path(step))) for step in shown)
+    return [(step, picture_uri(sheet, WIDE)) for step, sheet in sheets if sheet]
+
+
+def picture_uri(data: bytes, side: int = SMALL) -> str:
+    """Return a PNG as a data URI, one that is larger than ``side`` made smaller for the page."""
     with Image.open(io.BytesIO(data)) as picture:
-        if max(picture.size) <= SMALL:
+        if max(picture.size) <= side:
             return data_uri(data, "png")
         small = io.BytesIO()
-        picture.thumbnail((SMALL, SMALL), Image.Resampling.LANCZOS)
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         picture.save(small, "WEBP", quality=QUALITY)
     return data_uri(small.getvalue(), "webp")
 

@@ -65,8 +65,13 @@ class Row:
     note: str
 
 
-def html(report: EvaluationReport, sources: Mapping[str, str], curve: str = "") -> str:
-    """Return the page. ``sources`` are the pictures as data URIs, by their location beside the report."""
+def html(
+    report: EvaluationReport, sources: Mapping[str, str], curve: str = "", samples: Sequence[tuple[int, str]] = ()
+) -> str:
+    """Return the page. ``sources`` are the pictures as data URIs, by their location beside the report.
+
+    ``samples`` are steps and the pictures that were drawn after them while training.
+    """
     columns = [side for side in SIDES if any(getattr(pair, side) for pair in report.pairs)]
     shown = report.pairs[:SHOWN]
     return _template().render(
@@ -79,6 +84,7 @@ def html(report: EvaluationReport, sources: Mapping[str, str], curve: str = "") 
         hidden=len(report.pairs) - len(shown),
         cell=CELL_OF_SMALL if report.size < SMALL else CELL,
         curve=curve,
+        samples=samples,
         rows=[row(metric) for metric in report.metrics],
         variants=[row(metric) for metric in report.variants],
         facts=list(facts(report)),
