@@ -141,20 +141,20 @@ class Dedup(Model):
 
 
 class Captioning(Model):
-    """Writing captions for pictures that have none."""
+    """Writing captions for pictures that have none; in ClassFolders for all, where the class is no caption then."""
 
     provider: Literal["None", "Qwen2VL", "Florence2", "BLIP", "Template", "OpenAI"] = Field(
         default="None", description="Who writes the captions."
     )
     model: Location | None = Field(
-        default=None, description="Model id or path, where the provider's default is not wanted."
+        default=None, description="Folder of the network as transformers keeps it; of OpenAI the model's name."
     )
     endpoint: Location | None = Field(default=None, description="Base URL of an OpenAI-compatible endpoint.")
     api_key: SecretKey | None = Field(default=None, description="Key for the endpoint.")
     prompt: Prompt | None = Field(
-        default=None, description="Instruction to the captioner, or the template with {fields}."
+        default=None, description="Instruction to the captioner; of Template the caption with {column} and {name}."
     )
-    image_size: int = Field(default=512, ge=64, le=2048, description="Side in pixels that the captioner sees.")
+    image_size: int = Field(default=512, ge=64, le=2048, description="Longer side in pixels that the captioner sees.")
     batch_size: int = Field(default=8, ge=1, le=1024, description="Pictures at once.")
     max_new_tokens: int = Field(default=96, ge=1, le=1024, description="Longest caption in tokens.")
 
@@ -183,3 +183,8 @@ class Dataset(Model):
     dedup: Dedup = Field(default=Dedup(), description="Removal of near-duplicates.")
     captioning: Captioning = Field(default=Captioning(), description="Writing captions.")
     publish_to: Location | None = Field(default=None, description="Where the prepared data set is packed and uploaded.")
+
+    @property
+    def writes_captions(self) -> bool:
+        """Whether pictures without captions get them."""
+        return self.captioning.provider != "None"

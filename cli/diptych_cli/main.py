@@ -10,6 +10,9 @@ from diptych_cli.command import EXIT_CODES, with_exit_code
 from diptych_cli.commands import (
     cancel,
     compare,
+    data_pack,
+    data_prepare,
+    data_preview,
     evaluate,
     export,
     from_yaml,
@@ -46,6 +49,10 @@ for module in COMMANDS:
 job = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Make jobs.")
 job.command(from_yaml.NAME, epilog=from_yaml.EXAMPLES)(with_exit_code(from_yaml.command))
 app.add_typer(job, name="job")
+data = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Prepare data sets, and look at them.")
+for module in (data_prepare, data_preview, data_pack):
+    data.command(module.NAME, epilog=module.EXAMPLES)(with_exit_code(module.command))
+app.add_typer(data, name="data")
 
 
 def _tell_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so

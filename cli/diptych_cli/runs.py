@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from diptych_api.errors import UserError
+from diptych_api.finetunejob import FineTuneJob
 from diptych_api.presets import resolve
 from diptych_api.report import Phase, Report
 from diptych_api.runstore import LOCAL_NAMESPACE, RUN_FILE, STATUS_FILE, RunRecord, run_name
@@ -28,9 +29,7 @@ def find_run(target: str, overrides: Sequence[str] = ()) -> RunStore:
     """
     path = Path(target)
     if path.suffix in {".yaml", ".yml"} and not path.is_dir():
-        job = read_job(path, overrides)
-        output, namespace = resolve(job.spec).output, job.metadata.namespace or LOCAL_NAMESPACE
-        store = RunStore.open(output, namespace, run_name(job.metadata.name, job.spec), Path.cwd())
+        store = store_of(read_job(path, overrides))
         hint = f"Start it: diptych run {target}. A run with --set is found with the same --set."
     else:
         fs, root = file_system(target)
@@ -41,6 +40,12 @@ def find_run(target: str, overrides: Sequence[str] = ()) -> RunStore:
     if not (store.exists(STATUS_FILE) or store.exists(RUN_FILE)):
         raise UserError(f"There is no run in {shown(store.uri())}.", hint=hint)
     return store
+
+
+def store_of(job: FineTuneJob) -> RunStore:
+    """Return the store of a job's run, begun or not."""
+    output, namespace = resolve(job.spec).output, job.metadata.namespace or LOCAL_NAMESPACE
+    return RunStore.open(output, namespace, run_name(job.metadata.name, job.spec), Path.cwd())
 
 
 def report_of(store: RunStore) -> Report | None:

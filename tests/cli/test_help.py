@@ -37,6 +37,9 @@ OPTIONS = {
         *("output", "as_json"),
     ],
     "get": ["kind", "name", "everywhere", "wide", *CLUSTER, "as_json"],
+    "data prepare": ["job", "overrides", "as_json"],
+    "data pack": ["job", "overrides", "to", "as_json"],
+    "data preview": ["target", "overrides", "pictures", "output"],
     "job from-yaml": ["source", "overrides", "output"],
     "promote": ["model", "run", "rollback", "unpin", "output", *CLUSTER],
 }

@@ -55,12 +55,12 @@ def test_fields_that_one_machine_cannot_honour_are_named(place: Path) -> None:
 
 
 def test_settings_that_would_change_the_result_are_refused(place: Path) -> None:
-    changes = ("export.formats=[ONNX]", "evaluation.suite=mine", "dataset.captioning.provider=BLIP")
+    changes = ("export.formats=[ONNX]", "evaluation.suite=mine", "dataset.captioning.provider=OpenAI")
     ended = diptych("validate", "job.yaml", *(word for change in changes for word in ("--set", change)))
     assert ended.exit_code == 2
     assert "spec.export.formats: ONNX" in ended.stderr
     assert "spec.evaluation.suite: mine is no suite" in ended.stderr
-    assert "spec.dataset.captioning.provider is not supported yet" in ended.stderr
+    assert "spec.dataset.captioning.endpoint: provider OpenAI needs it" in ended.stderr
 
 
 def test_a_script_gets_the_spec_with_its_preset_resolved(place: Path) -> None:

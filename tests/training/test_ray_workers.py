@@ -1,6 +1,6 @@
 """What Ray workers do: all tests of this file share one Ray."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from diptych_api.sources import DatasetSource
 from diptych_diffusion.fingerprint import file_digest
 from diptych_training.cache import prepare_cache
 from diptych_training.cache_ray import ray_map
+from diptych_training.captioning.on_ray import ray_batches
+from diptych_training.captioning.provider import Captions, Shown, Silence, TooLarge
 from diptych_training.checkpoint import newest_step
 from diptych_training.data.entry import Entry, Manifest
 from diptych_training.letters import Letter, Progress
@@ -109,3 +111,26 @@ def test_workers_do_not_train_on_when_their_driver_cannot(tmp_path: Path) -> Non
     with pytest.raises(StoreUnwritable, match="No space left"):
         fit(share, open_mailbox(), lambda: False, refuse)
     assert newest_step(share.store, print)
+
+
+def shout(pictures: Sequence[Shown]) -> Captions:
+    if any(picture.key == "too much" for picture in pictures) and len(pictures) > 1:
+        raise TooLarge
+    return [Silence("nothing") if picture.key == "5" else picture.key.upper() for picture in pictures]
+
+
+def test_captions_are_written_by_workers_a_few_batches_ahead() -> None:
+    taken: list[int] = []
+
+    def batches() -> Iterator[list[Shown]]:
+        for number in range(40):
+            taken.append(number)
+            yield [Shown(str(number), b"png"), Shown("too much" if number == 3 else f"b{number}", b"png")]
+
+    most, said = 0, dict[str, str | Silence]()
+    for done, (batch, captions) in enumerate(ray_batches(0)(shout, batches())):
+        most = max(most, len(taken) - done)
+        said |= {picture.key: caption for picture, caption in zip(batch, captions, strict=True)}
+    assert (len(said), said["39"], said["b7"], said["too much"]) == (80, "39", "B7", "TOO MUCH")
+    assert said["5"] == Silence("nothing")
+    assert most <= 1 + 2 * ray.cluster_resources()["CPU"]

@@ -18,6 +18,8 @@ from diptych_training.building import order_of, total_steps
 from diptych_training.cache import caches_text, prepare_cache
 from diptych_training.cache_ray import ray_map
 from diptych_training.cache_sync import through
+from diptych_training.captioning.on_ray import ray_batches
+from diptych_training.captioning.writing import inline
 from diptych_training.checkpoint import newest_step
 from diptych_training.data.buckets import counted, shapes_of
 from diptych_training.data.card import describe
@@ -26,6 +28,7 @@ from diptych_training.data.manifest import Manifest, left_out, prepare, told_dro
 from diptych_training.gate import told
 from diptych_training.letters import Finished
 from diptych_training.mailbox import open_mailbox, take
+from diptych_training.packing import pack_manifest
 from diptych_training.promotion import promote_decided
 from diptych_training.ray_tasks import task_failures_named
 from diptych_training.ray_train import POLL_S, fit
@@ -74,7 +77,8 @@ def prepare_pictures(run: Run) -> Manifest:
     if run.store.exists(f"{MANIFEST}/{SUMMARY}"):
         manifest = bring_manifest(run.spec, run.store)
     else:
-        manifest = prepare(run.spec.dataset, run.shared(DATA), run.on_progress)
+        batches = ray_batches(min(1, run.spec.resources.gpus_per_worker)) if ray.is_initialized() else inline
+        manifest = prepare(run.spec.dataset, run.shared(DATA), run.on_progress, batches)
         describe(manifest, run.given.dataset, run.job.metadata.name, folder)
         write(manifest, folder)
         keep_manifest(run.store)
@@ -94,6 +98,15 @@ def prepare_pictures(run: Run) -> Manifest:
     if shapes := shapes_of(sizes, run.spec.dataset.image):
         run.reporter.update(message=counted(shapes))
     return manifest
+
+
+def pack_pictures(run: Run, manifest: Manifest) -> None:
+    """Pack and upload the data set where the job asks for it; what is there already stays."""
+    if run.spec.dataset.publish_to is None:
+        return
+    name = run.job.metadata.name
+    packed = pack_manifest(manifest, run.store, run.given, run.spec, name, run.on_progress)
+    run.reporter.update(message=f"The data set is packed: {packed.uri}, SHA-256 {packed.sha256}.")
 
 
 def name_first_adapter(run: Run, digests: dict[str, str]) -> None:

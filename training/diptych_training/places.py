@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from diptych_api.after import Evaluation
-from diptych_api.dataset import PHASH, Dedup
+from diptych_api.dataset import PHASH, Captioning, Dedup
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.names import WORKSPACE
 from diptych_api.sources import Base, Claim, DatasetSource, Output, SecretKey
@@ -30,12 +30,17 @@ def localized(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None = Non
         UnsupportedHere: for a volume that is not mounted in this pod, or a folder that is outside of it.
 
     """
-    source = _source(spec.dataset.source, base_dir, mounts)
-    dedup = _dedup(spec.dataset.dedup, base_dir, mounts)
+    data = spec.dataset
+    changes = {
+        "source": _source(data.source, base_dir, mounts),
+        "dedup": _dedup(data.dedup, base_dir, mounts),
+        "captioning": _captioning(data.captioning, base_dir, mounts),
+        "publish_to": _target(data.publish_to, base_dir, mounts),
+    }
     return spec.model_copy(
         update={
             "base": _base(spec.base, base_dir, mounts),
-            "dataset": spec.dataset.model_copy(update={"source": source, "dedup": dedup}),
+            "dataset": data.model_copy(update=changes),
             "evaluation": _evaluation(spec.evaluation, base_dir, mounts),
             "lora": spec.lora.model_copy(update={"init_from": _path(spec.lora.init_from, base_dir, mounts)}),
             "output": _output(spec.output, mounts),
@@ -72,6 +77,12 @@ def _dedup(settings: Dedup, base_dir: Path, mounts: Mounts | None) -> Dedup:
     return settings.model_copy(update={"embedder": _path(settings.embedder, base_dir, mounts)})
 
 
+def _captioning(settings: Captioning, base_dir: Path, mounts: Mounts | None) -> Captioning:
+    if settings.provider == "OpenAI":
+        return settings
+    return settings.model_copy(update={"model": _path(settings.model, base_dir, mounts)})
+
+
 def _source(source: DatasetSource, base_dir: Path, mounts: Mounts | None) -> DatasetSource:
     if mounts is None:
         return source.model_copy(update={"uri": _path(source.uri, base_dir)})
@@ -92,6 +103,13 @@ def _output(output: Output, mounts: Mounts | None) -> Output:
     if WORKSPACE in mounts and uri is not None and "://" not in uri:
         uri = str(mounts[WORKSPACE] / uri)
     return output.model_copy(update={"uri": uri, "pvc": None, "credentials": None})
+
+
+def _target(uri: str | None, base_dir: Path, mounts: Mounts | None) -> str | None:
+    """Return where something is written to: in a pod the workspace is where relative paths start."""
+    if uri is None or "://" in uri:
+        return uri
+    return str((mounts[WORKSPACE] if mounts and WORKSPACE in mounts else base_dir) / uri)
 
 
 def _token(token: SecretKey | None, variable: str) -> SecretKey | None:

@@ -23,6 +23,7 @@ from diptych_training.phases import (
     cache_pictures,
     finish_artifact,
     name_first_adapter,
+    pack_pictures,
     prepare_pictures,
     promote,
     record,
@@ -35,7 +36,7 @@ from diptych_training.run_store import RunStore
 from diptych_training.run_store_lease import Hold
 from diptych_training.share import Share
 from diptych_training.site import BASES, ENCODED
-from diptych_training.supported import check_supported, ignored, warned
+from diptych_training.supported import NETWORKS, check_supported, ignored, warned
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class RunOptions:
     """In a pod: where volumes are, by claim. Its operator honours what one machine cannot."""
     run_name: str | None = None
     """Folder of the run; None makes it of the job's name and spec."""
+    prepare_only: bool = False
+    """End when the data set is prepared; a run goes on from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +131,27 @@ def _limits(run: Run, options: RunOptions) -> AbstractContextManager[None]:
 
 
 def _run(run: Run, options: RunOptions) -> int | None:
+    with _ray_for_captions(run, options):
+        return _phases(run, options)
+
+
+def _ray_for_captions(run: Run, options: RunOptions) -> AbstractContextManager[None]:
+    """Return a Ray that is there from the first phase on, where a network writes captions on workers."""
+    by_network = run.spec.dataset.captioning.provider in NETWORKS
+    if not by_network or not (options.address or run.spec.resources.gpus_per_worker):
+        return nullcontext()
+    return ray_started(options.address, run.spec.resources)
+
+
+def _phases(run: Run, options: RunOptions) -> int | None:
     notes = (ignored(run.given, in_pod=options.mounts is not None), warned(run.given), substitutes(run.given))
     for sentence in chain(*notes):
         run.reporter.update(message=sentence)
     manifest = prepare_pictures(run)
+    if options.prepare_only:
+        run.reporter.update(phase="Suspended", message="The data set is prepared.")
+        return None
+    pack_pictures(run, manifest)
     base = resolve_base(run.spec.base, run.shared(BASES))
     digests = {"data set": manifest.digest, "base": _read_base(run, base, manifest)}
     name_first_adapter(run, digests)

@@ -6,7 +6,7 @@ It loads neither torch nor Ray, so that `diptych validate` answers at once.
 from collections.abc import Iterator
 
 from diptych_api.after import EXTRACTOR_OF, Evaluation
-from diptych_api.dataset import Dataset
+from diptych_api.dataset import Captioning, Dataset
 from diptych_api.errors import UnsupportedHere
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_training.suites import SUITES, is_file, unknown
@@ -19,6 +19,9 @@ IGNORED_LOCALLY = (
 )
 IGNORED_RESOURCES = ("min_workers", "pods")
 FORMATS = ("PEFT", "Diffusers", "Kohya")
+NETWORKS = ("BLIP", "Florence2", "Qwen2VL")
+"""Captioners that are networks of this machine."""
+TARGETS = ("file://", "s3://", "gs://")
 LATER = ("publish", "tracking")
 
 
@@ -34,11 +37,18 @@ def refused(spec: FineTuneJobSpec) -> Iterator[str]:
 
 def refused_data(dataset: Dataset) -> Iterator[str]:
     """Yield one sentence for each setting of a data set that cannot be honoured."""
-    asked = {
-        "captioning.provider": dataset.captioning.provider != "None",
-        "publishTo": dataset.publish_to is not None,
-    }
-    yield from (f"spec.dataset.{name} is not supported yet." for name, is_asked in asked.items() if is_asked)
+    target = dataset.publish_to
+    if target is not None and "://" in target and not target.startswith(TARGETS):
+        yield f"spec.dataset.publishTo: {target} is no folder, s3:// or gs://."
+    yield from _refused_captioning(dataset.captioning)
+
+
+def _refused_captioning(settings: Captioning) -> Iterator[str]:
+    field = "spec.dataset.captioning"
+    needed = {"None": (), "Template": ("prompt",), "OpenAI": ("endpoint", "model")}.get(settings.provider, ("model",))
+    yield from (
+        f"{field}.{name}: provider {settings.provider} needs it." for name in needed if not getattr(settings, name)
+    )
 
 
 def _refused_forms(spec: FineTuneJobSpec) -> Iterator[str]:

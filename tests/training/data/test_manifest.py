@@ -176,8 +176,8 @@ def test_captions_and_pixels_come_out_in_the_end(folder: Path, tmp_path: Path, d
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"captioning": {"provider": "BLIP"}}, "spec.dataset.captioning.provider"),
-        ({"publishTo": "s3://bucket/x"}, "spec.dataset.publishTo"),
+        ({"captioning": {"provider": "OpenAI"}}, "spec.dataset.captioning.endpoint"),
+        ({"publishTo": "ftp://x"}, "spec.dataset.publishTo"),
     ],
 )
 def test_what_this_version_cannot_do_is_reported(

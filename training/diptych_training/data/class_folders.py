@@ -14,7 +14,7 @@ CLASS: Final = "class"
 SIDES: Final = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
 
-def rows(root: Path, _dataset: Dataset) -> Iterator[Row | Rejected]:
+def rows(root: Path, dataset: Dataset) -> Iterator[Row | Rejected]:
     """Yield a row for each picture at any depth; the folder right below ``root`` is its class."""
     classes = [path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
     if not classes:
@@ -31,4 +31,5 @@ def rows(root: Path, _dataset: Dataset) -> Iterator[Row | Rejected]:
             yield Rejected(picture, None, "lies in no class folder")
         else:
             name = picture.split("/", 1)[0]
-            yield Row(None, picture, name.replace("_", " ").replace("-", " "), {CLASS: name})
+            caption = "" if dataset.writes_captions else name.replace("_", " ").replace("-", " ")
+            yield Row(None, picture, caption, {CLASS: name})

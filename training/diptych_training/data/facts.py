@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diptych_api.dataset import Dataset
 from diptych_training.data.class_folders import CLASS
-from diptych_training.data.layout import read_layout, rows_of, usable_captions
+from diptych_training.data.layout import captions_of, read_layout, rows_of
 from diptych_training.data.sample import Rejected, Sample
 from diptych_training.data.source import local_path
 from diptych_training.data.split import split
@@ -72,7 +72,7 @@ def _hub_samples(root: Path, dataset: Dataset) -> tuple[list[Sample], list[Rejec
         if len(samples) == dataset.limit:
             break
         try:
-            captions = usable_captions(row.captions)
+            captions = captions_of(row.captions, dataset)
         except ValueError as error:
             rejected.append(Rejected(row.file, row.number, str(error)))
         else:

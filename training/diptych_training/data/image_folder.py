@@ -9,6 +9,7 @@ from diptych_training.data.json_lines import manifest_rows
 from diptych_training.data.row import Row
 from diptych_training.data.sample import Rejected
 from diptych_training.data.table import csv_rows
+from diptych_training.data.walk import pictures
 
 JSON_NAME, CSV_NAME = "metadata.jsonl", "metadata.csv"
 
@@ -19,8 +20,16 @@ def rows(root: Path, dataset: Dataset) -> Iterator[Row | Rejected]:
         yield from manifest_rows(root, JSON_NAME, dataset)
     elif (root / CSV_NAME).exists():
         yield from csv_rows(root, CSV_NAME, dataset)
+    elif dataset.writes_captions:
+        yield from uncaptioned(root)
     else:
         raise _missing(root)
+
+
+def uncaptioned(root: Path) -> Iterator[Row | Rejected]:
+    """Yield the pictures of a tree that nobody has described yet."""
+    for picture in pictures(root):
+        yield picture if isinstance(picture, Rejected) else Row(None, picture, "", {})
 
 
 def _missing(root: Path) -> DatasetInvalid:

@@ -91,7 +91,7 @@ class _Gathered:
         if not isinstance(row.name, str) or not row.name:
             return Rejected("", row.line, f"the picture's name is not text: {shown(row.name)}")
         try:
-            captions = usable_captions(row.captions)
+            captions = captions_of(row.captions, self.dataset)
             key, real = key_below(self.root, row.name)
         except ValueError as error:
             return Rejected(shown(row.name, 200)[1:-1], row.line, str(error))
@@ -118,13 +118,27 @@ class _Gathered:
             )
 
 
+class UncaptionedError(ValueError):
+    """There is no caption where one could be."""
+
+
+def captions_of(value: object, dataset: Dataset) -> tuple[str, ...]:
+    """Return the captions of a picture; none where they will be written. Raises ValueError with the reason."""
+    try:
+        return usable_captions(value)
+    except UncaptionedError:
+        if dataset.writes_captions:
+            return ()
+        raise
+
+
 def usable_captions(value: object) -> tuple[str, ...]:
     """Return the captions of a picture, each once. Raises ValueError with the reason where there is none."""
     given = value if isinstance(value, list) else [value]
     captions = dict.fromkeys(_caption(item) for item in given)
     usable = tuple(caption for caption in captions if caption)
     if not usable:
-        raise ValueError("empty caption")
+        raise UncaptionedError("empty caption")
     return usable
 
 
@@ -139,5 +153,5 @@ def _caption(value: object) -> str:
         raise ValueError("caption is not Unicode text") from error
     caption = value.strip()
     if caption.lower() in MISSING:
-        raise ValueError(f"caption is missing: {caption}")
+        raise UncaptionedError(f"caption is missing: {caption}")
     return caption

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from diptych_api.dataset import PHASH, Dataset
 from diptych_api.errors import DatasetInvalid, UnsupportedHere
+from diptych_training.captioning.writing import Batches, inline, write_captions
 from diptych_training.data.duplicates import ByHash, Group, Likeness, find_groups, together, without_copies
 from diptych_training.data.entry import Entry, Manifest, digest_of, read_entry, verify
 from diptych_training.data.filters import Dropped, filtered
@@ -44,13 +45,16 @@ class _Seen:
     """Of each entry, where duplicates are looked for by them."""
     rejected: list[Rejected]
     dropped: list[Dropped]
+    rows: int
+    """Of the layout, and how many of them cannot be used."""
+    lost: int
 
 
-def prepare(dataset: Dataset, workdir: Path, report: Tell) -> Manifest:
+def prepare(dataset: Dataset, workdir: Path, report: Tell, batches: Batches = inline) -> Manifest:
     """Return the data set with every picture decoded once and hashed; ``report(done, total)`` hears of each.
 
-    Archives are unpacked below ``workdir``, and rejected.jsonl is written there. Raises DatasetInvalid where too
-    many samples are unusable or none is left to train on.
+    ``batches`` says where captions are written, if any are. Archives are unpacked below ``workdir``, and rejected.jsonl
+    is written there. Raises DatasetInvalid where too many samples are unusable or none is left to train on.
     """
     if problems := list(refused_data(dataset)):
         raise UnsupportedHere("\n".join(problems), hint="Leave the fields out.")
@@ -63,6 +67,11 @@ def prepare(dataset: Dataset, workdir: Path, report: Tell) -> Manifest:
         dropped += (each for group in groups for each in group.dropped())
     else:
         alike |= together(groups)
+    if dataset.writes_captions:
+        written = write_captions(entries, dataset, workdir, report, batches)
+        entries = written.entries
+        seen.rejected.extend(written.rejected)
+        _check_usable(dataset, seen.rejected, seen.lost + len(written.rejected), seen.rows, workdir)
     train, held_out = split(entries, dataset.split, alike)
     if not train:
         raise DatasetInvalid(
@@ -84,24 +93,20 @@ def _see(dataset: Dataset, root: Path, workdir: Path, report: Tell) -> _Seen:
     """Look at every picture. Raises DatasetInvalid where too many cannot be used."""
     samples, rejected = read_layout(root, dataset)
     rows, lost = rows_of(samples, rejected), len(rejected)
-    seen = _Seen([], [], rejected, [])
+    entries, prints, left_out = list[Entry](), list[Fingerprint](), list[Dropped]()
     asked = Asked.of(dataset)
     for sample, look in look_at(samples, asked, Journal.open(workdir, root, asked), report):
         if isinstance(look, Rejected):
             rejected.append(look)
             lost += sample.rows
         elif (dropped := filtered(sample.key, look, dataset.filters)) is not None:
-            seen.dropped.append(dropped)
+            left_out.append(dropped)
         else:
-            seen.entries.append(
-                Entry(sample.key, sample.path, sample.captions, look.sha256, look.size, sample.metadata)
-            )
+            entries.append(Entry(sample.key, sample.path, sample.captions, look.sha256, look.size, sample.metadata))
             if look.fingerprint is not None:
-                seen.prints.append(look.fingerprint)
-    listed_in = write_rejected(rejected, workdir)
-    if lost > dataset.bad_samples.max_fraction * rows:
-        raise _too_bad(dataset, rejected, lost, rows, listed_in)
-    return seen
+                prints.append(look.fingerprint)
+    _check_usable(dataset, rejected, lost, rows, workdir)
+    return _Seen(entries, prints, rejected, left_out, rows, lost)
 
 
 def _groups(dataset: Dataset, seen: _Seen, workdir: Path, report: Tell) -> list[Group]:
@@ -116,9 +121,12 @@ def _groups(dataset: Dataset, seen: _Seen, workdir: Path, report: Tell) -> list[
     return find_groups(seen.entries, likeness, dataset.dedup)
 
 
-def _too_bad(dataset: Dataset, rejected: Sequence[Rejected], lost: int, rows: int, listed_in: Path) -> DatasetInvalid:
-    allowed = dataset.bad_samples.max_fraction
-    return DatasetInvalid(
+def _check_usable(dataset: Dataset, rejected: Sequence[Rejected], lost: int, rows: int, workdir: Path) -> None:
+    """List what cannot be used. Raises DatasetInvalid where it is too much."""
+    allowed, listed_in = dataset.bad_samples.max_fraction, write_rejected(rejected, workdir)
+    if lost <= allowed * rows:
+        return
+    raise DatasetInvalid(
         f"{lost} of {rows} samples are unusable ({lost / rows:.1%}, allowed is {allowed:.1%}). "
         f"The first: {'; '.join(map(str, rejected[:3]))}. All of them: {listed_in}.",
         hint="Repair or remove them, or raise spec.dataset.badSamples.maxFraction.",

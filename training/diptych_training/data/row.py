@@ -33,6 +33,8 @@ Reader = Callable[[Path, Dataset], Iterator[Row | Rejected]]
 def row_of(line: int, fields: Mapping[str, object], dataset: Dataset) -> Row | Rejected:
     """Return the row that these fields make, or why they make none."""
     picture, caption = (column(fields, name) for name in (dataset.image_column, dataset.caption_column))
+    if picture is not None and caption is None and dataset.writes_captions:
+        return Row(line, fields[picture], "", short({name: v for name, v in fields.items() if name != picture}))
     if picture is None or caption is None:
         wanted = dataset.image_column if picture is None else dataset.caption_column
         name = fields.get(picture) if picture is not None else ""

@@ -17,12 +17,12 @@ SUFFIXES: Final = (".txt", ".caption")
 MAX_BYTES: Final = 2**16
 
 
-def rows(root: Path, _dataset: Dataset) -> Iterator[Row | Rejected]:
+def rows(root: Path, dataset: Dataset) -> Iterator[Row | Rejected]:
     """Yield a row for each picture, then what lies under ``captions/`` and belongs to none."""
     owners: dict[str, str] = {}
     for picture in pictures(root):
-        yield picture if isinstance(picture, Rejected) else _row(root, picture, owners)
-    if not owners and not any(root.rglob(f"*{SUFFIXES[0]}")):
+        yield picture if isinstance(picture, Rejected) else _row(root, picture, owners, dataset)
+    if not owners and not dataset.writes_captions and not any(root.rglob(f"*{SUFFIXES[0]}")):
         raise DatasetInvalid(
             f"{root} holds no caption file.",
             hint="Write the caption of images/1.png to captions/1.txt, or to 1.txt beside the picture.",
@@ -34,9 +34,11 @@ def rows(root: Path, _dataset: Dataset) -> Iterator[Row | Rejected]:
                 yield Rejected(name, None, "a caption without a picture")
 
 
-def _row(root: Path, picture: str, owners: dict[str, str]) -> Row | Rejected:
+def _row(root: Path, picture: str, owners: dict[str, str], dataset: Dataset) -> Row | Rejected:
     names = _candidates(picture)
     caption = next((name for name in names if os.path.lexists(root / name)), None)
+    if caption is None and dataset.writes_captions:
+        return Row(None, picture, "", {})
     if caption is None:
         return Rejected(picture, None, f"no caption file: neither {' nor '.join(names)}")
     owner = owners.setdefault(caption, picture)
