@@ -22,7 +22,8 @@ DiptychError
 │   └── WorkerLost
 ├── Interrupted           asked to stop; state saved, run again to go on     exit 130
 └── RetryLater            may pass by itself                                 exit 75
-    └── QueueTimeout
+    ├── QueueTimeout
+    └── DeviceOutOfMemory
 """
 
 from collections.abc import Iterable
@@ -182,3 +183,7 @@ class RetryLater(DiptychError):
 
 class QueueTimeout(RetryLater):
     """A request waited too long for its turn."""
+
+
+class DeviceOutOfMemory(RetryLater):
+    """A device had too little memory for a picture, even for one row at a time."""

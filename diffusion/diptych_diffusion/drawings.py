@@ -116,26 +116,47 @@ def advance(unet: UNet2DConditionModel, drawings: Sequence[Drawing], bank: SlotB
 
     ``unet`` is the base's. Adapters need the bank.
     """
+    for drawing, output_KChw in zip(drawings, predict(unet, drawings, bank), strict=True):
+        drawing.take(output_KChw)
+
+
+@torch.inference_mode()
+def predict(
+    unet: UNet2DConditionModel, drawings: Sequence[Drawing], bank: SlotBank | None = None, at_once: int | None = None
+) -> list[Tensor]:
+    """Return what each drawing takes as its next step, as advance does; ``at_once`` bounds the rows of a pass.
+
+    No drawing is changed, so it may be tried again.
+    """
     by_unet: dict[int, list[Drawing]] = {}
     for drawing in drawings:
         by_unet.setdefault(id(drawing.own_unet), []).append(drawing)
+    outputs: dict[int, Tensor] = {}
     for group in by_unet.values():
         own = group[0].own_unet
-        _forward(own or unet, group, None if own else bank)
+        together = sorted(group, key=lambda drawing: (id(drawing.slot), drawing.strength))
+        output_RChw = _forward(own or unet, together, None if own else bank, at_once)
+        parts = output_RChw.split([drawing.settings.rows for drawing in together])
+        outputs |= {id(drawing): output_KChw for drawing, output_KChw in zip(together, parts, strict=True)}
+    return [outputs[id(drawing)] for drawing in drawings]
 
 
-def _forward(unet: UNet2DConditionModel, drawings: Sequence[Drawing], bank: SlotBank | None) -> None:
-    together = sorted(drawings, key=lambda drawing: (id(drawing.slot), drawing.strength))
-    adapters = [(drawing.slot, drawing.strength) for drawing in together for _ in range(drawing.settings.rows)]
-    inputs_RChw = torch.cat([x for drawing in together for x in [drawing.inputs()] * drawing.settings.rows])
-    t_R = torch.tensor([float(drawing.timestep) for drawing in together for _ in range(drawing.settings.rows)])
-    embeddings_RLD = torch.cat([drawing.embeddings_KLD for drawing in together])
-    with nullcontext() if bank is None else bank.rows(runs_of(adapters)):
-        output_RChw = unet(
-            inputs_RChw.to(unet.dtype),
-            t_R.to(unet.device),
-            encoder_hidden_states=embeddings_RLD.to(unet.dtype),
-            return_dict=False,
-        )[0].float()
-    for drawing, output_KChw in zip(together, output_RChw.split([d.settings.rows for d in together]), strict=True):
-        drawing.take(output_KChw)
+def _forward(
+    unet: UNet2DConditionModel, drawings: Sequence[Drawing], bank: SlotBank | None, at_once: int | None
+) -> Tensor:
+    adapters = [(drawing.slot, drawing.strength) for drawing in drawings for _ in range(drawing.settings.rows)]
+    inputs_RChw = torch.cat([x for drawing in drawings for x in [drawing.inputs()] * drawing.settings.rows])
+    t_R = torch.tensor([float(drawing.timestep) for drawing in drawings for _ in range(drawing.settings.rows)])
+    embeddings_RLD = torch.cat([drawing.embeddings_KLD for drawing in drawings])
+    outputs = []
+    for start in range(0, len(adapters), at_once or len(adapters)):
+        rows = slice(start, start + (at_once or len(adapters)))
+        with nullcontext() if bank is None else bank.rows(runs_of(adapters[rows])):
+            output_RChw: Tensor = unet(
+                inputs_RChw[rows].to(unet.dtype),
+                t_R[rows].to(unet.device),
+                encoder_hidden_states=embeddings_RLD[rows].to(unet.dtype),
+                return_dict=False,
+            )[0]
+        outputs.append(output_RChw.float())
+    return torch.cat(outputs)

@@ -103,7 +103,7 @@ def sample_latents(components: Components, request: SampleRequest, on_step: OnSt
 
 
 def decode(components: Components, latents_BChw: Tensor, at_once: int = DECODED_AT_ONCE) -> NDArray[np.uint8]:
-    """Return the pictures ``[B, H, W, 3]`` of finished latents, a few at a time to bound memory."""
+    """Return the pictures ``[B, H, W, 3]`` of finished latents, ``at_once`` at a time to bound memory."""
     vae = components.vae
     pictures = []
     with torch.inference_mode(), evaluating(vae):

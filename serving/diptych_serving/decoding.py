@@ -9,8 +9,9 @@ from torch import Tensor
 
 from diptych_api.limits import Safety
 from diptych_diffusion.components import Components
+from diptych_diffusion.out_of_memory import in_pieces
 from diptych_diffusion.safety_checker import SafetyChecker
-from diptych_diffusion.sampler import decode
+from diptych_diffusion.sampler import DECODED_AT_ONCE, decode
 from diptych_diffusion.slot_bank import Held
 from diptych_serving.image_request import Image, Picture
 from diptych_serving.pictures import tile
@@ -29,12 +30,12 @@ class Decoder:
 
     def previews(self, latents_AChw: Tensor) -> tuple[Picture, ...]:
         """Return how pictures look by now; what the checker flags is a tile here too."""
-        pictures = decode(self.components, latents_AChw)
+        pictures = self._decoded(latents_AChw)
         return self._shown(pictures, self._flags(pictures)[0])
 
     def images(self, latents_AChw: Tensor, adapters: Sequence[Held | None]) -> tuple[Image, ...]:
         """Return the finished pictures, each with what is wrong with it."""
-        pictures = decode(self.components, latents_AChw)
+        pictures = self._decoded(latents_AChw)
         flags, checked = self._flags(pictures)
         flaws = [find_flaw(*pair) for pair in zip(latents_AChw, pictures, strict=True)]
         digests = [None if adapter is None else adapter.digest for adapter in adapters]
@@ -43,6 +44,10 @@ class Decoder:
             self._shown(pictures, flags), digests, flaws, flags, [checked] * len(flags), identities, strict=True
         )
         return tuple(Image(*part) for part in parts)
+
+    def _decoded(self, latents_AChw: Tensor) -> Picture:
+        pictures, _ = in_pieces(DECODED_AT_ONCE, lambda most: decode(self.components, latents_AChw, most), "decoding")
+        return pictures
 
     def _flags(self, pictures: Picture) -> tuple[Sequence[bool], bool]:
         """Return which pictures may not be shown, and whether the checker looked."""

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from diptych_api.errors import AdapterInvalid, QueueTimeout, RetryLater, SpecInvalid
 from diptych_diffusion.components import Components
-from diptych_diffusion.drawings import advance, begin
+from diptych_diffusion.drawings import begin
 from diptych_diffusion.prompts import encode
 from diptych_diffusion.safety_checker import SafetyChecker
 from diptych_diffusion.schedulers import make_scheduler
@@ -36,6 +36,7 @@ from diptych_serving.image_request import (
     Progress,
     Timing,
 )
+from diptych_serving.stepping import Stepper, named
 from diptych_serving.tasks import Floor, Task
 
 _log = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ class Engine:
         self.decoder = Decoder(components, checker)
         self.bank = SlotBank(components.denoiser, components.text_encoder, slots=slots, max_rank=max_rank)
         self.max_rows = max_rows
-        self.health = DeviceHealth()
+        self.health = DeviceHealth(math.prod(components.picture_size))
+        self._stepper = Stepper(components, self.bank)
         self._inbox: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._floor = Floor(max_rows)
         self._thread = Thread(target=self._loop, name="engine", daemon=True)
@@ -148,23 +150,23 @@ class Engine:
                     self._begin(task)
             for tasks, drawings in self._floor.groups():
                 with self._told_on_failure(tasks):
-                    advance(self.components.denoiser, drawings, self.bank)
-                    self.health.succeeded()
+                    self._stepper.step(drawings)
             for task in list(self._floor.drawing):
                 with self._told_on_failure([task]):
                     self._tell(task)
 
     @contextmanager
     def _told_on_failure(self, tasks: Sequence[Task]) -> Iterator[None]:
-        """Tell whatever torch raises in the body to those who wait for it, and go on with the others."""
+        """Tell whatever torch raises in the body to those of one size who wait for it, and go on with the others."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 -- the thread must live on
             _log.exception("%d requests failed.", len(tasks))
-            self.health.failed(error)
+            told = named(error, tasks[0].size)
+            self.health.failed(told, math.prod(tasks[0].size))
             for task in tasks:
                 self._floor.leave(task)
-                task.tell(Failed(error))
+                task.tell(Failed(told))
 
     def _collect(self) -> bool:
         """Take in what came, waiting for it when there is nothing to draw; return False when all is done."""
@@ -208,6 +210,7 @@ class Engine:
         self._floor.leave(task)
         drawn = time.monotonic()
         images = self.decoder.images(_latents(task), task.slots)
+        self.health.succeeded(math.prod(task.size))
         moments = (task.submitted, task.admitted, task.begun, drawn, time.monotonic())
         queue, encode, denoise, decode = (after - before for before, after in pairwise(moments))
         task.tell(Finished(images, Timing(queue, encode, denoise, decode)))

@@ -92,9 +92,6 @@ def refusal_of(error: BaseException) -> Refused:
         case DiptychError():
             code = next((code for kind, code in KINDS.items() if isinstance(error, kind)), Code.INTERNAL)
             return Refused(code, error.message, error.hint, reason=error.reason)
-        case _ if type(error).__name__ == "OutOfMemoryError":  # of torch, which gateways need not load
-            hint = "Try again, with fewer or smaller pictures."
-            return Refused(Code.UNAVAILABLE, "The GPU has too little memory for this.", hint, retry_after_s=5)
         case _:
             return Refused(Code.INTERNAL, "Something went wrong here.", "The server's log tells what.")
 

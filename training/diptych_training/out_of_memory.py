@@ -7,9 +7,7 @@ import torch
 
 from diptych_api.errors import GpuOutOfMemory, HostOutOfMemory
 from diptych_api.finetunejob import FineTuneJobSpec
-
-ALLOCATOR = "DefaultCPUAllocator"
-"""PyTorch's name in the error of an allocation on the CPU, which has no type of its own."""
+from diptych_diffusion.out_of_memory import ALLOCATOR
 
 
 @contextmanager
