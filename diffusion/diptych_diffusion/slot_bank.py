@@ -1,9 +1,7 @@
 """Adapters that share one UNet: every row of a forward pass takes its own update, or none.
 
 A LoRA update is linear (Hu et al., arXiv 2106.09685), so rows of the base and of any adapters can go through the same
-frozen layers together; what an adapter adds is added to its rows alone.
-
-Shapes: R rows, r rank.
+frozen layers together; what an adapter adds is added to its rows alone. DoRA then scales the outputs of its rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,13 +12,13 @@ from typing import Final
 
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import CLIPTextModel
 
 from diptych_api.errors import AdapterInvalid, UnsupportedHere
-from diptych_diffusion.adapter_weights import TEXT_PREFIX, A, AdapterWeights, B
+from diptych_diffusion.adapter_weights import TEXT_PREFIX, AdapterWeights
 from diptych_diffusion.fingerprint import weights_digest
 from diptych_diffusion.lora_layers import adaptable, find_misfit
+from diptych_diffusion.lora_update import Update
 from diptych_diffusion.unet_files import UNetWeights
 
 MAX_RANK: Final = 64
@@ -34,10 +32,8 @@ class Slot:
     digest: str
     """Digest of the weights, ``sha256:…``."""
     rank: int
-    updates: Mapping[str, tuple[Tensor, Tensor]]
-    """A ``[r, in, …]`` and B ``[out, r, …]`` of each layer, B times the adapter's scale; in the UNet's dtype.
-
-    Names of the text encoder's layers begin with ``text_encoder.``."""
+    updates: Mapping[str, Update]
+    """By layer; names of the text encoder's layers begin with ``text_encoder.``."""
     scale: float = 1.0
     text_scale: float | None = None
 
@@ -55,7 +51,7 @@ class Slot:
     @property
     def bytes(self) -> int:
         """Memory that it takes on the device."""
-        return sum(tensor.nbytes for update in self.updates.values() for tensor in update)
+        return sum(tensor.nbytes for update in self.updates.values() for tensor in update.tensors())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,14 +141,10 @@ class SlotBank:
 
         Raises:
             AdapterInvalid: when it does not fit the UNet, or its rank is above the highest that is held.
-            UnsupportedHere: for DoRA, and when every slot is taken.
+            UnsupportedHere: when every slot is taken.
 
         """
         self._check_room(name)
-        if weights.dora:
-            raise UnsupportedHere(
-                f"Adapter {name} is a DoRA, which cannot share a batch yet.", hint="Serve a LoRA without DoRA."
-            )
         text = weights.text_encoder
         rank = max(weights.rank, 0 if text is None else text.rank)
         if rank > self.max_rank:
@@ -170,17 +162,11 @@ class SlotBank:
 
     def _updates(
         self, name: str, network: UNet2DConditionModel | CLIPTextModel, weights: AdapterWeights, prefix: str
-    ) -> dict[str, tuple[Tensor, Tensor]]:
+    ) -> dict[str, Update]:
         if misfit := find_misfit(network, weights):
             raise AdapterInvalid(f"The adapter {name} {misfit}.", hint="Use the base that it was made for.")
-        like = {"device": self.unet.device, "dtype": network.dtype}
-        return {
-            prefix + layer: (
-                weights.state[f"{layer}.{A}"].to(**like),
-                (weights.state[f"{layer}.{B}"] * weights.scale).to(**like),
-            )
-            for layer in weights.layers()
-        }
+        layers = adaptable(network)
+        return {prefix + name: Update.of(weights, name, layers[name]) for name in weights.layers()}
 
     def prepared_unet(self, name: str, weights: UNetWeights) -> OwnUNet:
         """Return a whole UNet moved to the base UNet's device, but not yet served. Raises UnsupportedHere."""
@@ -207,15 +193,7 @@ class SlotBank:
         for run in self._runs:
             if (update := run.slot.updates.get(name)) is not None:
                 rows = slice(run.start, run.stop)
-                output[rows].add_(_update(layer, inputs[0][rows], *update), alpha=run.strength)
-
-
-def _update(layer: nn.Linear | nn.Conv2d, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Return B·A·x."""
-    if isinstance(layer, nn.Linear):
-        return functional.linear(functional.linear(x, a), b)
-    within = functional.conv2d(x, a, None, layer.stride, layer.padding, layer.dilation)
-    return functional.conv2d(within, b)
+                update.add_to(output[rows], layer, inputs[0][rows], run.strength)
 
 
 def runs_of(adapters: Sequence[tuple[Held | None, float]]) -> list[Run]:

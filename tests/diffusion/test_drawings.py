@@ -36,11 +36,12 @@ pytestmark = [
 BASE = BaseRecord(source="huggingFace:somebody/model", revision="0" * 40, digest="sha256:" + "ab" * 32)
 BOUND = 1e-5
 PROMPTS = ("a red apple", "a dog", "blue tea")
+LORAS = {"one": LoRA(rank=4, alpha=4), "two": LoRA(rank=4, alpha=8), "dora": LoRA(rank=4, alpha=8, use_dora=True)}
 
 
 @dataclass(frozen=True)
 class Studio:
-    """A base with two adapters and a whole UNet loaded, and the same as unmodified diffusers pipelines."""
+    """A base with a few adapters and a whole UNet loaded, and the same as unmodified diffusers pipelines."""
 
     components: Components
     bank: SlotBank
@@ -61,7 +62,7 @@ class Studio:
         own = {"skip_prk_steps": True} if picture.settings.scheduler == "PNDM" else {}
         pipeline = self.whole if picture.adapter == "whole" else self.pipeline
         pipeline.scheduler = CLASSES[picture.settings.scheduler].from_config(self.components.scheduler_config, **own)
-        if picture.adapter in {"one", "two"}:
+        if picture.adapter in LORAS:
             self.pipeline.enable_lora()
             self.pipeline.set_adapters([picture.adapter], [picture.strength])
         else:
@@ -96,8 +97,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     pipeline.set_progress_bar_config(disable=True)
     bank = SlotBank(deepcopy(components.denoiser))
-    for number, name in enumerate(("one", "two"), start=1):
-        weights = _adapter(components, number)
+    for number, (name, lora) in enumerate(LORAS.items(), start=1):
+        weights = _adapter(components, number, lora)
         bank.load(name, weights)
         file = save_diffusers(tmp_path_factory.mktemp(name), weights)
         pipeline.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=name)
@@ -109,8 +110,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     return Studio(components, bank, pipeline, whole)
 
 
-def _adapter(components: Components, seed: int) -> AdapterWeights:
-    unet, lora = deepcopy(components.denoiser), LoRA(rank=4, alpha=4 * seed)
+def _adapter(components: Components, seed: int, lora: LoRA) -> AdapterWeights:
+    unet = deepcopy(components.denoiser)
     inject(unet, lora, seed=seed)
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -138,6 +139,7 @@ def test_a_mixed_batch_draws_what_an_unmodified_pipeline_draws_one_by_one(studio
         Picture(Settings(64, 64, 5, 1.0, scheduler), PROMPTS[2], 7, "one", -1.0),
         Picture(Settings(64, 64, 4, 3.0, "DDIM", eta=0.7), PROMPTS[2], 8, "two"),
         Picture(Settings(64, 64, 4, 4.0, scheduler), PROMPTS[1], 9, "whole"),
+        Picture(Settings(64, 64, 3, 3.0, scheduler), PROMPTS[0], 10, "dora", 0.5),
     ]
     drawings = [studio.begin(picture) for picture in pictures]
     finish(studio, drawings)
@@ -146,7 +148,7 @@ def test_a_mixed_batch_draws_what_an_unmodified_pipeline_draws_one_by_one(studio
 
 
 def test_all_schedulers_in_one_batch_draw_what_an_unmodified_pipeline_draws_one_by_one(studio: Studio) -> None:
-    arms = [("", 1.0), ("one", 1.0), ("two", 0.5), ("whole", 1.0)]
+    arms = [("", 1.0), ("one", 1.0), ("two", 0.5), ("dora", 1.0), ("whole", 1.0)]
     pictures = [
         Picture(Settings(64, 64, 4 + number % 2, 3.0, scheduler), PROMPTS[number % 3], number, *arm)
         for number, scheduler in enumerate(CLASSES)
@@ -186,7 +188,7 @@ PICTURES = st.builds(
     ),
     prompt=st.sampled_from(PROMPTS),
     seed=st.integers(0, 3),
-    adapter=st.sampled_from(["", "one", "two", "whole"]),
+    adapter=st.sampled_from(["", "one", "two", "dora", "whole"]),
     strength=st.sampled_from([1.0, 0.5]),
 )
 

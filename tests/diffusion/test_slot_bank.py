@@ -90,6 +90,22 @@ def test_each_row_takes_its_own_update(
     assert (effects > 1e-2).tolist() == [False, True, True, True, True, False]
 
 
+@pytest.mark.parametrize("strength", [1, 0.5, -1])
+@pytest.mark.parametrize("targets", [LAYERS[:4], LAYERS], ids=["attention", "everywhere"])
+def test_a_dora_scales_its_own_rows_as_peft_does(
+    plain: UNet2DConditionModel, attention: AdapterWeights, targets: list[str], strength: float
+) -> None:
+    dora = adapter(plain, 5, LoRA(rank=4, alpha=8, use_dora=True, target_modules=targets))
+    bank = SlotBank(deepcopy(plain))
+    slot, other = bank.load("dora", dora), bank.load("one", attention)
+    with bank.rows([Run(1, 3, slot, strength), Run(3, 4, other, 1)]):
+        together = output(bank.unet, [0, 1, 2, 3])
+    expected = [output(plain, [0]), by_peft(plain, dora, [1, 2], strength), by_peft(plain, attention, [3])]
+    errors = (together - torch.cat(expected)).flatten(1).norm(dim=1) / torch.cat(expected).flatten(1).norm(dim=1)
+    assert errors.max() <= 1e-5
+    assert (expected[1] - output(plain, [1, 2])).norm() / expected[1].norm() > 1e-2
+
+
 def test_without_rows_the_unet_is_the_bases_bit_for_bit(plain: UNet2DConditionModel, attention: AdapterWeights) -> None:
     bank = SlotBank(deepcopy(plain))
     bank.load("one", attention)
@@ -111,7 +127,6 @@ def test_an_adapter_may_be_unloaded_while_rows_draw_with_it(
 
 REFUSED: dict[str, tuple[type[DiptychError], Callable[[AdapterWeights], AdapterWeights], str]] = {
     "rank": (AdapterInvalid, lambda good: good, "has rank 8; the highest that is served is 4"),
-    "dora": (UnsupportedHere, lambda good: replace(good, dora=True), "is a DoRA"),
     "layer": (
         AdapterInvalid,
         lambda good: replace(good, rank=4, state={f"x.{key}": value for key, value in good.state.items()}),

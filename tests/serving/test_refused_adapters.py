@@ -152,7 +152,7 @@ def test_hostile_files_are_refused_with_the_reason(
     check_refused(service, tmp_path / "bad", fine, words)
 
 
-def kohya_dora(folder: Path, good: AdapterWeights, _dora: AdapterWeights) -> None:
+def kohya_dora(folder: Path, good: AdapterWeights) -> None:
     file = save_kohya(folder / "style.safetensors", good)
     tensors = load_file(file)
     name = next(key.removesuffix(".lora_up.weight") for key in tensors if key.endswith(".lora_up.weight"))
@@ -164,27 +164,25 @@ def only_a_text_layer(folder: Path, file: str, down: str, up: str) -> None:
     save_file({down: torch.ones(4, 32), up: torch.ones(32, 4)}, folder / file)
 
 
-def peft_text(folder: Path, good: AdapterWeights, _dora: AdapterWeights) -> None:
+def peft_text(folder: Path, good: AdapterWeights) -> None:
     save_peft(folder, good)
     layer = f"base_model.model.{TEXT_LAYER}"
     only_a_text_layer(folder, PEFT_FILE, f"{layer}.lora_A.weight", f"{layer}.lora_B.weight")
 
 
-def diffusers_text(folder: Path, good: AdapterWeights, _dora: AdapterWeights) -> None:
+def diffusers_text(folder: Path, good: AdapterWeights) -> None:
     save_diffusers(folder, good)
     layer = f"text_encoder.{TEXT_LAYER}"
     only_a_text_layer(folder, DIFFUSERS_FILE, f"{layer}.lora_A.weight", f"{layer}.lora_B.weight")
 
 
-def kohya_text(folder: Path, good: AdapterWeights, _dora: AdapterWeights) -> None:
+def kohya_text(folder: Path, good: AdapterWeights) -> None:
     save_kohya(folder / "style.safetensors", good)
     layer = f"lora_te_{TEXT_LAYER.replace('.', '_')}"
     only_a_text_layer(folder, "style.safetensors", f"{layer}.lora_down.weight", f"{layer}.lora_up.weight")
 
 
-UNSUPPORTED: dict[str, tuple[Callable[[Path, AdapterWeights, AdapterWeights], object], str]] = {
-    "DoRA, PEFT": (lambda folder, _, dora: save_peft(folder, dora), "is a DoRA"),
-    "DoRA, diffusers": (lambda folder, _, dora: save_diffusers(folder, dora), "is a DoRA"),
+UNSUPPORTED: dict[str, tuple[Callable[[Path, AdapterWeights], object], str]] = {
     "DoRA, kohya": (kohya_dora, "A kohya file cannot hold a DoRA"),
     "text encoder alone, PEFT": (peft_text, "adapts a text encoder without a UNet"),
     "text encoder alone, diffusers": (diffusers_text, "adapts a text encoder without a UNet"),
@@ -194,11 +192,23 @@ UNSUPPORTED: dict[str, tuple[Callable[[Path, AdapterWeights, AdapterWeights], ob
 
 @pytest.mark.parametrize("case", UNSUPPORTED)
 def test_what_is_not_supported_is_refused_by_name(
-    service: Served, good: AdapterWeights, dora: AdapterWeights, fine: Path, tmp_path: Path, case: str
+    service: Served, good: AdapterWeights, fine: Path, tmp_path: Path, case: str
 ) -> None:
     write, words = UNSUPPORTED[case]
-    write(tmp_path / "bad", good, dora)
+    write(tmp_path / "bad", good)
     check_refused(service, tmp_path / "bad", fine, words)
+
+
+@pytest.mark.parametrize("save", [save_peft, save_diffusers])
+def test_a_dora_of_peft_and_of_diffusers_is_served(
+    service: Served, dora: AdapterWeights, fine: Path, tmp_path: Path, save: Callable[[Path, AdapterWeights], object]
+) -> None:
+    save(tmp_path / "dora", dora)
+    facts, reply = answer_for(service, tmp_path / "dora", fine)
+    plain, scaled, other = (picture_of(image["image"]) for image in reply["images"])
+    assert facts["state"] == "Loaded", facts["message"]
+    assert not np.array_equal(scaled, plain)
+    assert not np.array_equal(scaled, other)
 
 
 def test_a_rank_above_the_highest_is_refused(base: Path, tmp_path: Path) -> None:
