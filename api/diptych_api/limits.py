@@ -109,7 +109,13 @@ class Auth(Model):
     api_keys: SecretKey | None = Field(
         default=None, description="JSON list of {name, sha256, scopes}; anybody may ask when unset."
     )
-    admin_routes: bool = Field(default=False, description="Allow keys with scope admin to load adapters.")
+    admin_routes: bool = Field(
+        default=False, description="Let keys with scope admin load and unload adapters over /v1/adapters."
+    )
+
+    @rule("adminRoutes needs apiKeys", cel="!self.adminRoutes || has(self.apiKeys)", field="adminRoutes")
+    def _admins_have_keys(self) -> bool:
+        return not self.admin_routes or self.api_keys is not None
 
 
 class Safety(Model):

@@ -7,7 +7,7 @@ ServingConfig goes as the application's `args` and a change of it restarts engin
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,8 @@ from diptych_api.generation import GenerationDefaults, PromptTemplate
 from diptych_api.limits import CIDR, Auth, Limits, RateLimit, Safety
 from diptych_api.rules import rule
 from diptych_api.sources import Base
+
+MOST_ADAPTERS: Final = 64
 
 
 class ServedAdapter(Model):
@@ -64,7 +66,9 @@ class ServingConfig(Model):
 class RegistryConfig(Model):
     """What engines and gateways follow while serving."""
 
-    adapters: list[ServedAdapter] = Field(default=[], max_length=64, description="Adapters served beside the base.")
+    adapters: list[ServedAdapter] = Field(
+        default=[], max_length=MOST_ADAPTERS, description="Adapters served beside the base."
+    )
     replicas: int | None = Field(default=None, ge=0, le=1024, description="Engine replicas; with 0 none is waited for.")
     defaults: GenerationDefaults = Field(default=GenerationDefaults(), description="Settings of a picture.")
     limits: Limits = Field(default=Limits(), description="Bounds of one request.")

@@ -14,7 +14,8 @@ from diptych_api.serveconfig import APPLICATION
 from diptych_api.servingconfig import registry_config, serving_config
 from diptych_bench.noop import no_engine
 from diptych_bench.processes import named
-from diptych_serving.local import served, wait_until_ready
+from diptych_serving.local import served
+from diptych_serving.until_ready import wait_until_ready
 
 HTTP_PORT: Final = 18_571
 GRPC_PORT: Final = HTTP_PORT + 1

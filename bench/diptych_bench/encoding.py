@@ -22,12 +22,13 @@ from diptych_serving import replies
 from diptych_serving.adapter_keeper import AdapterKeeper
 from diptych_serving.answers import read, reply
 from diptych_serving.bodies import GenerateBody
+from diptych_serving.directory import Directory
 from diptych_serving.drawer import Drawer
 from diptych_serving.engine import Engine
 from diptych_serving.pictures import encode_picture
 from diptych_serving.rate_limit import Client
 from diptych_serving.replica_facts import ReplicaFacts, base_facts
-from diptych_serving.service import Directory, Service
+from diptych_serving.service import Service
 
 SIDE: Final = 256
 BODY: Final = GenerateBody(prompt="red apple", seed=7, steps=1, guidance_scale=1, height=SIDE, width=SIDE)

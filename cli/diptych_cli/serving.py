@@ -3,7 +3,7 @@
 import functools
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +11,21 @@ from typing import Any, Final
 
 import typer
 
-from diptych_api.diffusiondeployment import DiffusionDeployment
+from diptych_api.diffusiondeployment import DiffusionDeployment, DiffusionDeploymentSpec
 from diptych_api.endpoints import Endpoints
-from diptych_api.errors import Interrupted, UserError
+from diptych_api.errors import DiptychError, Interrupted, UserError
+from diptych_api.runstore import namespace_folder
 from diptych_api.serveconfig import PAGE_PATH
-from diptych_api.servingconfig import registry_config, serving_config
-from diptych_cli.deployment_file import find_adapters, read_deployment
+from diptych_api.servingconfig import ServedAdapter, ServingConfig, registry_config, serving_config
+from diptych_cli.deployment_file import read_deployment
+from diptych_cli.found_adapters import Models, find_adapters
 from diptych_cli.job_file import base_name
 from diptych_cli.signals import StopSignals
 from diptych_serving.ad_variables import limits_told, overrides_of, with_variables
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 DRAWING: Final = "finishing what is being drawn …"
+LOOK_EVERY_S: Final = 1.0
 STARTING: Final = "stopping once Ray is up, which takes some seconds; Ctrl-C again does not wait …"
 
 
@@ -41,11 +44,13 @@ def serve(request: ServeRequest) -> None:
     """Serve until Ctrl-C or SIGTERM. Raises DiptychError."""
     deployment = _read(request)
     spec, name = deployment.spec, deployment.metadata.name
-    adapters = find_adapters(spec, deployment.metadata.namespace, request.runs)
+    folder = Path(namespace_folder(str(request.runs), deployment.metadata.namespace))
+    adapters = find_adapters(spec, folder)
     try:
         from diptych_serving.forward import forwarded  # noqa: PLC0415 - beside the next
-        from diptych_serving.local import served, wait_for_page, wait_until_ready  # noqa: PLC0415 - takes seconds: PyTorch and Ray
+        from diptych_serving.local import served  # noqa: PLC0415 - takes seconds: PyTorch and Ray
         from diptych_serving.supported import check_supported, ignored  # noqa: PLC0415 - as above
+        from diptych_serving.until_ready import wait_for_page, wait_until_ready  # noqa: PLC0415 - as above
     except ImportError as error:
         raise UserError(f"Serving needs {error.name}.", hint="Install diptych[serving].") from error
     check_supported(spec)
@@ -74,7 +79,8 @@ def serve(request: ServeRequest) -> None:
             if problem is not None:
                 note(f"the page did not start: {problem}")
             _tell(url, spec.endpoints, adapters_told, has_page=spec.ui.enabled and problem is None)
-            _wait(signals.stop)
+            bring = functools.partial(_bring, config, spec, request.host)
+            _follow(Models(spec, folder, adapters, note), bring, note, signals.stop)
     typer.echo("stopped.")
 
 
@@ -125,7 +131,27 @@ def _tell(url: str, endpoints: Endpoints, adapters: Mapping[str, Any], *, has_pa
     typer.echo(f"""      curl -s {url}/v1/compare --json '{{"prompt": "red apple", "seed": 7, "grid": true}}'""")
 
 
-def _wait(stop: threading.Event) -> None:
-    """Wait in pieces, so that the signal handlers run."""
-    while not stop.wait(1.0):
-        pass
+def _bring(config: ServingConfig, spec: DiffusionDeploymentSpec, host: str, adapters: list[ServedAdapter]) -> None:
+    """Let the deployment follow other adapters; nothing restarts. Raises RunFailed, RetryLater."""
+    from diptych_serving.local import apply  # noqa: PLC0415 - takes seconds: PyTorch and Ray
+
+    apply(config, registry_config(spec, adapters), host=host)
+
+
+def _follow(
+    models: Models, bring: Callable[[list[ServedAdapter]], None], note: Callable[[str], None], stop: threading.Event
+) -> None:
+    """Bring in what models stand for, until a stop is asked for; in pieces, so that the signal handlers run."""
+    while not stop.wait(LOOK_EVERY_S):
+        adapters = models.newer()
+        if adapters is None:
+            continue
+        try:
+            bring(adapters)
+        except DiptychError as error:
+            note(str(error))
+            continue
+        for old, new in zip(models.adapters, adapters, strict=True):
+            if new != old:
+                typer.echo(f"✓ {new.name} is {new.run or 'without a version'} from now on.")
+        models.adapters = adapters

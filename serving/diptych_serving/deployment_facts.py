@@ -4,7 +4,7 @@ from pydantic import BaseModel, Field
 
 from diptych_api.after import Scheduler
 from diptych_serving.bodies import BaseReply
-from diptych_serving.service import Directory
+from diptych_serving.directory import Directory
 
 
 class DefaultsReply(BaseModel):

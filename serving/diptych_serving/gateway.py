@@ -14,7 +14,7 @@ from diptych_serving import grpc_api
 from diptych_serving.http_api import Figures, build_http
 from diptych_serving.jobs import Jobs
 from diptych_serving.page.remote import RayPage, mount
-from diptych_serving.ray_handles import Follower, RayJobs, RayLimiter, ray_service
+from diptych_serving.ray_handles import Follower, RayAdapters, RayJobs, RayLimiter, ray_service
 from diptych_serving.ray_metrics import all_metrics
 from diptych_serving.service import Service
 from diptych_serving.tally import Tally
@@ -31,6 +31,11 @@ def these_jobs() -> Jobs:
     return _this_gateway().jobs
 
 
+def these_adapters() -> RayAdapters:
+    """Return the registry as the gateway replica that this process is reaches it."""
+    return _this_gateway().adapters
+
+
 async def this_tally() -> Tally:
     """Return what was asked of all gateways."""
     return await _this_gateway().limiter.tally()
@@ -44,7 +49,7 @@ def this_page() -> RayPage:
 def http_app(endpoints: Endpoints, *, has_page: bool) -> FastAPI:
     """Return the HTTP API of a gateway, with the page on its path."""
     figures = Figures(prometheus=all_metrics, tally=this_tally)
-    app = build_http(this_service, these_jobs, figures, origins=endpoints.http.cors_origins)
+    app = build_http(this_service, these_jobs, these_adapters, figures, origins=endpoints.http.cors_origins)
     if has_page:
         mount(app, this_page)
     return app
@@ -69,9 +74,14 @@ class Gateway:
         self.service = ray_service(from_wire(ServingConfig, values), engines, limiter)
         self.limiter = RayLimiter(limiter, self.service.directory)
         self.jobs = RayJobs(jobs)
+        self.adapters = RayAdapters(registry)
         self.page = None if page is None else RayPage(page, self.service.directory.page_ticket)
         self._back = grpc_api.Back(self.service, self.jobs)
         self._follower = Follower(self.service.directory, registry)
+
+    async def drain(self) -> None:
+        """Refuse what comes from now on; return when everything is drawn that was let in."""
+        await self.service.door.close()
 
     async def Generate(  # noqa: N802 - as in the proto
         self, request: pb.GenerateRequest, grpc_context: grpc_api.Context

@@ -12,13 +12,15 @@ from fastapi.security import HTTPBearer
 from fastapi.sse import EventSourceResponse
 
 from diptych_api.readiness import Readiness
-from diptych_serving import compatible_api, http_errors, jobs_api, openai_api
+from diptych_serving import adapters_api, compatible_api, http_errors, jobs_api, openai_api
+from diptych_serving.adapters_api import Adapters
 from diptych_serving.answers import AnyReply, any_reply, asker, client_from, read
 from diptych_serving.bodies import (
     CompareStreamBody,
     GenerateStreamBody,
     GridReply,
     GridStreamBody,
+    ModelReply,
     ModelsReply,
     PicturesReply,
 )
@@ -29,6 +31,7 @@ from diptych_serving.jobs_api import Key
 from diptych_serving.models import list_models
 from diptych_serving.rate_limit import Client
 from diptych_serving.readiness import readiness
+from diptych_serving.refusals import Code, Refused
 from diptych_serving.service import Service
 from diptych_serving.streams import with_previews
 from diptych_serving.tally import Tally
@@ -40,11 +43,13 @@ STREAMED: Final[dict[int | str, dict[str, Any]]] = {
     **http_errors.PROBLEMS,
     200: {"content": http_errors.STREAM},
 }
+ONE: Final = {**http_errors.LISTING, 404: http_errors.PROBLEMS[404]}
 UNREADY: Final[dict[int | str, dict[str, Any]]] = {
     503: {"model": Readiness, "description": "The base or an adapter is still being loaded."}
 }
 GetService = Callable[[], Service]
 GetJobs = Callable[[], Jobs]
+GetAdapters = Callable[[], Adapters]
 EXPOSED: Final[dict[str, Any]] = {"expose_headers": ["Location", "Retry-After", "X-Seed", "X-Warning"], "max_age": 600}
 PROMETHEUS: Final = "text/plain; version=1.0.0; charset=utf-8"
 API_KEY: Final = Security(
@@ -77,7 +82,11 @@ _Draw = Callable[[StreamedBody], Awaitable[AnyReply | Response]]
 
 
 def build_http(
-    get_service: GetService, get_jobs: GetJobs, figures: Figures = Figures(), origins: Sequence[str] = ()
+    get_service: GetService,
+    get_jobs: GetJobs,
+    get_adapters: GetAdapters,
+    figures: Figures = Figures(),
+    origins: Sequence[str] = (),
 ) -> FastAPI:
     """Return the application; what it needs is asked for at each request. Pages of ``origins`` may call it."""
     app = FastAPI(title="Diptych", version=version("diptych"), description=DESCRIPTION)
@@ -90,6 +99,7 @@ def build_http(
         jobs_api.router(get_service, get_jobs),
         openai_api.router(get_service),
         compatible_api.router(get_service),
+        adapters_api.router(get_service, get_adapters),
         _listing(get_service),
     )
     for router in keyed:
@@ -194,6 +204,14 @@ def _listing(get_service: GetService) -> APIRouter:
     async def models(service: TheService) -> ModelsReply:
         """List the base and the adapters."""
         return ModelsReply(data=list_models(service.directory))
+
+    @router.get("/v1/models/{name:path}", responses=ONE)
+    async def model(name: str, service: TheService) -> ModelReply:
+        """Tell of the base or of one adapter."""
+        found = [model for model in list_models(service.directory) if model.id == name]
+        if not found:
+            raise Refused(Code.NOT_FOUND, f"There is no model {name[:64]}.", "/v1/models lists all.")
+        return found[0]
 
     @router.get("/v1/deployment", responses=http_errors.LISTING)
     async def deployment(service: TheService) -> DeploymentReply:

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from diptych_serving.refusals import Code, Refused, refusal_of, refusal_of_fields
 
-OPENAI_ROUTES: Final = ("/v1/images/",)
+OPENAI_ROUTES: Final = ("/v1/images/", "/v1/models/")
 MEDIA_TYPE: Final = "application/problem+json"
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"description": text, "content": {MEDIA_TYPE: {}}}

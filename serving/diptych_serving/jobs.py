@@ -173,7 +173,8 @@ class JobBook:
             job.listeners.discard(inbox)
 
     async def close(self) -> None:
-        """Wait for the jobs that are at work."""
+        """Start nothing any more; wait for the jobs that are at work."""
+        await self.service.door.close()
         await asyncio.gather(*(job.task for job in self._jobs.values() if job.task is not None), return_exceptions=True)
 
     async def _run(self, job: Job, admitted: Admitted, body: AnyBody) -> None:

@@ -46,6 +46,10 @@ class JobsReplica:
         async for update in self._book.watch(name, client):
             yield update
 
+    async def drain(self) -> None:
+        """Refuse what comes from now on; return when every job has ended."""
+        await self._book.close()
+
     async def __del__(self) -> None:
         """Finish what was started."""
         await self._book.close()

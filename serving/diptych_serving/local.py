@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-import httpx2
 import ray
 from ray import serve
 from ray.exceptions import RayError
@@ -16,9 +15,10 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
 from diptych_api.errors import RetryLater, RunFailed
-from diptych_api.serveconfig import APPLICATION, PAGE_PATH, serve_config
+from diptych_api.serveconfig import APPLICATION, GATEWAY, JOBS, serve_config
 from diptych_api.servingconfig import RegistryConfig, ServingConfig
 from diptych_serving.starting import engine_trouble
+from diptych_serving.until_ready import Pause
 
 SPARE_CORES: Final = 2
 OBJECT_STORE_BYTES: Final = 10**8
@@ -32,11 +32,6 @@ LOCAL_ENVIRONMENT: Final = {
 QUIET: Final = ("ray", "ray.serve")
 BROKEN: Final = (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY)
 PAUSE_S: Final = 0.2
-READY_PAUSE_S: Final = 0.5
-READY_TIMEOUT_S: Final = 600.0
-PAGE_TIMEOUT_S: Final = 120.0
-Pause = Callable[[float], None]
-"""Waits so many seconds."""
 
 
 @contextmanager
@@ -49,7 +44,7 @@ def served(
     tell: Callable[[str], None] = lambda _: None,
     pause: Pause = time.sleep,
 ) -> Iterator[str]:
-    """Serve for the time of the body; yield the URL of the HTTP API, which answers already. Then finish what is drawn.
+    """Serve for the time of the body; yield the URL of the HTTP API. Then finish what was let in.
 
     ``tell`` hears, again and again, what keeps the application from starting; ``pause`` waits between two looks, and
     may raise to give it up.
@@ -65,7 +60,10 @@ def served(
             _check_gpus(config)
         apply(config, followed, host=host)
         _wait_until_running(tell, pause)
-        yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{config.endpoints.http.port}"  # noqa: S104 - asked for
+        try:
+            yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{config.endpoints.http.port}"  # noqa: S104 - asked for
+        finally:
+            drain(followed.limits.drain_timeout_seconds)
     finally:
         with suppress(Exception):
             serve.delete(APPLICATION)
@@ -77,18 +75,38 @@ def apply(config: ServingConfig, followed: RegistryConfig, *, host: str) -> None
     """Bring the application to this configuration, as KubeRay does on a cluster. Raises RunFailed."""
     values = serve_config(config, followed, host=host)
     try:
-        serve.start(
-            proxy_location=values["proxy_location"],
-            http_options=values["http_options"],
-            grpc_options=values["grpc_options"],
-            logging_config={"log_level": "ERROR", "encoding": "TEXT"},
-        )
+        _start_serve(values)
         client = _get_global_client()
         if client is None:
             raise RunFailed("Ray Serve has no controller.", hint="Start again.")
         client.deploy_apps(ServeDeploySchema(**values))
     except (RayServeException, RayError, RuntimeError) as error:
         raise RunFailed(f"The deployment did not start: {error}", hint="The log of Ray Serve tells more.") from error
+
+
+def _start_serve(values: dict[str, Any]) -> None:
+    """Start Ray Serve, or find it. What took it too long on a busy machine goes on meanwhile. Raises RetryLater."""
+    for attempt in range(1, STARTS + 1):
+        try:
+            serve.start(
+                proxy_location=values["proxy_location"],
+                http_options=values["http_options"],
+                grpc_options=values["grpc_options"],
+                logging_config={"log_level": "ERROR", "encoding": "TEXT"},
+            )
+        except TimeoutError as error:
+            if attempt == STARTS:
+                raise RetryLater(f"Ray Serve did not start: {error}", hint="Try again when less runs here.") from error
+        else:
+            return
+
+
+def drain(timeout_s: float) -> None:
+    """Let nobody in any more, and wait until everything is drawn that was let in, jobs and large grids to their end."""
+    with suppress(Exception):
+        parts = [serve.get_deployment_handle(name, APPLICATION).drain.remote() for name in (GATEWAY, JOBS)]
+        for part in parts:
+            part.result(timeout_s=timeout_s)
 
 
 def _check_gpus(config: ServingConfig) -> None:
@@ -123,41 +141,6 @@ def _wait_until_running(tell: Callable[[str], None], pause: Pause) -> None:
         if trouble := engine_trouble():
             tell(trouble)
         pause(PAUSE_S)
-
-
-def wait_for_page(url: str, pause: Pause = time.sleep) -> str | None:
-    """Wait until the page can be opened; return why it cannot, after two minutes. The API serves all the same."""
-    told = ""
-    for answer in _answers(f"{url}{PAGE_PATH}/", pause, timeout_s=2, patience_s=PAGE_TIMEOUT_S):
-        if answer.status_code == httpx2.codes.OK:
-            return None
-        told = answer.text.strip()
-        if answer.status_code != httpx2.codes.SERVICE_UNAVAILABLE:
-            break
-    return told or "It is not there after two minutes."
-
-
-def wait_until_ready(url: str, tell: Callable[[str], None], pause: Pause = time.sleep) -> dict[str, Any]:
-    """Return what /ready says once it says yes; ``tell`` hears what is wrong. Raises RunFailed after ten minutes."""
-    notes = list[str]()
-    for answer in _answers(f"{url}/ready", pause, timeout_s=10, patience_s=READY_TIMEOUT_S):
-        values: dict[str, Any] = answer.json()
-        notes = values["notes"]
-        for note in notes:
-            tell(note)
-        if answer.status_code == httpx2.codes.OK:
-            return values
-    hint = "The log of Ray Serve tells why."
-    raise RunFailed(" ".join(["The deployment was not ready after 10 minutes.", *notes]), hint=hint)
-
-
-def _answers(url: str, pause: Pause, *, timeout_s: float, patience_s: float) -> Iterator[httpx2.Response]:
-    """Ask again and again for ``patience_s``, with a pause between; yield the answers that come."""
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        with suppress(httpx2.TransportError):
-            yield httpx2.get(url, timeout=timeout_s, trust_env=False)
-        pause(READY_PAUSE_S)
 
 
 def _start_ray(config: ServingConfig, address: str | None) -> None:

@@ -1,7 +1,7 @@
 """What can be asked for, as both protocols tell it."""
 
 from diptych_serving.bodies import ModelReply
-from diptych_serving.service import Directory
+from diptych_serving.directory import Directory
 
 
 def list_models(directory: Directory) -> list[ModelReply]:

@@ -12,23 +12,26 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from diptych_api.limits import RateLimit
-from diptych_api.servingconfig import ServingConfig
+from diptych_api.servingconfig import ServedAdapter, ServingConfig
 from diptych_serving.answers import AnyBody
 from diptych_serving.bodies import JobReply
 from diptych_serving.degrade import Degraded
+from diptych_serving.directory import Directory
 from diptych_serving.image_request import Event, Failed, Finished, ImageRequest
 from diptych_serving.rate_limit import Client, Refusal
 from diptych_serving.ray_metrics import DrawMetrics
 from diptych_serving.records import log_record
 from diptych_serving.refusals import Code, Refused
 from diptych_serving.result_cache import CachedEngines
-from diptych_serving.service import Directory, Engines, Service
+from diptych_serving.service import Engines, Service
 from diptych_serving.tally import Tally
 from diptych_serving.updates import Update
 
 LOOK_EVERY_S: Final = 1.0
 LOST_RETRY_S: Final = 5.0
 ATTEMPTS: Final = 3
+JOBS_AWAY: Final = "The jobs are being moved; those of before are lost."
+REGISTRY_AWAY: Final = "The registry of adapters is being moved."
 Answer = TypeVar("Answer")
 _log = logging.getLogger(__name__)
 
@@ -119,19 +122,33 @@ class RayJobs:
             response.cancel()
 
 
-async def _answer(call: Awaitable[Answer]) -> Answer:
+class RayAdapters:
+    """The registry behind a handle, as those see it who may add adapters."""
+
+    def __init__(self, registry: DeploymentHandle[Any]) -> None:
+        self._registry = registry
+
+    async def add(self, adapter: ServedAdapter) -> None:
+        """Serve one more adapter."""
+        await _answer(self._registry.add.remote(adapter), REGISTRY_AWAY)
+
+    async def remove(self, name: str) -> None:
+        """Serve an adapter no longer that was added."""
+        await _answer(self._registry.remove.remote(name), REGISTRY_AWAY)
+
+
+async def _answer(call: Awaitable[Answer], away: str = JOBS_AWAY) -> Answer:
     try:
         return await call
     except (RayError, DeploymentUnavailableError) as error:
-        raise _refusal(error) from error
+        raise _refusal(error, away) from error
 
 
-def _refusal(error: Exception) -> Exception:
+def _refusal(error: Exception, away: str = JOBS_AWAY) -> Exception:
     """Return what the other side raised, or that it is away."""
     if isinstance(error, RayTaskError):
         return error.cause if isinstance(error.cause, Refused) else error
-    hint = "Try again; jobs of before are lost."
-    return Refused(Code.UNAVAILABLE, "The jobs are being moved.", hint, retry_after_s=LOST_RETRY_S)
+    return Refused(Code.UNAVAILABLE, away, "Try again.", retry_after_s=LOST_RETRY_S)
 
 
 def ray_service(config: ServingConfig, engines: DeploymentHandle[Any], limiter: DeploymentHandle[Any]) -> Service:

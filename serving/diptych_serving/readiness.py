@@ -1,15 +1,16 @@
 """What `/ready` tells, from what the gateway knows."""
 
 from diptych_api.readiness import LONGEST, MOST_NOTES, AdapterReadiness, Readiness, StartReadiness
+from diptych_serving.directory import Directory
 from diptych_serving.replica_facts import AdapterFacts
-from diptych_serving.service import Directory, Service
+from diptych_serving.service import Service
 
 
 def readiness(service: Service) -> Readiness:
     """Return how far the deployment is."""
     directory, base = service.directory, service.directory.last_base
     return Readiness(
-        ready=directory.is_ready,
+        ready=directory.is_ready and not service.door.is_closed,
         replicas=len(directory.replicas),
         base_digest=None if base is None else base.digest,
         safety_checker=base is not None and base.has_checker,

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from diptych_api.servingconfig import RegistryConfig, config_hash
+from diptych_api.servingconfig import MOST_ADAPTERS, RegistryConfig, ServedAdapter, config_hash
 from diptych_api.wire import from_wire
 from diptych_serving.ad_variables import limits_told, with_variables
+from diptych_serving.refusals import Code, Refused
 from diptych_serving.replica_facts import ReplicaFacts
 
 LONGEST_WAIT_S: Final = 10.0
@@ -31,6 +32,8 @@ class Registry:
     def __init__(self, look: Callable[[], str] | None = None) -> None:
         self._look = look
         self._looked = -math.inf
+        self._configured: RegistryConfig | None = None
+        self._added: dict[str, ServedAdapter] = {}
         self._config: RegistryConfig | None = None
         self._version = ""
         self._changed = asyncio.Event()
@@ -43,14 +46,54 @@ class Registry:
         Raises pydantic's ValidationError or SpecInvalid, and keeps what was there.
         """
         config = from_wire(RegistryConfig, values)
-        config = config.model_copy(update={"rate_limit": with_variables(config.rate_limit, os.environ)})
-        version = config_hash(config)
-        if version != self._version or self._config is None:
-            self._config, self._version = config, version
+        self._configured = config.model_copy(update={"rate_limit": with_variables(config.rate_limit, os.environ)})
+        if not config.auth.admin_routes:
+            self._added.clear()
+        if self._publish(self._configured):
             for sentence in limits_told(os.environ):
                 _log.warning(sentence)
-            self._changed.set()
-            self._changed = asyncio.Event()
+
+    async def add(self, adapter: ServedAdapter) -> None:
+        """Serve one more adapter until this process ends, in place of one of its name that was added before.
+
+        Raises Refused when the deployment itself names it, or there are too many.
+        """
+        configured = self._configured_without(adapter.name)
+        others = self._added.keys() - {adapter.name}
+        if len(configured.adapters) + len(others) >= MOST_ADAPTERS:
+            message = f"There are {MOST_ADAPTERS} adapters already."
+            raise Refused(Code.CONFLICT, message, "Take one away first.", reason="TooManyAdapters")
+        self._added[adapter.name] = adapter
+        self._publish(configured)
+
+    async def remove(self, name: str) -> None:
+        """Serve an adapter no longer that was added. Raises Refused when it was not."""
+        configured = self._configured_without(name)
+        if self._added.pop(name, None) is None:
+            raise Refused(Code.NOT_FOUND, f"There is no adapter {name}.", reason="AdapterNotFound")
+        self._publish(configured)
+
+    def _configured_without(self, name: str) -> RegistryConfig:
+        """Return what is configured. Raises Refused where that names the adapter."""
+        configured = self._configured or RegistryConfig()
+        if any(adapter.name == name for adapter in configured.adapters):
+            message = f"Adapter {name} belongs to the deployment."
+            raise Refused(Code.CONFLICT, message, "Change spec.adapters instead.", reason="AdapterOfDeployment")
+        return configured
+
+    def _publish(self, configured: RegistryConfig) -> bool:
+        """Let everybody follow what is configured and what was added; return whether that is something new."""
+        named = {adapter.name for adapter in configured.adapters}
+        room = MOST_ADAPTERS - len(named)
+        added = [adapter for name, adapter in self._added.items() if name not in named][:room]
+        config = configured.model_copy(update={"adapters": [*configured.adapters, *added]})
+        version = config_hash(config)
+        if version == self._version and self._config is not None:
+            return False
+        self._config, self._version = config, version
+        self._changed.set()
+        self._changed = asyncio.Event()
+        return True
 
     async def newer(self, known: str, wait_s: float = LONGEST_WAIT_S) -> tuple[str, RegistryConfig] | None:
         """Return version and configuration when they are not the known ones, else None after a while."""

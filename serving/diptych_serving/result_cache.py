@@ -9,8 +9,9 @@ from cachetools import TTLCache
 
 from diptych_api.diffusiondeployment import ResultCache
 from diptych_serving.degrade import Degraded
+from diptych_serving.directory import Directory
 from diptych_serving.image_request import Event, Finished, Image, ImageRequest, Timing
-from diptych_serving.service import Directory, Engines
+from diptych_serving.service import Engines
 
 Images = tuple[Image, ...]
 Identities = tuple[str | None, ...]

@@ -2,29 +2,22 @@
 
 import asyncio
 import logging
-import secrets
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from diptych_api.limits import Limits
-from diptych_api.servingconfig import RegistryConfig
 from diptych_serving.degrade import Degraded
-from diptych_serving.identity import PAGE_HEADER, client_of
+from diptych_serving.directory import COLD_RETRY_S, Directory
+from diptych_serving.door import Door
 from diptych_serving.image_request import Event, Failed, Finished, Image, ImageRequest, Progress, Timing
-from diptych_serving.intake import Intake, work_units
-from diptych_serving.keys import Keys, Scope, read_keys
+from diptych_serving.intake import work_units
 from diptych_serving.rate_limit import Client, Refusal
 from diptych_serving.records import DRAWN, Observer, log_record, record_of
 from diptych_serving.refusals import Code, Refused, limited, refusal_of
-from diptych_serving.replica_facts import AdapterFacts, BaseFacts, ReplicaFacts, worst
 from diptych_serving.speed import Speed
 
-COLD_RETRY_S: Final = 5.0
-IDLE_RETRY_S: Final = 60.0
-NO_ENGINES: Final = "The deployment has no engine replicas: spec.replicas is 0."
 LIMITER_TIMEOUT_S: Final = 30.0
 COUNT_TIMEOUT_S: Final = 5.0
 CANCELLED: Final = Code.CANCELLED.reason
@@ -54,85 +47,6 @@ class Limiter(Protocol):
         """Count the work of a request that was let in."""
 
 
-@dataclass
-class Directory:
-    """The newest configuration, and the engine replicas, as far as they are known here."""
-
-    name: str
-    config: RegistryConfig | None = None
-    keys: Keys | None = None
-    """None where anybody may ask."""
-    replicas: Sequence[ReplicaFacts] = ()
-    last_base: BaseFacts | None = None
-    compares: bool = True
-    """Whether base and adapters may be asked for side by side."""
-    notes: Sequence[str] = ()
-    """What the registry knows to be wrong."""
-    page_ticket: str = field(default_factory=secrets.token_hex)
-    """Who shows it is the page of this gateway, and is believed for whom it asks."""
-
-    @property
-    def limits(self) -> Limits:
-        """The bounds of one request."""
-        return Limits() if self.config is None else self.config.limits
-
-    @property
-    def has_engines(self) -> bool:
-        """Whether there are to be engine replicas at all."""
-        return self.config is None or self.config.replicas != 0
-
-    def configure(self, config: RegistryConfig, environment: Mapping[str, str]) -> None:
-        """Take in a configuration; ``environment`` holds the API keys."""
-        self.config, self.keys = config, read_keys(config.auth, environment)
-
-    def update(self, replicas: Sequence[ReplicaFacts]) -> None:
-        """Take in what the registry knows; the base is remembered while no replica runs."""
-        self.replicas = replicas
-        if replicas:
-            self.last_base = replicas[0].base
-
-    def intake(self) -> Intake:
-        """Return the reader of requests. Raises Refused while nothing is loaded."""
-        if self.config is None or self.last_base is None:
-            raise self._not_loaded()
-        return Intake(self.config, self.last_base)
-
-    def problems(self) -> list[str]:
-        """Return what somebody should know who looks after the deployment."""
-        return list(self.notes) if self.has_engines else [NO_ENGINES, *self.notes]
-
-    def _not_loaded(self) -> Refused:
-        if not self.has_engines:
-            return Refused(Code.UNAVAILABLE, NO_ENGINES, reason="NoReplicas", retry_after_s=IDLE_RETRY_S)
-        message = " ".join(["The base is not loaded yet.", *self.notes])
-        hint = "Try again; /ready tells how far it is."
-        return Refused(Code.UNAVAILABLE, message, hint, reason="Loading", retry_after_s=COLD_RETRY_S)
-
-    def adapters(self) -> list[AdapterFacts]:
-        """Return how each wanted adapter is on the replica that is worst off."""
-        wanted = () if self.config is None else self.config.adapters
-        return [worst(adapter.name, self.replicas) for adapter in wanted]
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether a base is loaded, and each wanted adapter that has files is loaded or has finally failed."""
-        wanted = () if self.config is None else self.config.adapters
-        with_files = {adapter.name for adapter in wanted if adapter.uri is not None}
-        unsettled = [facts for facts in self.adapters() if facts.name in with_files and not facts.is_settled]
-        return self.config is not None and self.last_base is not None and not (self.replicas and unsettled)
-
-    def client(self, peer: str, headers: Mapping[str, str], scope: Scope | None, session: str | None = None) -> Client:
-        """Return who asks. Raises Refused for one who may not; header names are in lower case.
-
-        Without a scope any key will do.
-        """
-        key = None if self.keys is None else self.keys.owner(headers.get("authorization", ""), scope)
-        trusted = [] if self.config is None else self.config.trusted_proxies
-        if secrets.compare_digest(headers.get(PAGE_HEADER, "").encode(), self.page_ticket.encode()):
-            trusted = [*trusted, peer]
-        return replace(client_of(peer, headers, trusted, session), key=key)
-
-
 @dataclass(frozen=True, slots=True)
 class Drawn:
     """A request and its pictures."""
@@ -153,9 +67,11 @@ class Service:
     observers: Sequence[Observer] = (log_record,)
     """Hear of each request that was let in, when it ends."""
     speed: Speed = field(default_factory=Speed)
+    door: Door = field(default_factory=Door)
 
     async def admit(self, requests: Sequence[ImageRequest], client: Client) -> "Admitted":
         """Count requests and return them as let in, to be drawn. Raises Refused for what is over a limit."""
+        self.door.check()
         await self._admit(client, work_units(requests))
         return Admitted(self, requests, client)
 
@@ -226,7 +142,8 @@ class Admitted:
         """Return the pictures of all requests, drawn together. Raises Refused; a failure of one ends all."""
         meter, ended = Meter(), CANCELLED
         try:
-            drawn = await self._all(meter, on_event)
+            with self.service.door.inside():
+                drawn = await self._all(meter, on_event)
             ended = DRAWN
         except Refused as refused:
             ended = refused.reason

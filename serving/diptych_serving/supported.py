@@ -13,11 +13,8 @@ IGNORED_HTTP = ("ingress_host", "ingress_class", "tls_secret", "gateway")
 
 def refused(spec: DiffusionDeploymentSpec) -> Iterator[str]:
     """Yield one sentence for each setting that somebody relies on and that cannot be honoured."""
-    later = {
-        "spec.auth.adminRoutes": spec.auth.admin_routes,
-        f"spec.backend: {spec.backend}": spec.backend != "PyTorch",
-    }
-    yield from (f"{setting} is not supported yet." for setting, asked in later.items() if asked)
+    if spec.backend != "PyTorch":
+        yield f"spec.backend: {spec.backend} is not supported yet."
     try:
         check_store(spec.rate_limit)
     except SpecInvalid as error:

@@ -11,11 +11,12 @@ from diptych_diffusion.drawing_settings import Settings
 from diptych_diffusion.pipeline import load
 from diptych_serving.adapter_keeper import AdapterKeeper
 from diptych_serving.degrade import Degraded
+from diptych_serving.directory import Directory
 from diptych_serving.drawer import Drawer
 from diptych_serving.engine import Engine
 from diptych_serving.image_request import Event, Finished, ImageRequest, Preview, Progress
 from diptych_serving.rate_limit import Client
-from diptych_serving.service import Directory, Service
+from diptych_serving.service import Service
 from support.tiny_models import make_pipeline
 
 REQUEST = ImageRequest("a dog", 5, Settings(64, 64, steps=3, guidance_scale=1))

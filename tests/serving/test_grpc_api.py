@@ -9,8 +9,9 @@ from google.rpc.status_pb2 import Status
 
 from diptych_api.servingconfig import RegistryConfig
 from diptych_serving import grpc_api
+from diptych_serving.directory import Directory
 from diptych_serving.jobs import JobBook
-from diptych_serving.service import Directory, Service
+from diptych_serving.service import Service
 from diptych_serving.v1 import images_pb2 as pb
 
 CONFIG = RegistryConfig.model_validate({"limits": {"maxBodyBytes": 1024}})

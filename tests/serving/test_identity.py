@@ -2,8 +2,8 @@
 
 import pytest
 
+from diptych_serving.directory import Directory
 from diptych_serving.identity import address_of, client_of, grpc_address, joined
-from diptych_serving.service import Directory
 
 PROXIES = ("10.0.0.0/8", "fd00::/8")
 

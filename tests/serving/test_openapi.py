@@ -28,6 +28,8 @@ OPERATIONS = [
     ("post", "/v1/images/generations"),
     ("post", "/infer"),
     ("post", "/generate/"),
+    ("post", "/v1/adapters"),
+    ("delete", "/v1/adapters/{name}"),
     ("get", "/health"),
     ("get", "/ping"),
     ("get", "/ready"),
@@ -35,6 +37,7 @@ OPERATIONS = [
     ("get", "/metrics-lite"),
     ("get", "/v1/deployment"),
     ("get", "/v1/models"),
+    ("get", "/v1/models/{name}"),
     ("get", "/v1/examples"),
 ]
 LIMITS = {"maxSteps": 3, "maxPixels": 4096, "maxImages": 2, "minSide": 8, "maxArms": 2}

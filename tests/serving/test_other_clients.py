@@ -58,6 +58,9 @@ def test_openai_counts_seeds_up_and_lists_models(ai: openai.OpenAI) -> None:
     assert answer.data is not None
     assert [image.model_dump()["seed"] for image in answer.data] == [7, 8]
     assert [model.id for model in ai.models.list()] == ["tiny", "noto", "gone"]
+    assert [ai.models.retrieve(name).id for name in ("tiny", "noto")] == ["tiny", "noto"]
+    with pytest.raises(openai.NotFoundError, match="There is no model nix"):
+        ai.models.retrieve("nix")
 
 
 def test_openai_streams_previews_and_the_picture(ai: openai.OpenAI, client: httpx2.Client) -> None:

@@ -18,7 +18,8 @@ from playwright.sync_api import Locator, expect
 
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
 from diptych_api.servingconfig import RegistryConfig, ServingConfig, serving_config
-from diptych_serving.local import apply, served, wait_for_page, wait_until_ready
+from diptych_serving.local import apply, served
+from diptych_serving.until_ready import wait_for_page, wait_until_ready
 from diptych_serving.v1 import images_pb2 as pb
 from diptych_serving.v1.images_pb2_grpc import ImageServiceStub
 from support.adapters import saved_adapter

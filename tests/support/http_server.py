@@ -12,12 +12,14 @@ import uvicorn
 from diptych_api.servingconfig import RegistryConfig
 from diptych_diffusion.pipeline import load
 from diptych_serving.adapter_keeper import AdapterKeeper
+from diptych_serving.directory import Directory
 from diptych_serving.drawer import Drawer
 from diptych_serving.engine import Engine
 from diptych_serving.http_api import build_http
 from diptych_serving.jobs import JobBook
+from diptych_serving.registry import Registry
 from diptych_serving.replica_facts import ReplicaFacts, base_facts
-from diptych_serving.service import Directory, Service
+from diptych_serving.service import Service
 
 
 @contextmanager
@@ -34,7 +36,7 @@ def listening(base: Path, adapter: Path) -> Iterator[str]:
             await keeper.follow(config.adapters)
             service.directory.update([ReplicaFacts("one", base_facts("tiny", engine.components), keeper.facts, "1")])
             jobs = JobBook(service)
-            server.config.app = build_http(lambda: service, lambda: jobs)
+            server.config.app = build_http(lambda: service, lambda: jobs, Registry)
             await server.serve([port])
 
         thread = threading.Thread(target=lambda: asyncio.run(serve()))

@@ -10,7 +10,8 @@ import httpx2
 
 from diptych_api.serveconfig import APPLICATION
 from diptych_api.servingconfig import RegistryConfig, ServingConfig
-from diptych_serving.local import _wait_until_running, apply, wait_until_ready
+from diptych_serving.local import _wait_until_running, apply
+from diptych_serving.until_ready import wait_until_ready
 from support.processes import descendants
 
 ENGINE = f"ServeReplica:{APPLICATION}:Engine"

@@ -158,6 +158,11 @@ EXAMPLES = (
     _deployment("min may not be above max", {"autoscaling": {"min": 0, "max": 1}}, {"autoscaling": {"min": 5}}),
     _deployment("minSide may not be above", {"limits": {"minSide": 64, "maxSide": 64}}, {"limits": {"minSide": 2048}}),
     _deployment(
+        "adminRoutes needs apiKeys",
+        {"auth": {"adminRoutes": True, "apiKeys": {"name": "keys", "key": "keys.json"}}},
+        {"auth": {"adminRoutes": True}},
+    ),
+    _deployment(
         "http.port, grpc.port",
         {"endpoints": {"http": {"port": 9000}, "grpc": {"port": 8000}}},
         {"endpoints": {"http": {"port": 9000}}},

@@ -26,7 +26,8 @@ def command(
     overrides: Overrides = None,
     *,
     runs: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where jobs on this machine write to; fromJob looks there.")
+        Path,
+        typer.Option(metavar="FOLDER", help="Where jobs on this machine write to, for fromJob and fromModel."),
     ] = Path("runs"),
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     address: Annotated[

@@ -1,5 +1,6 @@
 """The whole application on a real Ray Serve: two engine replicas, a gateway, a registry, a limiter."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import pytest
 
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
 from diptych_api.servingconfig import RegistryConfig, registry_config, serving_config
-from diptych_serving.local import served, wait_until_ready
+from diptych_serving.local import served
+from diptych_serving.until_ready import wait_until_ready
 from diptych_serving.v1.images_pb2_grpc import ImageServiceStub
 from support.adapters import saved_adapter
+from support.http_keys import key
 from support.ports import free_ports
 from support.real_deployment import Deployment
 from support.tiny_models import make_pipeline
@@ -46,6 +49,7 @@ def deployment(style: tuple[Path, Path]) -> Iterator[Deployment]:
     adapters = RegistryConfig.model_validate(followed).adapters
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_SERVE_SLOW_STARTUP_WARNING_S", "3")
+        patch.setenv("TEST_API_KEYS", json.dumps([key("root", "admin", "generate")]))
         for who in ("REPLICA", "HANDLE"):
             patch.setenv(f"RAY_SERVE_{who}_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "0.5")
         with served(config, registry_config(spec, adapters), host="127.0.0.1") as url:

@@ -63,6 +63,18 @@ def test_a_stream_that_fails_ends_with_the_same_error(stub: ImageServiceStub) ->
     assert status_of(caught.value).details[0].type_url.endswith("ErrorInfo")
 
 
+def test_a_deadline_or_a_client_that_leaves_gives_the_rows_back(stub: ImageServiceStub) -> None:
+    long = pb.GenerateRequest(params=pb.Params(prompt="a dog", steps=900), n=8)
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Generate(long, timeout=1.0)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    call = stub.GenerateStream(long, timeout=120)
+    assert next(call).WhichOneof("kind") == "progress"
+    call.cancel()
+    quick = stub.Generate(pb.GenerateRequest(params=pb.Params(prompt="a dog", seed=7)), timeout=60)
+    assert quick.timing.queue_ms < 20_000
+
+
 def status_of(error: Any) -> Status:
     trailers = dict(error.trailing_metadata())
     return Status.FromString(trailers["grpc-status-details-bin"])

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -11,6 +12,7 @@ from ray import serve
 from diptych_api import enginescale
 from diptych_api.diffusiondeployment import Autoscaling, ReplicaResources
 from diptych_api.serveconfig import APPLICATION, ENGINE
+from diptych_serving.local import drain
 from diptych_serving.v1 import images_pb2 as pb
 from diptych_serving.v1.images_pb2_grpc import ImageServiceStub
 from support.processes import descendants
@@ -75,6 +77,26 @@ def test_load_brings_a_second_replica_and_quiet_takes_it_away(
     assert set(answers) == {200}
 
 
+def test_a_deployment_that_ends_finishes_what_it_has(deployment: Deployment) -> None:
+    """More pictures than a client has at once, as a job and as a request that waits; who comes later may try again."""
+    grid = {"prompts": ["a dog"], "seeds": list(range(12)), "arms": [{}], "steps": 40}
+    job = deployment.client.post("/v1/jobs", json={"grid": grid}).headers["location"]
+    with ThreadPoolExecutor(2) as pool:
+        request = pool.submit(deployment.post, "/v1/grids", grid)
+        deployment.until(lambda answer: answer.json()["step"] > 0, job)
+        ended = pool.submit(drain, 120)
+        late = deployment.until(lambda answer: answer.status_code == 503, "/ready")
+        assert not late.json()["ready"]
+        refused = deployment.client.post("/v1/generate", json=DOG)
+        assert (refused.status_code, refused.json()["reason"]) == (503, "Draining")
+        ended.result()
+        assert request.done()
+        assert len(request.result()["rows"]) == 12
+    assert deployment.client.get(job).json()["state"] == "Succeeded"
+    deployment.change(log_level="WARNING")
+    deployment.until(lambda answer: answer.status_code == 200 and answer.json()["replicas"] == 2, "/ready")
+
+
 def notes_of(answer: Any) -> list[str]:
     """Return the notes of /ready, or none while the gateway is being replaced."""
     is_ours = answer.headers.get("content-type") == "application/json"
@@ -90,7 +112,8 @@ def test_replicas_that_are_replaced_finish_their_pictures_and_what_does_not_star
         assert next(stream).WhichOneof("kind") == "progress"
     deployment.change(resources=ReplicaResources(cpus=500))
     assert [list(stream)[-1].WhichOneof("kind") for stream in streams] == ["pictures"] * 4
-    deployment.until(lambda answer: any("to be scheduled" in note for note in notes_of(answer)), "/ready")
+    told = "No node of the Ray cluster has CPU 500"
+    deployment.until(lambda answer: any(told in note for note in notes_of(answer)), "/ready")
 
 
 def test_a_deployment_of_no_replicas_says_so(deployment: Deployment) -> None:

@@ -1,0 +1,106 @@
+"""The adapters of a deployment, found on this machine: what jobs have left, and what models stand for by now."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from diptych_api.adapters import Adapter
+from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
+from diptych_api.diffusionmodel import ModelPointer
+from diptych_api.errors import DiptychError, UserError
+from diptych_api.runstore import ARTIFACT, ARTIFACT_FILE, MODEL_FILE, MODELS
+from diptych_api.servingconfig import ServedAdapter
+from diptych_cli.artifact_files import verified
+from diptych_cli.runs import shown
+
+
+def find_adapters(spec: DiffusionDeploymentSpec, folder: Path) -> list[ServedAdapter]:
+    """Return the adapters with their files. ``folder`` is that of a namespace, which jobs on this machine write to.
+
+    Raises:
+        UserError: when a job has left no adapter there, or a model's file cannot be read.
+        ArtifactInvalid: when the files of a job's adapter differ from what it wrote.
+
+    """
+    return [_find(adapter, folder) for adapter in spec.adapters]
+
+
+@dataclass
+class Models:
+    """Looks again and again at what the models of a deployment stand for."""
+
+    spec: DiffusionDeploymentSpec
+    folder: Path
+    adapters: list[ServedAdapter]
+    """As they are served."""
+    tell: Callable[[str], None]
+    """Hears of a model's file that cannot be read; its version stays."""
+
+    def newer(self) -> list[ServedAdapter] | None:
+        """Return all adapters once a model stands for another version than the one that is served, else None."""
+        wanted = [self._now(adapter, old) for adapter, old in zip(self.spec.adapters, self.adapters, strict=True)]
+        return None if wanted == self.adapters else wanted
+
+    def _now(self, adapter: Adapter, old: ServedAdapter) -> ServedAdapter:
+        if adapter.from_model is None:
+            return old
+        try:
+            return _of_model(adapter, adapter.from_model.name, self.folder)
+        except DiptychError as error:
+            self.tell(str(error))
+            return old
+
+
+def _find(adapter: Adapter, folder: Path) -> ServedAdapter:
+    if adapter.from_model is not None:
+        return _of_model(adapter, adapter.from_model.name, folder)
+    if adapter.from_job is not None:
+        return _of_job(adapter, adapter.from_job.name, folder)
+    uri = adapter.uri or ""
+    place = uri if "://" in uri else str(Path(uri).expanduser().absolute())
+    return ServedAdapter(name=adapter.name, uri=place, digest=adapter.digest, strength=adapter.strength)
+
+
+def _of_job(adapter: Adapter, job: str, folder: Path) -> ServedAdapter:
+    run = _newest_run(job, folder)
+    record = verified(run / ARTIFACT)
+    if record.method == "FromScratch":
+        raise UserError(
+            f"Adapter {adapter.name}: {shown(str(run))} holds no adapter, but a whole model.",
+            hint="Serve it as spec.base.uri.",
+        )
+    uri = str((run / ARTIFACT).absolute())
+    return ServedAdapter(name=adapter.name, uri=uri, run=record.run, strength=adapter.strength)
+
+
+def _of_model(adapter: Adapter, model: str, folder: Path) -> ServedAdapter:
+    """Return what a model stands for; without files before its first promotion. Engines check the digest."""
+    file = folder / MODELS / model / MODEL_FILE
+    try:
+        version = ModelPointer.model_validate_json(file.read_bytes()).current
+    except FileNotFoundError:
+        version = None
+    except (OSError, ValidationError) as error:
+        raise UserError(
+            f"Adapter {adapter.name}: {shown(str(file))} cannot be read: {error}",
+            hint="Move it away, then promote a run: diptych promote MODEL RUN.",
+        ) from error
+    if version is None:
+        return ServedAdapter(name=adapter.name, strength=adapter.strength)
+    here = folder / version.run / ARTIFACT
+    uri = str(here.absolute()) if here.is_dir() else version.uri
+    return ServedAdapter(name=adapter.name, uri=uri, digest=version.digest, run=version.run, strength=adapter.strength)
+
+
+def _newest_run(job: str, folder: Path) -> Path:
+    """Return the newest run of a job that left an artifact. Run names end in a dash and eight hex digits."""
+    records = [path / ARTIFACT / ARTIFACT_FILE for path in folder.glob(f"{job}-????????")]
+    finished = [path for path in records if path.is_file()]
+    if not finished:
+        raise UserError(
+            f"Job {job} has left no adapter in {shown(str(folder.absolute()))}.",
+            hint="Run it first: diptych run JOB.yaml. --runs names the folder that it writes to.",
+        )
+    return max(finished, key=lambda path: path.stat().st_mtime).parent.parent
