@@ -26,7 +26,7 @@ from support.tale import at_rest, tell
 from support.waiting import until
 from support.workloads import ADAPTERS, WORKLOADS
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 QUIET_S = 60 if os.environ.get("DIPTYCH_FAULTS") == "all" else 10
 CHANGED = (
     *(kinds.NETWORK_POLICY, kinds.DISRUPTION_BUDGET, kinds.INGRESS, kinds.RAY_SERVICE),

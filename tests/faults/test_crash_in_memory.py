@@ -110,7 +110,7 @@ def test_an_operator_that_is_killed_at_any_write_ends_where_it_would_have_ended(
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_ten_thousand_crashes_end_where_they_would_have_ended(name: str) -> None:
     crashes = 0

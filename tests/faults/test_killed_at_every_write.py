@@ -17,7 +17,7 @@ from support.stage import Stage
 from support.tale import at_rest, must_end, tell
 from support.workloads import WORKLOADS
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
 EVERYTHING = os.environ.get("DIPTYCH_FAULTS") == "all"
 KILLS = 6
 """About so many kills in one telling."""
