@@ -37,6 +37,10 @@ class Model(BaseModel):
         allow_inf_nan=False,
     )
 
+    def __deepcopy__(self, memo: dict[int, object] | None = None) -> Self:
+        """Return itself: nothing changes a value, and pydantic would copy each default anew for every object read."""
+        return self
+
     @model_validator(mode="after")
     def _obey_rules(self) -> Self:
         broken = [rule for rule in rules_of(type(self)) if not rule.holds(self)]
