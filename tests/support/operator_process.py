@@ -5,10 +5,10 @@ import os
 import signal
 import sys
 import threading
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Self
-
-import httpx2
 
 from cluster.ports import free_port
 from cluster.server import Server
@@ -51,7 +51,7 @@ class OperatorProcess:
         """Start it and wait until it is ready; when it is to lead, until it has read everything."""
         known = self.told("synced")
         self.starts += 1
-        self.server.start(lambda: self.get("readyz") == httpx2.codes.OK, START_S)
+        self.server.start(lambda: self.get("readyz") == HTTPStatus.OK, START_S)
         if leading:
             until(lambda: self.told("synced") > known, START_S)
 
@@ -81,13 +81,13 @@ class OperatorProcess:
     def get(self, path: str) -> int:
         """Return the code of /healthz, /readyz or /metrics; 0 when nobody answers."""
         try:
-            return httpx2.get(f"http://127.0.0.1:{self.port}/{path}", trust_env=False, timeout=2).status_code
-        except httpx2.TransportError:
+            return self._asked(path)[0]
+        except (OSError, HTTPException):
             return 0
 
     def metrics(self) -> str:
         """Return what Prometheus would read."""
-        return httpx2.get(f"http://127.0.0.1:{self.port}/metrics", trust_env=False).text
+        return self._asked("metrics", timeout_s=30)[1]
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the log. A line that is no JSON stands under `event`."""
@@ -104,6 +104,16 @@ class OperatorProcess:
         told = [json.dumps(line) for line in self.lines()]
         bad = [line for line in told if "Traceback" in line or "reconcile failed" in line]
         return [line for line in bad if KOPFS not in line]
+
+    def _asked(self, path: str, timeout_s: float = 2) -> tuple[int, str]:
+        """Return code and body of an answer. Asked again and again, a client that reads certificates costs seconds."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        try:
+            connection.request("GET", f"/{path}")
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
 
     def _signal(self, number: int) -> None:
         assert self.server.process is not None
