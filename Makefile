@@ -24,8 +24,8 @@ test: unit
 	$(RUN) pytest -m ray -n 2 --dist loadscope
 integration: init
 	PYTHONPATH=tests $(RUN) python -m cluster.tools
-	$(RUN) pytest -m integration --ignore=$(RESTARTS) || $(RUN) pytest -m integration --ignore=$(RESTARTS) --last-failed
-	$(RUN) pytest -m integration $(RESTARTS)
+	$(RUN) pytest -m integration --timeout 900 --ignore=$(RESTARTS) || $(RUN) pytest -m integration --timeout 900 --ignore=$(RESTARTS) --last-failed
+	$(RUN) pytest -m integration --timeout 900 $(RESTARTS)
 cluster: init
 	@PYTHONPATH=tests $(RUN) python -m cluster
 node: init
