@@ -15,7 +15,7 @@ from diptych_bench.figures import save, show
 from diptych_bench.machine import this_machine, watched
 from diptych_diffusion.builtin import builtin_folder
 from diptych_diffusion.components import Components
-from diptych_diffusion.pipeline import load_tokenizer
+from diptych_diffusion.tokenizer_files import load_tokenizer
 from diptych_training.memory import META, Memory, memory_of
 from diptych_training.trainee import Trainee
 

@@ -12,8 +12,9 @@ from ray.serve.handle import DeploymentHandle
 
 from diptych_api.servingconfig import ServingConfig
 from diptych_api.wire import from_wire
+from diptych_diffusion.base_files import resolve_base
 from diptych_diffusion.components import Components
-from diptych_diffusion.pipeline import load, resolve_base
+from diptych_diffusion.pipeline import load
 from diptych_serving import app
 from diptych_serving.degrade import Degraded
 from diptych_serving.devices import name_of

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.presets import resolve
-from diptych_diffusion.pipeline import load, resolve_base
+from diptych_diffusion.base_files import resolve_base
+from diptych_diffusion.pipeline import load
 from diptych_training.cache import prepare_cache
 from diptych_training.data.manifest import prepare, write
 from diptych_training.letters import Progress

@@ -20,7 +20,8 @@ from diptych_api.yaml_reader import read_resource
 from diptych_bench.figures import Spread, save, show
 from diptych_bench.machine import this_machine, watched
 from diptych_bench.step_cost import Cost, Stamps, train_stamped, written_cost
-from diptych_diffusion.pipeline import load, resolve_base
+from diptych_diffusion.base_files import resolve_base
+from diptych_diffusion.pipeline import load
 from diptych_training import ray_train
 from diptych_training.building import build_loop
 from diptych_training.cache import prepare_cache

@@ -19,9 +19,9 @@ from diptych_bench.laps import Laps
 from diptych_bench.machine import this_machine, watched
 from diptych_bench.script_loop import Draws, Pair, ScriptLoop
 from diptych_bench.tiny_run import Turn, Wanted, Watch, peak_gb, share_of, shares, spec_of
+from diptych_diffusion.base_files import resolve_base
 from diptych_diffusion.draws import noise, timestep
 from diptych_diffusion.lora import adapter_state
-from diptych_diffusion.pipeline import resolve_base
 from diptych_training import step as steps_of
 from diptych_training.batch import BatchMaker
 from diptych_training.building import build_loop

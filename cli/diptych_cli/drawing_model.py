@@ -13,9 +13,11 @@ from diptych_cli.artifact_files import fetch_artifact, form_folder
 from diptych_cli.job_file import base_name
 from diptych_cli.runs import find_run, record_of, shown
 from diptych_diffusion.adapter_files import load_adapter
+from diptych_diffusion.base_files import resolve_base
+from diptych_diffusion.components import Components
 from diptych_diffusion.fingerprint import weights_digest
 from diptych_diffusion.lora import attach_all
-from diptych_diffusion.pipeline import Components, load, resolve_base
+from diptych_diffusion.pipeline import load
 
 if TYPE_CHECKING:
     from torch import nn

@@ -1,19 +1,16 @@
 """The parts of a base, together with the facts that training, sampling and adapters ask about them."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from diptych_api.errors import BaseInvalid
-
-WEIGHTS: Final = ("text_encoder", "unet", "vae")
+from diptych_diffusion.base_files import whole_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +29,7 @@ class Components:
     @property
     def digest(self) -> str:
         """The name of all stored weights together; the dtype they are loaded in does not change it."""
-        weights = [[part, self.digests[part]] for part in WEIGHTS if part in self.digests]
-        return hashlib.sha256(json.dumps(weights).encode()).hexdigest()
+        return whole_digest(self.digests)
 
     @property
     def denoiser(self) -> UNet2DConditionModel:

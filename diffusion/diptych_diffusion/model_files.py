@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -11,16 +11,9 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from diptych_api.errors import BaseInvalid
+from diptych_diffusion.base_files import check_config, stored_files
 from diptych_diffusion.fingerprint import weights_digest
-from diptych_diffusion.safe_files import load_stored, read_json
-
-CODE_KEYS: Final = (
-    "auto_map",
-    "quantization_config",
-    "attn_implementation",
-    "_attn_implementation",
-    "use_attention_mask",
-)
+from diptych_diffusion.safe_files import load_stored
 
 
 def load_model(place: Path, kind: Any, dtype: torch.dtype) -> tuple[Any, str]:  # noqa: ANN401 - no common base class
@@ -32,7 +25,7 @@ def load_model(place: Path, kind: Any, dtype: torch.dtype) -> tuple[Any, str]:  
     """
     check_config(place / "config.json")
     stem = "model" if issubclass(kind, PreTrainedModel) else "diffusion_pytorch_model"
-    variant, files = _stored_files(place, stem)
+    variant, files = stored_files(place, stem)
     digest = weights_digest(load_stored(place, files))
     try:
         with no_progress_bar():
@@ -53,30 +46,6 @@ def load_model(place: Path, kind: Any, dtype: torch.dtype) -> tuple[Any, str]:  
                 hint="The weights and config.json do not belong together.",
             )
     return model, digest
-
-
-def check_config(path: Path) -> None:
-    """Raise BaseInvalid for a config that asks for code or for arithmetic that is not followed."""
-    config = read_json(path)
-    if found := [key for key in CODE_KEYS if config.get(key)]:
-        raise BaseInvalid(f"{path} sets {found[0]}, which Diptych does not follow.", hint="Save the model without it.")
-    if (path.parent / "adapter_config.json").exists():
-        raise BaseInvalid(f"{path.parent} is an adapter, not a model.", hint="Merge the adapter into its base first.")
-
-
-def _stored_files(place: Path, stem: str) -> tuple[str | None, list[str]]:
-    """Return the variant and the names of the weight files: one, or the shards of an index."""
-    for variant, dot in ((None, ""), ("fp16", ".fp16")):
-        single, index = place / f"{stem}{dot}.safetensors", place / f"{stem}.safetensors.index{dot}.json"
-        if single.is_file() and index.is_file():
-            raise BaseInvalid(f"{place} holds both {single.name} and {index.name}.", hint="Remove one of them.")
-        if single.is_file():
-            return variant, [single.name]
-        if index.is_file():
-            shards = read_json(index).get("weight_map")
-            if isinstance(shards, dict):
-                return variant, sorted({str(name) for name in shards.values()})
-    raise BaseInvalid(f"{place} has no {stem}.safetensors.", hint="Save the pipeline with safe_serialization=True.")
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from diptych_api.errors import BaseInvalid
-from diptych_diffusion.model_files import check_config, load_model
+from diptych_diffusion.base_files import check_config
+from diptych_diffusion.model_files import load_model
 from diptych_diffusion.safe_files import check_folder, read_json
 
 CHECKER: Final = "safety_checker"

@@ -7,10 +7,11 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from diptych_api.errors import BaseInvalid
+from diptych_diffusion.base_files import check_config, check_index
 from diptych_diffusion.components import Components
-from diptych_diffusion.model_files import check_config
-from diptych_diffusion.pipeline import check_fit, check_index, load_tokenizer
+from diptych_diffusion.pipeline import check_fit
 from diptych_diffusion.safe_files import read_json
+from diptych_diffusion.tokenizer_files import load_tokenizer
 
 
 def load_skeleton(folder: Path, *, need_unet: bool = True) -> Components:

@@ -9,7 +9,8 @@ import torch
 
 from diptych_api.servingconfig import ServingConfig
 from diptych_diffusion.adapter_source import fetch_adapter
-from diptych_diffusion.pipeline import load, resolve_base
+from diptych_diffusion.base_files import resolve_base
+from diptych_diffusion.pipeline import load
 from diptych_diffusion.safety_checker import load_safety_checker
 from diptych_serving.adapter_keeper import AdapterKeeper
 from diptych_serving.devices import choose_device, choose_dtype, name_of

@@ -8,7 +8,8 @@ import pytest
 
 from diptych_api.errors import BaseInvalid, DiptychError, HubAuth, RetryLater, StoreUnwritable
 from diptych_api.sources import Base, HuggingFaceModel, SecretKey
-from diptych_diffusion.pipeline import load, resolve_base
+from diptych_diffusion.base_files import resolve_base
+from diptych_diffusion.pipeline import load
 from support.hub import COMMIT, REPO, Hub, hub_of
 from support.tiny_models import make_pipeline
 

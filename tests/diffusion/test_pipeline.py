@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from diptych_api.errors import BaseInvalid, DiptychError, UnsupportedHere
 from diptych_api.sources import Base, Claim, HuggingFaceModel
+from diptych_diffusion.base_files import resolve_base
 from diptych_diffusion.fetch import wanted_files
-from diptych_diffusion.pipeline import load, resolve_base
+from diptych_diffusion.pipeline import load
 from diptych_diffusion.prompts import encode
 from support.hub import COMMIT
 from support.tiny_models import make_pipeline

@@ -6,7 +6,8 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from diptych_diffusion.pipeline import Components, load
+from diptych_diffusion.components import Components
+from diptych_diffusion.pipeline import load
 from diptych_diffusion.prompts import encode, is_truncated, tokenize
 from support.tiny_models import MAX_TOKENS, WIDTH, make_pipeline
 

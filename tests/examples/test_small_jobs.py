@@ -7,7 +7,7 @@ import pytest
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.presets import resolve
 from diptych_api.yaml_reader import read_resource
-from diptych_diffusion.pipeline import resolve_base
+from diptych_diffusion.base_files import resolve_base
 from diptych_training.building import build_loop
 from diptych_training.cache import prepare_cache
 from diptych_training.data.manifest import prepare, write

@@ -15,8 +15,9 @@ from diffusers import StableDiffusionPipeline
 from diptych_api.artifact import files_digest
 from diptych_api.errors import SpecInvalid
 from diptych_api.sources import Base
+from diptych_diffusion.base_files import resolve_base
 from diptych_diffusion.drawing_settings import Settings
-from diptych_diffusion.pipeline import load, resolve_base
+from diptych_diffusion.pipeline import load
 from diptych_diffusion.slot_bank import SlotBank
 from diptych_diffusion.unet_files import load_unet
 from diptych_serving.engine import Engine

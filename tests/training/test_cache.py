@@ -11,10 +11,11 @@ from diptych_api.dataset import Dataset, Image
 from diptych_api.errors import BaseInvalid, CacheCorrupt, DatasetInvalid
 from diptych_api.sources import DatasetSource
 from diptych_diffusion import prompts
+from diptych_diffusion.components import Components
 from diptych_diffusion.fingerprint import file_digest
-from diptych_diffusion.pipeline import Components, load
+from diptych_diffusion.pipeline import load
 from diptych_training.cache import items_of, open_cache, prepare_cache
-from diptych_training.cache_encode import CaptionItem, Encoder, PictureItem
+from diptych_training.cache_items import CaptionItem, Encoder, PictureItem
 from diptych_training.cache_keys import CacheKeys, LatentKeys, TextKeys, latent_key, text_key
 from diptych_training.cache_shards import shards
 from diptych_training.data.entry import Entry, Manifest, digest_of
@@ -102,7 +103,7 @@ def test_a_second_run_encodes_nothing_and_another_process_opens_the_same(
     assert told == [(11, 11)]
     assert [(path, path.stat().st_mtime_ns) for path in shards(tmp_path / "c")] == before
     sha256 = manifest.train[0].sha256
-    cache = open_cache(live, manifest, SETTINGS, tmp_path / "c", text=True)
+    cache = open_cache(live.digests, manifest, SETTINGS, tmp_path / "c", text=True)
     assert cache.latent(sha256)[0].equal(
         prepare_cache(base, manifest, SETTINGS, tmp_path / "c", text=True).latent(sha256)[0]
     )
@@ -122,7 +123,7 @@ def test_what_is_not_cached_is_asked_for_by_name(
 ) -> None:
     plain = SETTINGS.model_copy(update={"image": Image(size=64)})
     with pytest.raises(CacheCorrupt, match=r"lacks 5 of 5.*Run again"):
-        open_cache(live, manifest, plain, tmp_path / "cache", text=False)
+        open_cache(live.digests, manifest, plain, tmp_path / "cache", text=False)
     cache = prepare_cache(base, manifest, plain, tmp_path / "cache", text=False)
     with pytest.raises(CacheCorrupt, match="not made for 'unknown caption'"):
         cache.text("unknown caption")
@@ -166,7 +167,7 @@ def test_a_picture_that_changed_or_a_base_that_was_replaced_stops_the_fill(
     base: Path, live: Components, manifest: Manifest, tmp_path: Path
 ) -> None:
     entry = manifest.train[0]
-    keys = CacheKeys.of(live, SETTINGS.image)
+    keys = CacheKeys.of(live.digests, SETTINGS.image)
     item = PictureItem(keys.latent(entry.sha256), entry)
     entry.path.write_bytes(manifest.train[1].path.read_bytes())
     with pytest.raises(DatasetInvalid, match="changed"):

@@ -12,7 +12,7 @@ from diptych_api.errors import CacheCorrupt, StoreUnwritable
 from diptych_api.sources import DatasetSource
 from diptych_diffusion.fingerprint import file_digest
 from diptych_training.cache import Cache, Encode, fill, inline, plan
-from diptych_training.cache_encode import CaptionItem, Item
+from diptych_training.cache_items import CaptionItem, Item
 from diptych_training.cache_keys import CacheKeys, LatentKeys, TextKeys
 from diptych_training.cache_shards import find, shards
 from diptych_training.cache_sync import fetch, through

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diptych_diffusion.adapter_source import fetch_adapter
-from diptych_diffusion.components import WEIGHTS
+from diptych_diffusion.base_files import STEMS
 from diptych_diffusion.fingerprint import weights_digest
 from diptych_diffusion.pipeline import load
 from diptych_diffusion.unet_files import load_unet
@@ -33,7 +33,7 @@ def test_the_preset_leaves_a_model_that_draws_serves_and_differs_from_its_base_i
     loop = train(share, Listener())
     folder, artifact = finish(share)
     base, tuned = load(share.base_folder), load(folder / "artifact/pipeline")
-    assert [part for part in WEIGHTS if tuned.digests[part] != base.digests[part]] == ["unet"]
+    assert [part for part in STEMS if tuned.digests[part] != base.digests[part]] == ["unet"]
     assert artifact.trainable_parameters == sum(p.numel() for p in base.denoiser.parameters())
     for name, weight in tuned.denoiser.named_parameters():
         assert torch.equal(weight, loop.trainee.parameters[f"unet.{name}"])

@@ -10,9 +10,9 @@ from typing import cast
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.runstore import MANIFEST
 from diptych_diffusion.adapter_source import fetch_adapter
-from diptych_diffusion.pipeline import resolve_base
+from diptych_diffusion.base_files import resolve_base
 from diptych_training.cache import MapChunks
-from diptych_training.cache_encode import Encoder, Item, PictureItem
+from diptych_training.cache_items import Encoder, Item, PictureItem
 from diptych_training.cache_sync import fetch
 from diptych_training.data.listing import SUMMARY
 from diptych_training.data.manifest import Manifest, open_root, read, write

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_diffusion import prompts
-from diptych_diffusion.pipeline import Components, load
+from diptych_diffusion.components import Components
+from diptych_diffusion.pipeline import load
 from diptych_diffusion.schedule import NoiseSchedule
 from diptych_training.batch import BatchMaker
 from diptych_training.cache import caches_text, open_cache
@@ -17,7 +18,7 @@ from diptych_training.letters import Tell
 from diptych_training.live import LiveLatents
 from diptych_training.loop import Loop
 from diptych_training.optim import Average, build_optimizer
-from diptych_training.order import Order, Visit
+from diptych_training.order import Visit, order_of, total_steps
 from diptych_training.painting import painter
 from diptych_training.sharding import Shards
 from diptych_training.share import Share
@@ -27,19 +28,6 @@ from diptych_training.trainee import build_trainee
 def load_components(share: Share, device: torch.device | str = "cpu") -> Components:
     """Return the base in fp32; its UNet is absent when a new one is trained."""
     return load(share.base_folder, device=device, need_unet=share.spec.method != "FromScratch")
-
-
-def total_steps(spec: FineTuneJobSpec, visits_per_epoch: int) -> int:
-    """Return the length of the run in optimiser steps."""
-    if spec.training.epochs is not None:
-        return -(-spec.training.epochs * visits_per_epoch // spec.training.batch_size)
-    return spec.training.steps or 1000
-
-
-def order_of(spec: FineTuneJobSpec, manifest: Manifest) -> Order:
-    """Return the sequence in which the training samples are seen."""
-    policy, training = spec.dataset.caption_policy, spec.training
-    return Order(manifest.train, policy, training.seed, spec.dataset.image, training.batch_size)
 
 
 def held_out_visits(spec: FineTuneJobSpec, manifest: Manifest) -> list[Visit]:
@@ -79,7 +67,9 @@ def batch_maker(share: Share, components: Components, manifest: Manifest, device
     """Return what builds batches, with scale, shift and schedule as the base's configs say."""
     spec = share.spec
     has_text, has_pictures = caches_text(spec), spec.training.cache_latents
-    cache = open_cache(components, manifest, spec.dataset, share.cache_folder, text=has_text, pictures=has_pictures)
+    cache = open_cache(
+        components.digests, manifest, spec.dataset, share.cache_folder, text=has_text, pictures=has_pictures
+    )
 
     def text(captions: Sequence[str]) -> Tensor:
         if spec.trains_text_encoder:

@@ -3,7 +3,7 @@
 Shapes: C latent channels, h and w latent sides, L tokens, D text width.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,8 +13,8 @@ from torch import Tensor
 from diptych_api.dataset import Dataset
 from diptych_api.errors import CacheCorrupt
 from diptych_api.finetunejob import FineTuneJobSpec
-from diptych_diffusion.pipeline import Components
-from diptych_training.cache_encode import CaptionItem, Encoder, Item, PictureItem, encoders
+from diptych_diffusion.base_files import part_digests
+from diptych_training.cache_items import CaptionItem, Encoder, Item, PictureItem
 from diptych_training.cache_keys import CacheKeys
 from diptych_training.cache_shards import RUN_AGAIN, Place, add, find, sweep
 from diptych_training.data.entry import Manifest
@@ -115,9 +115,14 @@ def fill(
     return places
 
 
-def inline(encode: Encode, chunks: Sequence[Sequence[Item]]) -> Iterable[bytes]:
-    """Encode chunk after chunk in this process."""
-    return map(encode, chunks)
+def inline(encode: Encode, chunks: Sequence[Sequence[Item]]) -> Iterator[bytes]:
+    """Encode chunk after chunk in this process, which forgets the models at the end."""
+    from diptych_training.cache_encode import encoders  # noqa: PLC0415 - see Encoder
+
+    try:
+        yield from map(encode, chunks)
+    finally:
+        encoders.cache_clear()
 
 
 def prepare_cache(  # noqa: PLR0913 -- three say what, three how, and a caller names them
@@ -131,18 +136,19 @@ def prepare_cache(  # noqa: PLR0913 -- three say what, three how, and a caller n
     map_fn: MapChunks = inline,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     device: str = "cpu",
+    digests: Mapping[str, str] | None = None,
 ) -> Cache:
-    """Return a cache with the pictures and captions of a run, as far as wanted, encoding what is missing."""
-    try:
-        keys = CacheKeys.of(encoders(components_folder, device), dataset.image)
-        items = items_of(manifest, dataset, keys, text=text, pictures=pictures)
-        return Cache(keys, fill(cache_dir, items, Encoder(components_folder, keys, device), map_fn, on_progress))
-    finally:
-        encoders.cache_clear()
+    """Return a cache with the pictures and captions of a run, as far as wanted, encoding what is missing.
+
+    ``digests`` are those of the base's parts, where they are known.
+    """
+    keys = CacheKeys.of(digests or part_digests(components_folder, need_unet=False), dataset.image)
+    items = items_of(manifest, dataset, keys, text=text, pictures=pictures)
+    return Cache(keys, fill(cache_dir, items, Encoder(components_folder, keys, device), map_fn, on_progress))
 
 
 def open_cache(
-    components: Components,
+    digests: Mapping[str, str],
     manifest: Manifest,
     dataset: Dataset,
     cache_dir: Path,
@@ -150,6 +156,6 @@ def open_cache(
     text: bool,
     pictures: bool = True,
 ) -> Cache:
-    """Return the cache that prepare_cache filled, say in another process. Raises CacheCorrupt as Cache.open does."""
-    keys = CacheKeys.of(components, dataset.image)
+    """Return the cache that prepare_cache filled for a base of these digests. Raises CacheCorrupt as Cache.open."""
+    keys = CacheKeys.of(digests, dataset.image)
     return Cache.open(cache_dir, keys, items_of(manifest, dataset, keys, text=text, pictures=pictures))

@@ -5,7 +5,6 @@ Shapes: V variants (plain, flipped), C latent channels, h and w latent sides, L 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,32 +12,16 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from diptych_api.dataset import Image
 from diptych_api.errors import BaseInvalid
 from diptych_diffusion import prompts
-from diptych_diffusion.pipeline import Components, load
+from diptych_diffusion.components import Components
+from diptych_diffusion.pipeline import load
+from diptych_training.cache_items import CaptionItem, Encoder, Item
 from diptych_training.cache_keys import CacheKeys
-from diptych_training.data.entry import Entry, read_entry
+from diptych_training.data.entry import read_entry
 from diptych_training.data.picture import to_tensor
 from diptych_training.out_of_memory import memory_named
-
-
-@dataclass(frozen=True, slots=True)
-class PictureItem:
-    """A picture and the key of its latents."""
-
-    key: str
-    entry: Entry
-
-
-@dataclass(frozen=True, slots=True)
-class CaptionItem:
-    """A caption and the key of its embedding."""
-
-    key: str
-    caption: str
-
-
-Item = PictureItem | CaptionItem
 
 
 @lru_cache(maxsize=1)
@@ -47,38 +30,22 @@ def encoders(folder: Path, device: str) -> Components:
     return load(folder, device=device, need_unet=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Encoder:
-    """Encodes chunks of items in whatever process it is called."""
+def shard_of(encoder: Encoder, items: Sequence[Item]) -> bytes:
+    """Return the shard that an encoder makes of items. Raises what it says."""
+    components, keys = encoders(encoder.folder, encoder.device), encoder.keys
+    if CacheKeys.of(components.digests, keys.latent.image) != keys:
+        raise BaseInvalid(f"{encoder.folder} holds other weights than when the run began.", hint="Start the run again.")
+    with memory_named("encoding pictures", "Lower spec.dataset.image.size, or use a machine with more memory."):
+        return save({item.key: _encoded(components, item, keys.latent.image) for item in items})
 
-    folder: Path
-    keys: CacheKeys
-    device: str = "cpu"
 
-    def __call__(self, items: Sequence[Item]) -> bytes:
-        """Return a shard with the tensor of each item under its key.
-
-        Raises:
-            BaseInvalid: when the base is not the one the keys are made for, or gives numbers that are not finite.
-            DatasetInvalid: when a picture changed since the manifest was made.
-
-        """
-        components = encoders(self.folder, self.device)
-        if CacheKeys.of(components, self.keys.latent.image) != self.keys:
-            raise BaseInvalid(
-                f"{self.folder} holds other weights than when the run began.", hint="Start the run again."
-            )
-        with memory_named("encoding pictures", "Lower spec.dataset.image.size, or use a machine with more memory."):
-            return save({item.key: self._encode(components, item) for item in items})
-
-    @torch.no_grad()
-    def _encode(self, components: Components, item: Item) -> Tensor:
-        if isinstance(item, CaptionItem):
-            return finite(prompts.encode(components, [item.caption])[0], f"the caption {item.caption!r:.200}")
-        image = self.keys.latent.image
-        picture_CHW = to_tensor(read_entry(item.entry, image)).to(self.device)
-        variants = [picture_CHW, picture_CHW.flip(-1)] if image.horizontal_flip else [picture_CHW]
-        return finite(torch.stack([posterior(components, v) for v in variants]), f"the picture {item.entry.path}")
+@torch.no_grad()
+def _encoded(components: Components, item: Item, image: Image) -> Tensor:
+    if isinstance(item, CaptionItem):
+        return finite(prompts.encode(components, [item.caption])[0], f"the caption {item.caption!r:.200}")
+    picture_CHW = to_tensor(read_entry(item.entry, image)).to(components.vae.device)
+    variants = [picture_CHW, picture_CHW.flip(-1)] if image.horizontal_flip else [picture_CHW]
+    return finite(torch.stack([posterior(components, v) for v in variants]), f"the picture {item.entry.path}")
 
 
 def posterior(components: Components, picture_CHW: Tensor) -> Tensor:

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
 from diptych_api.dataset import Image
-from diptych_diffusion.pipeline import Components
 
 CODE_VERSION: Final = 1
 """Raise it when the code from file to tensor gives other numbers: decoding, resizing, encoding."""
@@ -30,9 +30,9 @@ class LatentKeys:
     image: Image
 
     @classmethod
-    def of(cls, components: Components, image: Image) -> Self:
-        """Return the names for the VAE of a base."""
-        return cls(components.digests["vae"], image)
+    def of(cls, digests: Mapping[str, str], image: Image) -> Self:
+        """Return the names for the VAE of a base, by the digests of its parts."""
+        return cls(digests["vae"], image)
 
     def __call__(self, picture_sha256: str) -> str:
         """Return the name of a picture's latents."""
@@ -46,9 +46,9 @@ class TextKeys:
     text_digest: str
 
     @classmethod
-    def of(cls, components: Components) -> Self:
-        """Return the names for the text encoder and tokenizer of a base."""
-        return cls(_digest(components.digests["text_encoder"], components.digests["tokenizer"]))
+    def of(cls, digests: Mapping[str, str]) -> Self:
+        """Return the names for the text encoder and tokenizer of a base, by the digests of its parts."""
+        return cls(_digest(digests["text_encoder"], digests["tokenizer"]))
 
     def __call__(self, caption: str) -> str:
         """Return the name of a caption's embedding."""
@@ -63,9 +63,9 @@ class CacheKeys:
     text: TextKeys
 
     @classmethod
-    def of(cls, components: Components, image: Image) -> Self:
-        """Return the names for the VAE and the text encoder of a base."""
-        return cls(LatentKeys.of(components, image), TextKeys.of(components))
+    def of(cls, digests: Mapping[str, str], image: Image) -> Self:
+        """Return the names for the VAE and the text encoder of a base, by the digests of its parts."""
+        return cls(LatentKeys.of(digests, image), TextKeys.of(digests))
 
 
 def _digest(*parts: object) -> str:

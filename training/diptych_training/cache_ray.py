@@ -1,16 +1,15 @@
 """Encoding spread over a Ray cluster."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ray
 
-from diptych_diffusion.loading import loading
 from diptych_training.ray_tasks import task_failures_named
 
 if TYPE_CHECKING:
     from diptych_training.cache import Encode
-    from diptych_training.cache_encode import Item
+    from diptych_training.cache_items import Item
 
 Reference = ray.ObjectRef[bytes]
 
@@ -32,7 +31,7 @@ def ray_map(encode: "Encode", chunks: "Sequence[Sequence[Item]]", *, num_gpus: f
     try:
         while waiting or running:
             while waiting and len(running) < limit:
-                running.append(task.remote([shared, ray.put(waiting.pop())]))
+                running.append(task.remote(shared, waiting.pop()))
             (done,), running = ray.wait(running, num_returns=1)
             with task_failures_named("encoding pictures"):
                 shard: bytes = ray.get(done)
@@ -42,9 +41,5 @@ def ray_map(encode: "Encode", chunks: "Sequence[Sequence[Item]]", *, num_gpus: f
             ray.cancel(reference)
 
 
-def _encode(work: "list[ray.ObjectRef[Any]]") -> bytes:
-    """Encode a chunk. References in a list are not looked up before this function runs, so it can say how to load."""
-    with loading():
-        encode, chunk = ray.get(work)
-    data: bytes = encode(chunk)
-    return data
+def _encode(encode: "Encode", chunk: "Sequence[Item]") -> bytes:
+    return encode(chunk)

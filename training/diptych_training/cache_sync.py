@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from diptych_training.cache import Encode, MapChunks, plan
-from diptych_training.cache_encode import Item
+from diptych_training.cache_items import Item
 from diptych_training.cache_shards import SHARD_NAME, add, shard_name, shards
 from diptych_training.run_store import RunStore
 

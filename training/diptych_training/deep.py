@@ -6,8 +6,8 @@ from pathlib import Path
 
 from diptych_api.errors import SpecInvalid
 from diptych_api.finetunejob import FineTuneJobSpec
+from diptych_diffusion.base_files import resolve_base
 from diptych_diffusion.components import Components
-from diptych_diffusion.pipeline import resolve_base
 from diptych_diffusion.skeleton import load_skeleton
 from diptych_training.data.manifest import Manifest, prepare
 from diptych_training.long_captions import told_long_captions
@@ -69,7 +69,7 @@ def _memory(memory: Memory, where: str) -> str:
 def _of_the_pictures(spec: FineTuneJobSpec, base: Components, manifest: Manifest) -> dict[str, str]:
     entries = (*manifest.train, *manifest.held_out)
     captions = sum(len(entry.captions) for entry in entries)
-    cut = told_long_captions(base, entries, spec.dataset.caption_policy)
+    cut = told_long_captions(base.folder, entries, spec.dataset.caption_policy)
     small = sum(entry.size is not None and min(entry.size) < spec.dataset.image.size for entry in entries)
     pictures = [f"{len(manifest.train):,} to learn from", f"{len(manifest.held_out):,} held out"]
     if manifest.rejected:

@@ -7,7 +7,7 @@ from diptych_api.errors import RunFailed, UnsupportedHere, UserError
 from diptych_api.evaluation_report import EvaluationReport
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.runstore import EVALUATION, EVALUATION_FILE, MANIFEST, RUN_FILE, RunRecord
-from diptych_diffusion.pipeline import resolve_base
+from diptych_diffusion.base_files import resolve_base
 from diptych_training.finish import reassess
 from diptych_training.letters import PhaseProgress
 from diptych_training.places import localized

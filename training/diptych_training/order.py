@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from diptych_api.dataset import Image
+from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_diffusion.draws import permutation
 from diptych_training.data.buckets import Blocks, Shape, grouped, shapes_of
 from diptych_training.data.captions import caption_index, expand
-from diptych_training.data.manifest import Entry
+from diptych_training.data.entry import Entry, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +74,16 @@ class Order:
 def shard(size: int, rank: int, world: int) -> range:
     """Return which of ``size`` positions of a batch belong to ``rank``; sizes differ by one at most."""
     return range(size * rank // world, size * (rank + 1) // world)
+
+
+def total_steps(spec: FineTuneJobSpec, visits_per_epoch: int) -> int:
+    """Return the length of the run in optimiser steps."""
+    if spec.training.epochs is not None:
+        return -(-spec.training.epochs * visits_per_epoch // spec.training.batch_size)
+    return spec.training.steps or 1000
+
+
+def order_of(spec: FineTuneJobSpec, manifest: Manifest) -> Order:
+    """Return the sequence in which the training samples are seen."""
+    policy, training = spec.dataset.caption_policy, spec.training
+    return Order(manifest.train, policy, training.seed, spec.dataset.image, training.batch_size)

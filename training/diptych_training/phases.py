@@ -1,6 +1,7 @@
 """The phases of a run, one function each."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,6 @@ from diptych_diffusion.adapter_files import load_adapter
 from diptych_diffusion.fingerprint import weights_digest
 from diptych_training.attempts import Attempt
 from diptych_training.bringing import bring_manifest, keep_manifest, on_sites, with_first_adapter
-from diptych_training.building import order_of, total_steps
 from diptych_training.cache import caches_text, prepare_cache
 from diptych_training.cache_ray import ray_map
 from diptych_training.cache_sync import through
@@ -28,6 +28,7 @@ from diptych_training.data.manifest import Manifest, left_out, prepare, told_dro
 from diptych_training.gate import told
 from diptych_training.letters import Finished
 from diptych_training.mailbox import open_mailbox, take
+from diptych_training.order import order_of, total_steps
 from diptych_training.packing import pack_manifest
 from diptych_training.promotion import promote_decided
 from diptych_training.ray_tasks import task_failures_named
@@ -133,8 +134,11 @@ def record(run: Run, digests: dict[str, str]) -> None:
     run.store.write_json(RUN_FILE, facts)
 
 
-def cache_pictures(run: Run, share: Share, manifest: Manifest) -> Share:
-    """Encode what the cache lacks, by Ray tasks; return the share with the names of the shards that it needs."""
+def cache_pictures(run: Run, share: Share, manifest: Manifest, parts: Mapping[str, str]) -> Share:
+    """Encode what the cache lacks, by Ray tasks; return the share with the names of the shards that it needs.
+
+    ``parts`` are the digests of the base's parts.
+    """
     run.reporter.phase("Caching")
     cache = prepare_cache(
         share.base_folder,
@@ -145,6 +149,7 @@ def cache_pictures(run: Run, share: Share, manifest: Manifest) -> Share:
         pictures=run.spec.training.cache_latents,
         map_fn=ray_map if run.store.is_local else through(encoded(run.store), on_sites(ray_map, run.spec, run.store)),
         on_progress=run.on_progress,
+        digests=parts,
     )
     return replace(share, shards=tuple(sorted({place.path.name for place in cache.places.values()})))
 

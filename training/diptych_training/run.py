@@ -13,9 +13,8 @@ from diptych_api.finetunejob import FineTuneJob
 from diptych_api.presets import resolve
 from diptych_api.report import Report
 from diptych_api.runstore import LOCAL_NAMESPACE, MANIFEST, STATUS_FILE, run_name
-from diptych_diffusion.pipeline import load, resolve_base
+from diptych_diffusion.base_files import part_digests, resolve_base, whole_digest
 from diptych_training.clock import Clock, kept_within
-from diptych_training.data.manifest import Manifest
 from diptych_training.equipment import check_equipped, substitutes
 from diptych_training.long_captions import told_long_captions
 from diptych_training.phases import (
@@ -153,7 +152,11 @@ def _phases(run: Run, options: RunOptions) -> int | None:
         return None
     pack_pictures(run, manifest)
     base = resolve_base(run.spec.base, run.shared(BASES))
-    digests = {"data set": manifest.digest, "base": _read_base(run, base, manifest)}
+    parts = part_digests(base, need_unet=run.spec.method != "FromScratch")
+    digests = {"data set": manifest.digest, "base": whole_digest(parts)}
+    entries = (*manifest.train, *manifest.held_out)
+    if told := told_long_captions(base, entries, run.spec.dataset.caption_policy):
+        run.reporter.update(message=told)
     name_first_adapter(run, digests)
     record(run, digests)
     share = Share(run.spec, base, run.local(MANIFEST), run.shared(ENCODED), run.store, digests)
@@ -162,19 +165,10 @@ def _phases(run: Run, options: RunOptions) -> int | None:
     run.reporter.update(message=f"Starting Ray {where}.")
     with ray_started(options.address, run.spec.resources):
         run.reporter.clock.hold_gpus()
-        share = cache_pictures(run, share, manifest)
+        share = cache_pictures(run, share, manifest, parts)
         resumed_from = train(run, share)
         finished = finish_artifact(run, share)
     run.reporter.update(artifact=finished.artifact, metrics=list(finished.metrics), gate=finished.gate)
     promote(run, finished)
     run.reporter.update(phase="Succeeded", message="")
     return resumed_from
-
-
-def _read_base(run: Run, folder: Path, manifest: Manifest) -> str:
-    """Return the digest of the base's weights, which this process does not keep, and tell of captions it cuts off."""
-    components = load(folder, need_unet=run.spec.method != "FromScratch")
-    entries = (*manifest.train, *manifest.held_out)
-    if told := told_long_captions(components, entries, run.spec.dataset.caption_policy):
-        run.reporter.update(message=told)
-    return components.digest

@@ -17,10 +17,10 @@ from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_diffusion import lora
 from diptych_diffusion.adapter_files import load_adapter
 from diptych_diffusion.adapter_weights import text_settings
+from diptych_diffusion.components import Components
 from diptych_diffusion.draws import seed64
 from diptych_diffusion.fingerprint import weights_digest
 from diptych_diffusion.lora_start import start_all_from
-from diptych_diffusion.pipeline import Components
 from diptych_training.acceleration import accelerate
 
 

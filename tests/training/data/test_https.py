@@ -21,7 +21,8 @@ from fsspec.implementations.http import HTTPFileSystem
 
 from diptych_api.errors import BaseInvalid, DatasetInvalid, RetryLater, UnsupportedHere
 from diptych_api.sources import Base, DatasetSource
-from diptych_diffusion.pipeline import load, resolve_base
+from diptych_diffusion.base_files import resolve_base
+from diptych_diffusion.pipeline import load
 from diptych_training.data.source import open_source
 from support.tiny_models import make_pipeline
 
