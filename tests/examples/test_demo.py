@@ -9,7 +9,10 @@ from PIL import Image
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = ["training.steps=2", "training.warmupSteps=0", "evaluation.maxPrompts=3", "evaluation.inferenceSteps=2"]
+SHORT = [
+    *("training.steps=2", "training.warmupSteps=0", "training.batchSize=4", "training.validation.maxSamples=4"),
+    *("evaluation.maxPrompts=3", "evaluation.inferenceSteps=2"),
+]
 
 
 def test_the_demo_ends_with_pictures_that_the_server_drew(tmp_path: Path) -> None:
