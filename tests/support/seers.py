@@ -1,6 +1,7 @@
 """Tiny random networks of the classes that write captions, in the folders that people would give."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders
@@ -20,8 +21,8 @@ from transformers import (
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-LOUD = {"initializer_range": 0.5}
+SMALL: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+LOUD: dict[str, Any] = {"initializer_range": 0.5}
 """Weights large enough that different pictures get different words."""
 START, END, PAD, IMAGE = "<s>", "</s>", "<pad>", "<image>"
 
@@ -100,7 +101,7 @@ def make_qwen2_vl(folder: Path) -> Path:
     tokens = _tokenizer(
         folder, "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", image="<|image_pad|>"
     )
-    ids = {"image_token_id": 3, "vision_start_token_id": 6, "vision_end_token_id": 7, "video_token_id": 300}
+    ids: dict[str, Any] = {"image_token_id": 3, "vision_start_token_id": 6, "vision_end_token_id": 7, "video_token_id": 300}
     text = {
         **SMALL,
         "vocab_size": len(tokens) + 64,

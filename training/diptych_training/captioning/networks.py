@@ -16,8 +16,9 @@ import torch
 
 from diptych_api.dataset import Captioning
 from diptych_api.errors import BaseInvalid, GpuOutOfMemory, HostOutOfMemory, SpecInvalid
+from diptych_diffusion.base_files import check_config
 from diptych_diffusion.fingerprint import folder_digest
-from diptych_diffusion.model_files import check_config, load_model
+from diptych_diffusion.model_files import load_model
 from diptych_training.captioning.provider import INSTRUCTION, Captions, Shown, TooLarge
 from diptych_training.out_of_memory import memory_named
 from diptych_training.vision.folder import NetworkFolder

@@ -18,7 +18,7 @@ from safetensors.torch import save
 from diptych_api.dataset import Dedup, Image
 from diptych_api.errors import DatasetInvalid
 from diptych_training.cache import fill, inline
-from diptych_training.cache_encode import Item, PictureItem
+from diptych_training.cache_items import Item, PictureItem
 from diptych_training.data.entry import Entry, read_entry
 from diptych_training.data.neighbours import Indices, Pairs, close_vectors
 from diptych_training.vision.networks import Embedder, embedder
