@@ -101,7 +101,12 @@ def make_qwen2_vl(folder: Path) -> Path:
     tokens = _tokenizer(
         folder, "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", image="<|image_pad|>"
     )
-    ids: dict[str, Any] = {"image_token_id": 3, "vision_start_token_id": 6, "vision_end_token_id": 7, "video_token_id": 300}
+    ids: dict[str, Any] = {
+        "image_token_id": 3,
+        "vision_start_token_id": 6,
+        "vision_end_token_id": 7,
+        "video_token_id": 300,
+    }
     text = {
         **SMALL,
         "vocab_size": len(tokens) + 64,
