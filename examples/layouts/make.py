@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+from PIL.ImageFilter import GaussianBlur
 
 HERE = Path(__file__).parent
 NOTO = HERE.parent / "noto"
@@ -132,6 +133,19 @@ def aspect_buckets(emoji: dict[str, Image.Image]) -> None:
             lines.write(json.dumps({"file_name": path, "text": name + between}) + "\n")
 
 
+def raw(emoji: dict[str, Image.Image]) -> None:
+    """Write pictures without captions, as people find them: one saved twice, one tiny, one blurred, one broken."""
+    root = fresh("raw")
+    for name, picture in emoji.items():
+        save(picture, root / f"{name.replace(' ', '_')}.png")
+    first, second, third = list(emoji.values())[:3]
+    save(first, root / "saved_again.jpg")
+    save(second.resize((16, 16)), root / "thumbnail.png")
+    save(third.filter(GaussianBlur(4)), root / "IMG_0001.png")
+    whole = (root / "pear.png").read_bytes()
+    (root / "half_a_download.png").write_bytes(whole[: len(whole) // 2])
+
+
 if __name__ == "__main__":
-    for make in (json_lines, class_folders, sidecar, caption_table, flickr30k, hub_dataset, aspect_buckets):
+    for make in (json_lines, class_folders, sidecar, caption_table, flickr30k, hub_dataset, aspect_buckets, raw):
         make(pictures())

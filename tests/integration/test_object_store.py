@@ -11,12 +11,17 @@ import pytest
 import torch
 
 from cluster.object_server import Bucket, ObjectServer
+from diptych_api.dataset import Dataset
 from diptych_api.errors import RetryLater, StoreUnwritable
 from diptych_api.sources import Output
 from diptych_training import run_store_lease
 from diptych_training.checkpoint import CheckpointState, load, newest_step, prune, save, steps
+from diptych_training.data.card import describe
+from diptych_training.data.manifest import prepare
+from diptych_training.data.pack import pack
 from diptych_training.run_store import RunStore, runs
 from support.checkpoint_states import same, state
+from support.tiny_jobs import write_pictures
 from support.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -160,3 +165,18 @@ def test_a_store_that_goes_away_leaves_a_reason_and_what_was_whole(tmp_path: Pat
         server.start()
         assert newest_step(store, pytest.fail) == 1
         server.stop()
+
+
+def test_a_data_set_is_packed_there_once_and_read_from_there(tmp_path: Path, bucket: Bucket) -> None:
+    spec = Dataset.model_validate(
+        {"source": {"uri": str(write_pictures(tmp_path / "pictures"))}, "split": {"count": 4}}
+    )
+    manifest = prepare(spec, tmp_path / "work", lambda _done, _total: None)
+    describe(manifest, spec, "noto", tmp_path / "card")
+    first, again = (pack(manifest, tmp_path / "card", "noto", f"{bucket.uri}/data", lambda *_: None) for _ in range(2))
+    assert (first.made, again.made) == (True, False)
+    assert (first.uri, first.sha256) == (again.uri, again.sha256)
+    archive = {"uri": first.uri, "sha256": first.sha256}
+    there = Dataset.model_validate({"source": archive, "where": {"split": "validation"}})
+    read = prepare(there, tmp_path / "other", lambda _done, _total: None)
+    assert [entry.sha256 for entry in read.train] == [entry.sha256 for entry in manifest.held_out]
