@@ -65,12 +65,15 @@ class Reconciler:
         began = time.monotonic()
         clear_contextvars()  # of the worker's last resource
         bind_contextvars(kind=ref.kind.kind, namespace=ref.namespace, name=ref.name)
-        outcome = "done"
+        outcome, seen = "done", self.store.version(ref)
         try:
             delay_s = await self._reconcile(ref)
-        except Conflict:
+        except Conflict as error:
             outcome, delay_s = "conflict", 0.0
             await self._read_again(ref)
+            if self.store.version(ref) == seen:  # as of an object whose namespace is gone
+                delay_s = self._backoff(ref)
+                _log.warning("a conflict without a change", error=error.message, retry_s=delay_s)
         except Unreachable as error:
             outcome, delay_s = "unreachable", self._backoff(ref)
             _log.warning("api server unreachable", error=error.message, retry_s=delay_s)

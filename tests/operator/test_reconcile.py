@@ -150,6 +150,18 @@ def test_a_status_written_on_an_old_version_is_refused_and_the_newest_is_read(st
     assert story.figure("diptych_reconcile_seconds_count", kind="FineTuneJob", outcome="conflict") == 1
 
 
+class Orphans(Memory):
+    """Has objects whose namespace is gone: they can be read, and a write finds nothing."""
+
+    async def write_status(self, ref: Ref, version: str, changes: dict[str, Any]) -> Manifest:
+        raise Conflict(f"{ref} is gone.")
+
+
+def test_a_conflict_though_nothing_changed_is_tried_again_later_and_later(story: Story) -> None:
+    story.cluster.__class__ = Orphans
+    assert [story.reconcile() for _ in range(4)] == [0.5, 1, 2, 4]
+
+
 class Failing(Memory):
     """Fails every apply."""
 
