@@ -32,7 +32,7 @@ class Server:
         """Return whether the program runs."""
         return self.process is not None and self.process.poll() is None
 
-    def start(self, is_ready: Callable[[], bool], timeout_s: float = 120) -> None:
+    def start(self, is_ready: Callable[[], bool], timeout_s: float = 300) -> None:
         """Start the program and wait until it is ready. Raises RunFailed with the end of its log."""
         guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []  # an asked API server may stay
         with self.log.open("ab") as log:
