@@ -83,9 +83,10 @@ def _of_model(adapter: Adapter, model: str, folder: Path) -> ServedAdapter:
     except FileNotFoundError:
         version = None
     except (OSError, ValidationError) as error:
+        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
         raise UserError(
-            f"Adapter {adapter.name}: {shown(str(file))} cannot be read: {error}",
-            hint="Move it away, then promote a run: diptych promote MODEL RUN.",
+            f"Adapter {adapter.name}: {shown(str(file))} cannot be read: {why}.",
+            hint=f"Move it away, then promote a run: diptych promote {model} RUN.",
         ) from error
     if version is None:
         return ServedAdapter(name=adapter.name, strength=adapter.strength)

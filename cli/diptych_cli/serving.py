@@ -54,7 +54,7 @@ def serve(request: ServeRequest) -> None:
     except ImportError as error:
         raise UserError(f"Serving needs {error.name}.", hint="Install diptych[serving].") from error
     check_supported(spec)
-    for sentence in [*ignored(spec), *_open_ports(spec.endpoints, request.host)]:
+    for sentence in [*ignored(spec), *_open_ports(spec.endpoints, request.host), *_waiting(spec, adapters)]:
         _note(sentence)
     config = serving_config(name, deployment.metadata.namespace, spec)
     followed = registry_config(spec, adapters)
@@ -104,6 +104,14 @@ def _open_ports(endpoints: Endpoints, host: str) -> list[str]:
         return []
     told = f"gRPC answers other machines too, on port {endpoints.grpc.port}: Ray Serve cannot bind it to one address."
     return [f"{told} --set endpoints.grpc.enabled=false turns it off."]
+
+
+def _waiting(spec: DiffusionDeploymentSpec, adapters: list[ServedAdapter]) -> list[str]:
+    """Return which models stand for nothing yet."""
+    waiting = [wanted for wanted, found in zip(spec.adapters, adapters, strict=True) if found.uri is None]
+    models = [(adapter.name, adapter.from_model.name) for adapter in waiting if adapter.from_model is not None]
+    promote = "diptych promote {} RUN --output RUNS"
+    return [f"{name} waits for a version of {model}: {promote.format(model)}" for name, model in models]
 
 
 def _older_ports(endpoints: Endpoints) -> list[int]:

@@ -10,7 +10,7 @@ from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
 from diptych_api.errors import RunFailed, UserError
 from diptych_api.servingconfig import ServedAdapter
 from diptych_cli.found_adapters import Models, find_adapters
-from diptych_cli.serving import _follow
+from diptych_cli.serving import _follow, _waiting
 from support.recorded_run import diptych
 
 HERE = Path("runs/local")
@@ -42,6 +42,9 @@ def models(said: list[str]) -> Models:
 
 def test_an_adapter_is_what_the_model_stands_for(runs: tuple[str, str]) -> None:
     waiting = find_adapters(SPEC, HERE)[0]
+    assert _waiting(SPEC, find_adapters(SPEC, HERE)) == [
+        "style waits for a version of noto: diptych promote noto RUN --output RUNS"
+    ]
     assert (waiting.name, waiting.uri, waiting.strength) == ("style", None, 0.5)
     promote(runs[0])
     style, own = find_adapters(SPEC, HERE)

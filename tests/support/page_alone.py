@@ -33,6 +33,11 @@ def main() -> None:
                 for path in ("/etc/passwd", Path.cwd() / "pyproject.toml")
             ],
             "upload": client.post("/gradio_api/upload", files={"files": b"a picture"}).status_code,
+            "may be clicked": [
+                part["props"]["interactive"]
+                for part in client.get("/config").json()["components"]
+                if part["props"].get("elem_id") in ("draw", "again", "new")
+            ],
             "endpoints": client.get("/gradio_api/info").json()["named_endpoints"],
         }
     for thread in threading.enumerate():

@@ -46,7 +46,7 @@ def page_app(api_url: str, title: str) -> FastAPI:
 def _wire(blocks: gr.Blocks, view: View, handlers: Handlers) -> None:
     _wire_drawing(view, handlers)
     choices, shown = view.choices, view.shown
-    offered = [view.facts, view.reload, view.key, view.strengths, view.examples, *parts(choices)]
+    offered = [view.facts, view.reload, view.key, view.strengths, view.examples, *parts(choices), *parts(view.buttons)]
     for event in (blocks.load, view.reload.tick, view.key.submit):
         event(handlers.load, view.key, offered, **HIDDEN)
     view.follow.tick(handlers.follow, {view.strengths, view.key}, [view.facts, view.strengths, choices.sides], **QUICK)

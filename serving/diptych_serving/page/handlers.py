@@ -51,6 +51,7 @@ class Handlers:
             view.strengths: offer.strengths,
             view.examples: gr.Dataset(samples=[[prompt] for prompt in offer.prompts], visible=bool(offer.prompts)),
             **self._choices(offer),
+            **self._free(interactive=True),
         }
 
     async def follow(self, values: dict[Any, Any], request: gr.Request) -> Updates:
@@ -61,7 +62,7 @@ class Handlers:
         except Problem:
             return {view.facts: gr.skip()}
         facts = {view.facts: facts_html(self.title, offer)}
-        if offer.strengths == values[view.strengths]:
+        if values[view.strengths] in (None, offer.strengths):
             return facts
         return {
             **facts,
@@ -74,8 +75,9 @@ class Handlers:
         view, idle, is_drawn = self.view, self.busy(drawing=False), False
         try:
             with tempfile.TemporaryDirectory(prefix="diptych-") as folder, self.stops.heard(_session(request)) as stop:
+                strengths = self._strengths(values)
                 yield {**self.busy(drawing=True), view.shown.status: waiting_html()}
-                body = compare_body(Form(**view.choices.read(values)), values[view.strengths])
+                body = compare_body(Form(**view.choices.read(values)), strengths)
                 visitor = visitor_of(request, values[view.key])
                 mode = str(values[view.shown.mode])
                 async with aclosing(self.api.compare(streamed(body), visitor)) as events:
@@ -93,11 +95,20 @@ class Handlers:
             _log.exception("The page failed.")
             yield {**idle, view.shown.status: problem_html(UNKNOWN)}
 
+    def _strengths(self, values: Mapping[Any, Any]) -> Mapping[str, float]:
+        """Return the adapters' own strengths. Raises Problem while the page has not heard what is served."""
+        strengths: Mapping[str, float] | None = values[self.view.strengths]
+        if strengths is None:
+            raise Problem(503, "The page has not heard yet what is served.", "Try again in a moment.")
+        return strengths
+
     def busy(self, *, drawing: bool) -> Updates:
         """Return which buttons can be clicked."""
+        return {**self._free(interactive=not drawing), self.view.buttons.stop: gr.Button(visible=drawing)}
+
+    def _free(self, *, interactive: bool) -> Updates:
         buttons = self.view.buttons
-        free = {button: gr.Button(interactive=not drawing) for button in (buttons.draw, buttons.again, buttons.new)}
-        return {**free, buttons.stop: gr.Button(visible=drawing)}
+        return {button: gr.Button(interactive=interactive) for button in (buttons.draw, buttons.again, buttons.new)}
 
     async def stop(self, request: gr.Request) -> Updates:
         """Ask the visitor's drawing to stop; it says so itself. Where there is none, free the buttons."""

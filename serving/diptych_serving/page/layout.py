@@ -78,6 +78,7 @@ class View:
     buttons: Buttons
     shown: Shown
     strengths: gr.State
+    """The adapters' own, by name; None until the page knows what is served."""
     last_seed: gr.State
     reload: gr.Timer
     follow: gr.Timer
@@ -103,7 +104,7 @@ def lay_out(title: str) -> View:
         key=key,
         buttons=buttons,
         shown=shown,
-        strengths=gr.State({}),
+        strengths=gr.State(None),
         last_seed=gr.State(""),
         reload=gr.Timer(RELOAD_S, active=False),
         follow=gr.Timer(FOLLOW_S),
@@ -123,12 +124,12 @@ def _left() -> tuple[Choices, gr.Textbox, Buttons, gr.Dataset]:
         elem_id="sides",
     )
     with gr.Row():
-        draw = gr.Button("Draw", variant="primary", elem_id="draw", scale=3)
+        draw = gr.Button("Draw", variant="primary", elem_id="draw", scale=3, interactive=False)
         stop = gr.Button("Stop", variant="stop", elem_id="stop", visible=False, scale=1)
     with gr.Row(elem_id="seeds"):
         seed = gr.Textbox("", label="Seed", placeholder="new each time", max_length=16, elem_id="seed", scale=2)
-        again = gr.Button("Again", elem_id="again", scale=1, min_width=60)
-        new = gr.Button("New", elem_id="new", scale=1, min_width=60)
+        again = gr.Button("Again", elem_id="again", scale=1, min_width=60, interactive=False)
+        new = gr.Button("New", elem_id="new", scale=1, min_width=60, interactive=False)
     settings = _settings()
     key = gr.Textbox("", label="API key", type="password", visible=False, elem_id="key")
     choices = Choices(prompt=prompt, sides=sides, seed=seed, **settings)

@@ -18,6 +18,7 @@ CSS: Final = """
 #facts code, .problem code { font-size: 0.85em; }
 #labels { margin-bottom: -0.8rem; }
 #gallery, #gallery .grid-wrap { min-height: 12rem; }
+#gallery .grid-wrap { max-height: none; }
 #gallery img { object-fit: contain; }
 #labels .sides { display: flex; justify-content: space-between; font-weight: 600; }
 #status .bar { height: 6px; border-radius: 3px; background: var(--border-color-primary); overflow: hidden; }
