@@ -113,14 +113,13 @@ def test_workers_do_not_train_on_when_their_driver_cannot(tmp_path: Path) -> Non
     assert newest_step(share.store, print)
 
 
-def shout(pictures: Sequence[Shown]) -> Captions:
-    if any(picture.key == "too much" for picture in pictures) and len(pictures) > 1:
-        raise TooLarge
-    return [Silence("nothing") if picture.key == "5" else picture.key.upper() for picture in pictures]
-
-
 def test_captions_are_written_by_workers_a_few_batches_ahead() -> None:
     taken: list[int] = []
+
+    def shout(pictures: Sequence[Shown]) -> Captions:
+        if any(picture.key == "too much" for picture in pictures) and len(pictures) > 1:
+            raise TooLarge
+        return [Silence("nothing") if picture.key == "5" else picture.key.upper() for picture in pictures]
 
     def batches() -> Iterator[list[Shown]]:
         for number in range(40):

@@ -79,7 +79,7 @@ class Embed:
 
 @lru_cache(maxsize=1)
 def _network(location: str) -> Embedder:
-    return embedder(location, field=FIELD)
+    return embedder(location, "cuda" if torch.cuda.is_available() else "cpu", field=FIELD)
 
 
 def _checked(vector_D: NDArray[np.float64], entry: Entry) -> torch.Tensor:
