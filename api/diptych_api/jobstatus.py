@@ -36,6 +36,13 @@ class Progress(Record):
     images_per_second: float | None = Field(
         default=None, ge=0, description="Pictures trained on in a second, all workers."
     )
+    bottleneck: str = Field(default="", max_length=1024, description="What takes most of training's time.")
+    peak_memory_bytes: int | None = Field(
+        default=None, ge=0, le=2**53, description="Most memory that the first worker's process had."
+    )
+    peak_gpu_memory_bytes: int | None = Field(
+        default=None, ge=0, le=2**53, description="Most GPU memory that the first worker's tensors took."
+    )
     last_updated_time: Time | None = Field(default=None, description="When the program last reported.")
 
 
@@ -93,6 +100,7 @@ class FineTuneJobStatus(Status):
     artifact: ArtifactRef | None = Field(default=None, description="The finished and checked artifact.")
     evaluation: list[MetricValue] = Field(default=[], max_length=64, description="Figures of base and tuned.")
     gate: GateDecision | None = Field(default=None, description="What the job's gates made of the artifact, and why.")
+    published: list[Location] = Field(default=[], max_length=4, description="Where the artifact was made public.")
     attempts: list[Attempt] = Field(default=[], max_length=10, description="Last finished attempts, oldest first.")
     current: RunningAttempt | None = Field(default=None, description="The attempt that has not ended yet.")
     failures: int = Field(

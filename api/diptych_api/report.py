@@ -59,6 +59,13 @@ class SampleRef(Record):
     uri: Location = Field(description="Where the picture is.")
 
 
+class Spent(Record):
+    """Time that something took."""
+
+    name: Text = Field(description="What took it.")
+    seconds: float = Field(ge=0, le=1e12, description="How long.")
+
+
 class MetricValue(Record):
     """One figure of the evaluation."""
 
@@ -85,6 +92,19 @@ class Report(Record):
         default=None, ge=0, description="Pictures trained on in a second, all workers."
     )
     eta_seconds: float | None = Field(default=None, ge=0, description="Estimated seconds to the end of training.")
+    phases: list[Spent] = Field(default=[], max_length=16, description="Time of each phase, over all attempts.")
+    parts: list[Spent] = Field(
+        default=[],
+        max_length=16,
+        description="Time of each part of training on the first worker, in this attempt without its first step.",
+    )
+    bottleneck: str = Field(default="", max_length=1024, description="What takes most of training's time.")
+    peak_memory_bytes: int | None = Field(
+        default=None, ge=0, le=2**53, description="Most memory that the first worker's process had."
+    )
+    peak_gpu_memory_bytes: int | None = Field(
+        default=None, ge=0, le=2**53, description="Most GPU memory that the first worker's tensors took."
+    )
     pictures: int = Field(default=0, ge=0, le=2**31, description="Usable pictures.")
     bad_pictures: int = Field(default=0, ge=0, le=2**31, description="Pictures left out because they cannot be read.")
     done: int = Field(default=0, ge=0, le=2**31, description="Items done in a phase other than training.")
@@ -98,5 +118,6 @@ class Report(Record):
     artifact: ArtifactRef | None = Field(default=None, description="The finished artifact.")
     metrics: list[MetricValue] = Field(default=[], max_length=64, description="Figures of the evaluation.")
     gate: GateDecision | None = Field(default=None, description="Whether the artifact was promoted, and why.")
+    published: list[Location] = Field(default=[], max_length=4, description="Where the artifact was made public.")
     failure: Failure | None = Field(default=None, description="Why the run ended, when it failed.")
     time: Time = Field(description="When this was said.")

@@ -20,11 +20,13 @@ from diptych_cli.commands import (
     get,
     logs,
     promote,
+    publish,
     resume,
     run,
     serve,
     status,
     suspend,
+    track,
     validate,
     wait,
 )
@@ -41,8 +43,8 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(validate, run, status, logs, wait, suspend, resume, cancel),
-    *(evaluate, generate, export, serve, compare),
-    *(get, promote),
+    *(track, evaluate, generate, export, serve, compare),
+    *(get, promote, publish),
 )
 for module in COMMANDS:
     app.command(module.NAME, epilog=module.EXAMPLES)(with_exit_code(module.command))

@@ -75,6 +75,16 @@ def _told(store: RunStore, report: Report | None, *, going: bool) -> dict[str, A
     return {"run": store.name, "folder": shown(store.uri()), "running": going, "report": plain}
 
 
+def _spent(report: Report) -> list[str]:
+    """Return what the run took so far: time by phase, memory, and what held training up."""
+    seconds = {phase.name: phase.seconds for phase in report.phases}
+    told = [f"{name} {phrases.clock(seconds[phase])}" for phase, name in NAMES.items() if seconds.get(phase, 0) >= 1]
+    peaks = [("", report.peak_memory_bytes), ("GPU ", report.peak_gpu_memory_bytes)]
+    memory = ", ".join(f"{kind}{phrases.size(peak)}" for kind, peak in peaks if peak)
+    lines = [("time:   ", ", ".join(told)), ("memory: ", memory), ("most:   ", report.bottleneck)]
+    return [title + text for title, text in lines if text]
+
+
 def _state(store: RunStore, report: Report | None, *, going: bool) -> list[str]:
     lines = [f"folder: {shown(store.uri())}"]
     if report is None:
@@ -88,6 +98,7 @@ def _state(store: RunStore, report: Report | None, *, going: bool) -> list[str]:
         lines.append(f"saved:  step {report.checkpoint.step}, {shown(report.checkpoint.uri)}")
     if report.samples:
         lines.append(f"drawn:  step {report.samples[-1].step}, {shown(report.samples[-1].uri)}")
+    lines += _spent(report)
     if report.phase in NAMES and not going:
         lines.append("No process works on it. The command that started it goes on from the last checkpoint.")
     record = record_of(store)

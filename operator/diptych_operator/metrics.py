@@ -1,11 +1,12 @@
 """What Prometheus reads of the operator."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from diptych_operator.kinds import Ref
+from diptych_operator.kinds import FINE_TUNE_JOB, Ref
 
 FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -35,6 +36,13 @@ class Metrics:
         self.leader = Gauge("diptych_leader", "1 while this replica holds the Lease.", **here)
         self.watch_age = Gauge("diptych_watch_age_seconds", "Seconds since a watch was heard.", ("kind",), **here)
         self._phases: dict[Ref, str] = {}
+        job = ("namespace", "name")
+        self._training = {
+            "step": Gauge("diptych_job_step", "Optimiser steps of a running job.", job, **here),
+            "loss": Gauge("diptych_job_loss", "Training loss of a running job.", job, **here),
+            "imagesPerSecond": Gauge("diptych_job_images_per_second", "Pictures a second, all workers.", job, **here),
+            "peakGpuMemoryBytes": Gauge("diptych_job_peak_gpu_memory_bytes", "Of its first worker.", job, **here),
+        }
 
     def page(self) -> bytes:
         """Return all figures in Prometheus' text form."""
@@ -62,6 +70,7 @@ class Metrics:
             self._leave(ref, known)
             self._objects.labels(ref.kind.kind, phase).inc()
             self._phases[ref] = phase
+        self._tell_training(ref, (after.get("progress") or {}) if phase == "Running" else {})
         gained = after.get("gpuSeconds", 0) - before.get("gpuSeconds", 0)
         if gained > 0:
             self._gpu_seconds.labels(ref.namespace).inc(gained)
@@ -69,6 +78,18 @@ class Metrics:
     def forget(self, ref: Ref) -> None:
         """Stop counting a resource that is gone."""
         self._leave(ref, self._phases.pop(ref, None))
+        self._tell_training(ref, {})
+
+    def _tell_training(self, ref: Ref, progress: Mapping[str, Any]) -> None:
+        """Show what a running job tells of itself; what it does not tell is not shown."""
+        if ref.kind != FINE_TUNE_JOB:
+            return
+        for name, gauge in self._training.items():
+            if (value := progress.get(name)) is not None:
+                gauge.labels(ref.namespace, ref.name).set(value)
+            else:
+                with suppress(KeyError):
+                    gauge.remove(ref.namespace, ref.name)
 
     def _leave(self, ref: Ref, phase: str | None) -> None:
         if phase is not None:

@@ -30,6 +30,8 @@ OPTIONS = {
         *("prompt", "run", "adapter", "base", "negative", "seed", "steps", "guidance", "scheduler", "size", "count"),
         *("output", "server", "as_json"),
     ],
+    "track": ["target", "overrides"],
+    "publish": ["target", "overrides", "dry_run", "anyway"],
     "export": ["target", "overrides", "form", "output", "force", "as_json"],
     "serve": ["deployment", "overrides", "runs", "host", "address"],
     "compare": [

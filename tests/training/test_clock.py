@@ -12,6 +12,7 @@ from diptych_api.finetunejob import FineTuneJob, FineTuneJobSpec
 from diptych_api.report import Report
 from diptych_api.runstore import STATUS_FILE, run_name
 from diptych_training.clock import Clock, exceeded, kept_within
+from diptych_training.reporter import Reporter
 from diptych_training.run import RunOptions, run
 from diptych_training.run_store import RunStore
 
@@ -42,6 +43,21 @@ def test_time_between_attempts_does_not_count_and_gpus_count_from_when_they_are_
     clock.hold_gpus()
     hands.at = 15
     assert (clock.active_seconds, clock.gpu_seconds) == (115, 70)
+
+
+def test_the_time_of_each_phase_adds_up_over_attempts() -> None:
+    hands = Hands()
+    first = Reporter(lambda _: None, clock=Clock.after(None, spec_of(), hands))
+    for phase, seconds in (("Preparing", 2), ("Training", 30)):
+        first.phase(phase)
+        hands.at += seconds
+    first.update(phase="Suspended")
+    hands.at += 1000
+    second = Reporter(lambda _: None, clock=Clock.after(first.report, spec_of(), hands))
+    second.phase("Training")
+    hands.at += 12
+    second.phase("Exporting")
+    assert {phase.name: phase.seconds for phase in second.report.phases} == {"Training": 42, "Preparing": 2}
 
 
 @pytest.mark.parametrize(

@@ -23,22 +23,32 @@ class Clock:
     now: Callable[[], float] = time.monotonic
     held: float | None = None
     """When the GPUs were taken."""
+    phases: dict[str, float] = field(default_factory=dict)
+    """Seconds of each phase, over all attempts."""
+    seen: float = field(init=False)
     began: float = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin."""
-        self.began = self.now()
+        self.began = self.seen = self.now()
 
     @classmethod
     def after(cls, earlier: Report | None, spec: FineTuneJobSpec, now: Callable[[], float] = time.monotonic) -> "Clock":
         """Return the clock of an attempt that follows the one that left this report."""
         gpus = spec.resources.workers * spec.resources.gpus_per_worker
         before = (earlier.active_seconds, earlier.gpu_seconds) if earlier else (0.0, 0.0)
-        return cls(gpus, *before, now)
+        phases = {phase.name: phase.seconds for phase in earlier.phases} if earlier else {}
+        return cls(gpus, *before, now, phases=phases)
 
     def hold_gpus(self) -> None:
         """Count GPU seconds from now on."""
         self.held = self.now()
+
+    def passed(self, phase: str) -> None:
+        """Count the time since the last call for this phase."""
+        now = self.now()
+        self.phases[phase] = self.phases.get(phase, 0) + now - self.seen
+        self.seen = now
 
     @property
     def active_seconds(self) -> float:

@@ -1,7 +1,7 @@
 """What workers tell the driver. Free of torch, so that the processes between them start fast."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from diptych_api.errors import DiptychError
 from diptych_api.evaluation_report import GateDecision
@@ -58,6 +58,10 @@ class Progress:
     """Step of the newest pictures drawn on the way."""
     remark: str = ""
     """What people should hear."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of each part of training on the first worker."""
+    peak_memory_bytes: int | None = None
+    peak_gpu_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from diptych_training.progress import Meter, mean
 from diptych_training.saving import Keeper
 from diptych_training.sharding import Shards
 from diptych_training.step import Update, training_step
+from diptych_training.stopwatch import Stopwatch, peak_gpu_memory, peak_memory
 from diptych_training.trainee import Trainee
 from diptych_training.validation import Seat, StopAsked, validation_losses
 
@@ -59,7 +60,10 @@ class Loop:
         kind = torch.amp.GradScaler if self.shards is None else ShardedGradScaler
         self.scaler = kind(self.trainee.device.type, enabled=self.trainee.compute_dtype == torch.float16)
         training = self.training
-        self.update = Update(self.optimizer, self.scaler, training.batch_size, training.max_grad_norm, self.shards)
+        self.watch = Stopwatch(self.trainee.device)
+        self.lap = self.watch.lap
+        size, most = training.batch_size, training.max_grad_norm
+        self.update = Update(self.optimizer, self.scaler, size, most, self.shards, self.lap)
         self.meter = Meter(self.order, self.training.batch_size, self.step)
         if self.step:
             self.meter.checkpoint_step = self.step
@@ -81,23 +85,32 @@ class Loop:
         with ThreadPoolExecutor(1, "batches", torch.set_num_threads, (1,)) as pool:
             ahead = self._build(pool, self.step)
             while self.step < self.total_steps and not self.standing.is_over(self.training.early_stopping):
-                batches, ahead = ahead.result(), self._build(pool, self.step + 1)
+                with self.lap("data"):
+                    batches, ahead = ahead.result(), self._build(pool, self.step + 1)
                 self._one_step(batches, stop=self.asked)
-                if self._due(self.look_every):
-                    self.meter.read()
-                if self._due(self.training.validation.every_steps):
-                    self._validate()
-                self._paint()
-                stop = self.meter.stop
-                if stop or self._due(self.training.checkpoint.every_steps):
-                    self._save(wait=stop)
-                if stop:
-                    self._report(now=True)
+                if self._after_step():
                     return False
-                self._report()
         self._save(wait=True)
         self._report(now=True)
         return True
+
+    def _after_step(self) -> bool:
+        """Do what is due after a step; return whether somebody asked to stop."""
+        if self._due(self.look_every):
+            with self.lap("logging"):
+                self.meter.read()
+        if self._due(self.training.validation.every_steps):
+            self._validate()
+        self._paint()
+        stop = self.meter.stop
+        if stop or self._due(self.training.checkpoint.every_steps):
+            with self.lap("checkpoint"):
+                self._save(wait=stop)
+        if self.step == self.meter.start_step + 1:
+            self.watch.reset()
+        with self.lap("logging"):
+            self._report(now=stop)
+        return stop
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.total_steps
@@ -115,7 +128,8 @@ class Loop:
         rate = learning_rate(self.training, self.total_steps, self.step)
         set_learning_rate(self.optimizer, rate)
         result = training_step(self.trainee, self.update, batches, stop=stop)
-        self.average.update()
+        with self.lap("optimiser"):
+            self.average.update()
         self.step += 1
         self.meter.add(self.step, result, rate)
 
@@ -128,7 +142,7 @@ class Loop:
         if not self.held_out:
             return
         self.meter.read()
-        with self.meter.pause():
+        with self.lap("validation"), self.meter.pause():
             try:
                 losses = self._validation_losses()
             except StopAsked:
@@ -148,7 +162,7 @@ class Loop:
         """Draw the pictures of this step where they are due. The other workers wait for this one in the next step."""
         if self.painter is None or self.meter.stop or not self._due(self.painter.every_steps):
             return
-        with self.meter.pause(), self.average.applied():
+        with self.lap("pictures"), self.meter.pause(), self.average.applied():
             if not self.painter.draw(self.step, self._report):
                 self.meter.stop = self.world == 1  # then a resume draws them; more workers stop after one more step
 
@@ -188,7 +202,10 @@ class Loop:
                 rows=self.meter.take_rows(),
                 checkpoint_step=self.meter.checkpoint_step,
                 sample_step=None if self.painter is None else self.painter.newest,
-                remark="" if self.painter is None else self.painter.problem,
+                remark="" if self.painter is None else self.painter.take_problem(),
+                parts=self.watch.read(),
+                peak_memory_bytes=peak_memory(),
+                peak_gpu_memory_bytes=peak_gpu_memory(self.trainee.device),
             )
         )
         return self.asked

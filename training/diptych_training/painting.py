@@ -47,7 +47,7 @@ class Painter:
     newest: int | None = None
     """Step of the newest pictures."""
     problem: str = ""
-    """Why pictures are missing, if some are."""
+    """Why pictures are missing, if some are and nobody was told."""
 
     def draw(self, step: int, wants_stop: Callable[[], bool]) -> bool:
         """Draw the pictures of a step unless they are there; return whether nobody asked to stop meanwhile.
@@ -70,6 +70,11 @@ class Painter:
         except StoreUnwritable as error:
             self.problem = f"No pictures of step {step}: {error.message}"
         return True
+
+    def take_problem(self) -> str:
+        """Return why pictures are missing, once."""
+        told, self.problem = self.problem, ""
+        return told
 
     def _pictures(self, on_step: Callable[[int, int], None]) -> Pictures:
         drawing, dtype, kind = self.trainee.within(self.base), self.trainee.compute_dtype, self.trainee.device.type

@@ -1,5 +1,6 @@
 """The phases of a run, one function each."""
 
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from diptych_training.mailbox import open_mailbox, take
 from diptych_training.order import order_of, total_steps
 from diptych_training.packing import pack_manifest
 from diptych_training.promotion import promote_decided
+from diptych_training.publishing import publish as publishing
 from diptych_training.ray_tasks import task_failures_named
 from diptych_training.ray_train import POLL_S, fit
 from diptych_training.reporter import Reporter, now
@@ -207,3 +209,24 @@ def promote(run: Run, finished: Finished) -> None:
     run.reporter.phase("Gating")
     promote_decided(run.store, run.job.metadata.name, finished)
     run.reporter.update(message=told(finished.gate))
+
+
+def publish(run: Run, finished: Finished) -> None:
+    """Make the artifact public where the job says so and no gate withholds it.
+
+    Raises:
+        HubAuth: when a place refuses.
+        RetryLater: when a place is away; the artifact is complete, and another attempt publishes it.
+
+    """
+    settings = run.spec.publish
+    if settings is None:
+        return
+    if reason := publishing.withheld(finished.gate):
+        run.reporter.update(message=reason)
+        return
+    run.reporter.phase("Publishing")
+    names = run.reporter.report.published
+    for done in publishing.publish(run.store, settings, os.environ, dry_run=settings.dry_run):
+        names = list(dict.fromkeys([*names, *([done.name] if done.name else [])]))
+        run.reporter.update(message=str(done), published=names)

@@ -4,19 +4,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from diptych_api.after import Evaluation
+from diptych_api.after import Evaluation, Publish, Tracking
 from diptych_api.dataset import PHASH, Captioning, Dedup
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.names import WORKSPACE
 from diptych_api.sources import Base, Claim, DatasetSource, Output, SecretKey
 from diptych_training.run_store_location import mounted
 from diptych_training.suites import is_file
+from diptych_training.tracking.place import is_server, local_path
 
 Mounts = Mapping[str, Path]
 """Where volumes are mounted, by the name of their claim."""
 HUB_TOKEN: Final = "HF_TOKEN"  # noqa: S105 - the variable's name
 DATASET_TOKEN: Final = "DIPTYCH_DATASET_TOKEN"  # noqa: S105 - the same
-"""In a pod, the variables with the tokens of base and data set, whatever the Secrets call their keys."""
+TRACKING_TOKEN: Final = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - the same
+PUBLISH_TOKEN: Final = "DIPTYCH_PUBLISH_TOKEN"  # noqa: S105 - the same
+"""In a pod, the variables with the tokens of a job, whatever the Secrets call their keys."""
 
 
 def localized(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None = None) -> FineTuneJobSpec:
@@ -44,6 +47,8 @@ def localized(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None = Non
             "evaluation": _evaluation(spec.evaluation, base_dir, mounts),
             "lora": spec.lora.model_copy(update={"init_from": _path(spec.lora.init_from, base_dir, mounts)}),
             "output": _output(spec.output, mounts),
+            "tracking": _tracking(spec.tracking, base_dir, mounts),
+            "publish": _publish(spec.publish, base_dir, mounts),
         }
     )
 
@@ -110,6 +115,21 @@ def _target(uri: str | None, base_dir: Path, mounts: Mounts | None) -> str | Non
     if uri is None or "://" in uri:
         return uri
     return str((mounts[WORKSPACE] if mounts and WORKSPACE in mounts else base_dir) / uri)
+
+
+def _tracking(tracking: Tracking | None, base_dir: Path, mounts: Mounts | None) -> Tracking | None:
+    if tracking is None:
+        return None
+    uri = tracking.uri if is_server(tracking.uri) else _target(local_path(tracking.uri), base_dir, mounts)
+    token = tracking.token if mounts is None else _token(tracking.token, TRACKING_TOKEN)
+    return tracking.model_copy(update={"uri": uri, "token": token})
+
+
+def _publish(publish: Publish | None, base_dir: Path, mounts: Mounts | None) -> Publish | None:
+    if publish is None:
+        return None
+    token = publish.token if mounts is None else _token(publish.token, PUBLISH_TOKEN)
+    return publish.model_copy(update={"uri": _target(publish.uri, base_dir, mounts), "token": token})
 
 
 def _token(token: SecretKey | None, variable: str) -> SecretKey | None:

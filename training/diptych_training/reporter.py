@@ -14,6 +14,8 @@ from diptych_training.clock import Clock
 from diptych_training.letters import Letter, PhaseProgress, Progress, Row
 from diptych_training.run_store import RunStore
 from diptych_training.sample_files import newest_samples
+from diptych_training.timings import bottleneck, spent
+from diptych_training.tracking.tracker import Tracker
 
 STATUS_EVERY_S = 1.0
 REMOTE_EVERY_S = 5.0
@@ -52,13 +54,20 @@ class Reporter:
     """Rows of metrics.jsonl that are told, by step and kind."""
     waiting: list[str] = field(default_factory=list)
     """Lines of metrics.jsonl that are not written yet."""
+    tracker: Tracker | None = None
+    """Hears of every report once the store has it."""
     sample_step: int | None = -1
     """Step of the newest pictures that were looked for; -1 before the first look."""
 
     def update(self, *, force: bool = True, **changes: Any) -> None:  # noqa: ANN401 -- fields of Report
         """Change fields of the report and tell it."""
-        spent = {"active_seconds": self.clock.active_seconds, "gpu_seconds": self.clock.gpu_seconds}
-        before, self.report = self.report, self.report.model_copy(update={**changes, **spent, "time": now()})
+        if self.tracker is not None and (aside := self.tracker.aside()):
+            changes = {"message": aside[:1024]} | changes
+        before = self.report
+        self.clock.passed(before.phase)
+        times = {"active_seconds": self.clock.active_seconds, "gpu_seconds": self.clock.gpu_seconds}
+        times |= {"phases": spent(self.clock.phases), "time": now()}
+        self.report = before.model_copy(update={**changes, **times})
         self.on_report(self.report)
         if (store := self.store) is None:
             return
@@ -69,6 +78,8 @@ class Reporter:
             self._write_waiting(store)
             store.write_json(STATUS_FILE, self.report)
             self.written = time.monotonic()
+        if self.tracker is not None:
+            self.tracker.tell(self.report)
 
     def _log(self, store: RunStore, before: Report) -> None:
         """Append the newest report to log.jsonl, after the last one of the phase that it ends."""
@@ -105,6 +116,10 @@ class Reporter:
             "best_val_loss": progress.standing.best,
             "images_per_second": progress.images_per_second,
             "eta_seconds": progress.eta_seconds,
+            "parts": spent(progress.parts),
+            "bottleneck": bottleneck(progress.parts),
+            "peak_memory_bytes": progress.peak_memory_bytes,
+            "peak_gpu_memory_bytes": progress.peak_gpu_memory_bytes,
         }
         if losses:
             changes |= {"loss": sum(losses) / len(losses), "learning_rate": rates[-1]}

@@ -1,5 +1,6 @@
 """One run from YAML to artifact: phases in order, each skipped when its output is there."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -25,10 +26,12 @@ from diptych_training.phases import (
     pack_pictures,
     prepare_pictures,
     promote,
+    publish,
     record,
     train,
 )
 from diptych_training.places import Mounts, localized
+from diptych_training.publishing.publish import secret
 from diptych_training.ray_train import ray_started
 from diptych_training.reporter import Reporter
 from diptych_training.run_store import RunStore
@@ -36,6 +39,7 @@ from diptych_training.run_store_lease import Hold
 from diptych_training.share import Share
 from diptych_training.site import BASES, ENCODED
 from diptych_training.supported import NETWORKS, check_supported, ignored, warned
+from diptych_training.tracking.tracker import tracked
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +83,19 @@ def run(
     if options.address is None:
         check_equipped(given)
     spec = localized(given, options.base_dir, options.mounts)
+    if spec.publish is not None:
+        secret(spec.publish.token, os.environ)  # now, not after hours of training
     namespace = job.metadata.namespace or LOCAL_NAMESPACE
     name = options.run_name or run_name(job.metadata.name, job.spec)
     store = RunStore.open(spec.output, namespace, name, options.base_dir)
-    with store.lock() as hold:
+    with store.lock() as hold, tracked(spec.tracking, store, on_report) as tracker:
         earlier = store.read_json(STATUS_FILE, Report)
-        reporter = Reporter(on_report, store, clock=Clock.after(earlier, spec))
+        reporter = Reporter(on_report, store, clock=Clock.after(earlier, spec), tracker=tracker)
         this = Run(job, given, spec, store, reporter, stop or threading.Event())
         if earlier is not None and earlier.phase == "Succeeded":
             on_report(earlier)
+            if tracker is not None:
+                tracker.tell(earlier)
             return Outcome(earlier, store.uri())
         hold.on_lost = partial(_leave, this)
         with _failures_told(this, hold), _limits(this, options):
@@ -119,6 +127,8 @@ def _failures_told(run: Run, hold: Hold) -> Iterator[None]:
 def _leave(run: Run) -> None:
     """Stop, and write no more reports: another process has the run now."""
     run.reporter.store = None
+    if run.reporter.tracker is not None:
+        run.reporter.tracker.leave()
     run.stop.set()
 
 
@@ -170,5 +180,6 @@ def _phases(run: Run, options: RunOptions) -> int | None:
         finished = finish_artifact(run, share)
     run.reporter.update(artifact=finished.artifact, metrics=list(finished.metrics), gate=finished.gate)
     promote(run, finished)
+    publish(run, finished)
     run.reporter.update(phase="Succeeded", message="")
     return resumed_from

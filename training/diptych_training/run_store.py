@@ -94,6 +94,14 @@ class RunStore(StoreReader):
                 before = self.read_bytes(path) or b""
                 self.fs.pipe_file(self._at(path), before + data)
 
+    def put_file(self, file: Path, path: str) -> None:
+        """Copy a local file to ``path`` in one step."""
+        with self._writing(path):
+            if target := self.local(path):
+                disk.copy_file(file, target)
+            else:
+                self.fs.put_file(str(file), self._at(path))
+
     def put_folder(self, folder: Path, path: str, *, last: str = "") -> None:
         """Copy a local folder to ``path``; files that were there before and are not in ``folder`` go.
 

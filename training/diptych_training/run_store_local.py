@@ -63,6 +63,20 @@ def publish_folder(temporary: Path, target: Path) -> None:
     sync(target.parent)
 
 
+def copy_file(file: Path, target: Path) -> None:
+    """Give ``target`` the bytes of ``file`` in one step."""
+    make_folder(target.parent)
+    temporary = temporary_beside(target)
+    try:
+        shutil.copyfile(file, temporary)
+        sync(temporary)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(target.parent)
+
+
 def copy_folder(folder: Path, target: Path) -> None:
     """Give ``target`` the contents of ``folder``, as publish_folder does."""
     make_folder(target.parent)

@@ -5,7 +5,7 @@ import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar, overload
+from typing import Any, BinaryIO, TypeVar, cast, overload
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -70,6 +70,11 @@ class StoreReader:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         return data
+
+    def stream(self, path: str) -> BinaryIO:
+        """Return a file to be read in pieces."""
+        with self._reading(path):
+            return cast("BinaryIO", self.fs.open(self._at(path), "rb"))
 
     def read_start(self, path: str, size: int) -> bytes:
         """Return the first bytes of a file, ``size`` of them where it has as many; none where there is no file."""

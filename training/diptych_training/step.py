@@ -14,10 +14,11 @@ from torch.nn import Parameter
 from diptych_diffusion.lora_dropout import set_dropout_keys
 from diptych_training.batch import Batch
 from diptych_training.sharding import Shards
+from diptych_training.stopwatch import Lap, untimed
 from diptych_training.trainee import Trainee
 
 
-def sample_losses(trainee: Trainee, batch: Batch) -> Tensor:
+def sample_losses(trainee: Trainee, batch: Batch, lap: Lap = untimed) -> Tensor:
     """Return the weighted squared error of each sample, fp32 ``[B]``, mean over its latent.
 
     The loss of a sample is w(t) · mean((ε̂(x_t, t, c) − y)²), where y is what the base's prediction type asks for
@@ -28,8 +29,10 @@ def sample_losses(trainee: Trainee, batch: Batch) -> Tensor:
             set_dropout_keys(network, batch.keys_B)
     device_type, dtype = trainee.device.type, trainee.compute_dtype
     with torch.autocast(device_type, dtype=dtype, enabled=dtype != torch.float32):
-        text = batch.text if trainee.text_encoder is None else trainee.text_encoder(batch.text)[0]
-        predicted = trainee.unet(batch.noisy_BCHW.to(dtype), batch.t_B, text.to(dtype), return_dict=False)[0]
+        with lap("text"):
+            text = batch.text if trainee.text_encoder is None else trainee.text_encoder(batch.text)[0]
+        with lap("unet"):
+            predicted = trainee.unet(batch.noisy_BCHW.to(dtype), batch.t_B, text.to(dtype), return_dict=False)[0]
     loss_B: Tensor = (predicted.float() - batch.target_BCHW).square().mean((1, 2, 3)) * batch.weight_B
     return loss_B
 
@@ -44,16 +47,19 @@ class StepResult:
     """Above 0 when any worker was asked to stop."""
 
 
-def accumulate(trainee: Trainee, batches: Iterable[Batch], global_size: int, scaler: torch.amp.GradScaler) -> Tensor:
-    """Add the gradients of these micro-batches and return the sum of their losses over ``global_size``.
+def accumulate(trainee: Trainee, update: "Update", batches: Iterable[Batch]) -> Tensor:
+    """Add the gradients of these micro-batches and return the sum of their losses over ``update.global_size``.
 
     Dividing by the number of samples of the whole step, not by the number of micro-batches, gives the same gradient
     however the batch is cut, last short piece included.
     """
     total = torch.zeros((), device=trainee.device)
     for batch in batches:
-        loss = sample_losses(trainee, batch.to(trainee.device)).sum() / global_size
-        scaler.scale(loss).backward()
+        with update.lap("data"):
+            here = batch.to(trainee.device)
+        loss = sample_losses(trainee, here, update.lap).sum() / update.global_size
+        with update.lap("unet"):
+            update.scaler.scale(loss).backward()
         total += loss.detach()
     return total
 
@@ -87,6 +93,7 @@ class Update:
     max_grad_norm: float
     shards: Shards | None = None
     """This worker's share of gradients and moments; None where each worker has all of them."""
+    lap: Lap = untimed
 
 
 def training_step(trainee: Trainee, update: Update, batches: Sequence[Batch], *, stop: bool = False) -> StepResult:
@@ -98,14 +105,17 @@ def training_step(trainee: Trainee, update: Update, batches: Sequence[Batch], *,
     update.optimizer.zero_grad(set_to_none=True)
     if shards is not None:
         batches = shards.in_step(list(batches), trainee.device)
-    loss = accumulate(trainee, batches, update.global_size, update.scaler)
+    loss = accumulate(trainee, update, batches)
     extra = torch.stack([loss, torch.full_like(loss, float(stop))])
-    extra = reduce_gradients(parameters if shards is None else (), extra)
-    norm = _clip(update, parameters)
-    update.scaler.step(update.optimizer)
-    update.scaler.update()
+    with update.lap("exchange"):
+        extra = reduce_gradients(parameters if shards is None else (), extra)
+    with update.lap("optimiser"):
+        norm = _clip(update, parameters)
+        update.scaler.step(update.optimizer)
+        update.scaler.update()
     if shards is not None:
-        shards.spread_weights()
+        with update.lap("exchange"):
+            shards.spread_weights()
     return StepResult(loss=extra[0], grad_norm=norm, stop=extra[1])
 
 

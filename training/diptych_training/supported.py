@@ -3,6 +3,7 @@
 It loads neither torch nor Ray, so that `diptych validate` answers at once.
 """
 
+import re
 from collections.abc import Iterator
 
 from diptych_api.after import EXTRACTOR_OF, Evaluation
@@ -22,7 +23,7 @@ FORMATS = ("PEFT", "Diffusers", "Kohya")
 NETWORKS = ("BLIP", "Florence2", "Qwen2VL")
 """Captioners that are networks of this machine."""
 TARGETS = ("file://", "s3://", "gs://")
-LATER = ("publish", "tracking")
+TRACKED = re.compile(r"https?://|file:|(?!.*://)")
 
 
 def refused(spec: FineTuneJobSpec) -> Iterator[str]:
@@ -33,6 +34,10 @@ def refused(spec: FineTuneJobSpec) -> Iterator[str]:
     yield from refused_data(spec.dataset)
     yield from _refused_forms(spec)
     yield from _refused_evaluation(spec.evaluation)
+    if spec.publish is not None and spec.publish.hugging_face_repo is None and spec.publish.uri is None:
+        yield "spec.publish names no place: set huggingFaceRepo, or uri."
+    if spec.tracking is not None and not TRACKED.match(spec.tracking.uri):
+        yield f"spec.tracking.uri: {spec.tracking.uri} is neither an MLflow server (http://, https://) nor a folder."
 
 
 def refused_data(dataset: Dataset) -> Iterator[str]:
@@ -71,7 +76,6 @@ def _refused_evaluation(settings: Evaluation) -> Iterator[str]:
 def ignored(spec: FineTuneJobSpec, *, in_pod: bool = False) -> list[str]:
     """Return one sentence for each setting that changes nothing here. Those of a pod are the operator's to honour."""
     told = [] if in_pod else [f"spec.{name} has no effect on one machine." for name in _of_a_cluster(spec)]
-    told += [f"spec.{name} has no effect yet." for name in LATER if getattr(spec, name) is not None]
     if spec.effective_method != "LoRA":
         told += [f"spec.{name} has no effect with method {spec.effective_method}." for name in _of_an_adapter(spec)]
     if spec.training.sharding != "None" and spec.resources.workers == 1:

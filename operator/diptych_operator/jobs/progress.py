@@ -27,6 +27,7 @@ def told(status: FineTuneJobStatus, report: Report | None) -> dict[str, Any]:
         "samples": report.samples,
         "evaluation": report.metrics,
         "gate": report.gate,
+        "published": report.published,
     }
     return fields | {name: value for name, value in newer.items() if value}
 
@@ -78,6 +79,9 @@ def _progress(before: Progress, report: Report) -> Progress:
         loss=_short(report.loss),
         val_loss=_short(report.val_loss),
         images_per_second=_short(report.images_per_second),
+        bottleneck=report.bottleneck,
+        peak_memory_bytes=report.peak_memory_bytes,
+        peak_gpu_memory_bytes=report.peak_gpu_memory_bytes,
         last_updated_time=report.time,
     )
 

@@ -15,6 +15,13 @@ def test_a_report_becomes_percent_eta_and_a_loss_of_four_digits() -> None:
     assert (status.columns.progress, status.columns.eta, status.columns.base) == ("71%", "41s", "tiny-emoji")
 
 
+def test_what_takes_most_time_and_memory_is_copied() -> None:
+    story = JobStory().run().says("Training", step=7, bottleneck="data takes 60 % of training", peakMemoryBytes=2**30)
+    progress = story.status.progress
+    assert progress is not None
+    assert (progress.bottleneck, progress.peak_memory_bytes) == ("data takes 60 % of training", 2**30)
+
+
 def test_samples_checkpoint_and_figures_are_copied() -> None:
     checkpoint = {"step": 40, "uri": "s3://bucket/c", "time": "2026-01-31T12:00:00Z"}
     figures = [{"name": "ValidationLoss", "base": 0.2, "tuned": 0.1, "n": 40}]

@@ -8,8 +8,9 @@ from PIL import Image
 
 from diptych_api.errors import RunFailed
 from diptych_api.evaluation_report import EvaluationReport
-from diptych_api.runstore import EVALUATION, EVALUATION_FILE
-from diptych_training.report_page.page import SHOWN, SIDES, SMALL, html
+from diptych_api.report import Report
+from diptych_api.runstore import EVALUATION, EVALUATION_FILE, STATUS_FILE
+from diptych_training.report_page.page import SHOWN, SIDES, SMALL, Progress, html
 from diptych_training.run_store import RunStore
 from diptych_training.sample_files import MOST, sample_path, sample_steps
 
@@ -28,7 +29,10 @@ def write_page(store: RunStore) -> None:
     places = [place for pair in report.pairs[:SHOWN] for side in SIDES if (place := getattr(pair, side))]
     sources = {place: picture_uri(data) for place in places if (data := store.read_bytes(f"{EVALUATION}/{place}"))}
     curve = store.read_bytes(f"{EVALUATION}/{CURVE_FILE}")
-    text = html(report, sources, data_uri(curve, "png") if curve else "", on_the_way(store))
+    progress = Progress(
+        data_uri(curve, "png") if curve else "", on_the_way(store), store.read_json(STATUS_FILE, Report)
+    )
+    text = html(report, sources, progress)
     store.write_bytes(f"{EVALUATION}/{PAGE_FILE}", text.encode())
 
 

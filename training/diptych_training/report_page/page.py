@@ -8,6 +8,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from diptych_api.evaluation_report import EvaluationReport, GateCheck, GateDecision, MetricResult, PairResult
+from diptych_api.report import Report
 
 SHOWN: Final = 64
 SIDES: Final = ("real", "base", "incumbent", "tuned", "variant")
@@ -65,13 +66,18 @@ class Row:
     note: str
 
 
-def html(
-    report: EvaluationReport, sources: Mapping[str, str], curve: str = "", samples: Sequence[tuple[int, str]] = ()
-) -> str:
-    """Return the page. ``sources`` are the pictures as data URIs, by their location beside the report.
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How training went; pictures are data URIs."""
 
-    ``samples`` are steps and the pictures that were drawn after them while training.
-    """
+    curve: str = ""
+    samples: Sequence[tuple[int, str]] = ()
+    """Steps, and what was drawn after them."""
+    report: Report | None = None
+
+
+def html(report: EvaluationReport, sources: Mapping[str, str], progress: Progress = Progress()) -> str:
+    """Return the page. ``sources`` are the pictures as data URIs, by their location beside the report."""
     columns = [side for side in SIDES if any(getattr(pair, side) for pair in report.pairs)]
     shown = report.pairs[:SHOWN]
     return _template().render(
@@ -83,8 +89,9 @@ def html(
         pairs=[_pair(pair, columns, sources) for pair in shown],
         hidden=len(report.pairs) - len(shown),
         cell=CELL_OF_SMALL if report.size < SMALL else CELL,
-        curve=curve,
-        samples=samples,
+        curve=progress.curve,
+        samples=progress.samples,
+        spent=[] if progress.report is None else list(spent(progress.report)),
         rows=[row(metric) for metric in report.metrics],
         variants=[row(metric) for metric in report.variants],
         facts=list(facts(report)),
@@ -175,6 +182,19 @@ def facts(report: EvaluationReport) -> Iterator[tuple[str, str]]:
         if digest:
             yield name, digest
     yield "Versions", ", ".join(f"{package} {number}" for package, number in report.versions.items())
+
+
+def spent(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield what training took: time by part, speed, memory."""
+    if report.bottleneck:
+        yield "Time", report.bottleneck
+    if total := sum(part.seconds for part in report.parts):
+        yield "By part", ", ".join(f"{part.name} {100 * part.seconds / total:.0f} %" for part in report.parts)
+    if report.images_per_second is not None:
+        yield "Speed", f"{report.images_per_second:.3g} pictures a second"
+    peaks = (("", report.peak_memory_bytes), ("GPU ", report.peak_gpu_memory_bytes))
+    if memory := ", ".join(f"{kind}{peak / 1e9:.2f} GB" for kind, peak in peaks if peak):
+        yield "Memory", f"{memory} on the first worker"
 
 
 def _pair(pair: PairResult, columns: Sequence[str], sources: Mapping[str, str]) -> Pair:
