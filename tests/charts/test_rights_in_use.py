@@ -56,7 +56,8 @@ def installed(request: pytest.FixtureRequest, control_plane: ControlPlane, tmp_p
     install_account(control_plane, values)
     mark, kubeconfig = control_plane.audit.mark(), control_plane.kubeconfig_for(HOME, ACCOUNT)
     watched = ",".join(values.get("watchNamespaces", []))
-    with OperatorProcess(kubeconfig, tmp_path, lease_namespace=HOME, watch_namespaces=watched, **STEADY) as operator:
+    settings = STEADY | {"lease_namespace": HOME, "watch_namespaces": watched}
+    with OperatorProcess(kubeconfig, tmp_path, "operator", **settings) as operator:
         yield Installed(control_plane, operator, values, mark)
     for kind in ("finetunejobs", "diffusiondeployments"):
         control_plane.kubectl("delete", kind, "--all", "-n", TEAM)

@@ -17,7 +17,8 @@ def operator(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFacto
     """Yield an operator under the chart's own account; at the end, its log must have no complaint."""
     install_account(control_plane, {})
     folder = tmp_path_factory.mktemp("operator")
-    process = OperatorProcess(control_plane.kubeconfig_for(HOME, ACCOUNT), folder, lease_namespace=HOME, **STEADY)
+    kubeconfig = control_plane.kubeconfig_for(HOME, ACCOUNT)
+    process = OperatorProcess(kubeconfig, folder, "operator", **STEADY | {"lease_namespace": HOME})
     with process:
         yield process
     assert process.complaints() == []

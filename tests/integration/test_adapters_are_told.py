@@ -65,7 +65,8 @@ def operator(control_plane: ControlPlane, gateway: Gateway, tmp_path: Any) -> It
     install_account(control_plane, {})
     address = f"http://127.0.0.1:{gateway.server.server_port}"
     kubeconfig = control_plane.kubeconfig_for(HOME, ACCOUNT)
-    process = OperatorProcess(kubeconfig, tmp_path, lease_namespace=HOME, gateway_url=address, **STEADY)
+    settings = STEADY | {"lease_namespace": HOME, "gateway_url": address}
+    process = OperatorProcess(kubeconfig, tmp_path, "operator", **settings)
     with process:
         yield process
     assert process.complaints() == []

@@ -76,7 +76,7 @@ def test_what_a_job_tells_people_while_it_trains_wakes_nobody(world: World) -> N
     ],
 )
 def test_everything_else_that_changes_of_a_job_wakes_it(world: World, change: dict[str, Any]) -> None:
-    parts = {"spec": {}, "status": {"phase": "Running", "progress": {"step": 10}}}
+    parts: dict[str, Any] = {"spec": {}, "status": {"phase": "Running", "progress": {"step": 10}}}
     world.put(kinds.FINE_TUNE_JOB, "noto", **parts)
     assert world.put(kinds.FINE_TUNE_JOB, "noto", **parts | change) == {JOB}
 
