@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class SharedRay(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
     """Sends each test to whichever worker is free, but tests that share one Ray to the same."""
 
-    SHARED = ("tests/serving/deployed/", "tests/training/test_ray_workers.py")
+    SHARED = ("tests/serving/deployed/", "tests/training/on_ray/")
 
     def _split_scope(self, nodeid: str) -> str:
         return next((place for place in self.SHARED if nodeid.startswith(place)), nodeid)

@@ -16,7 +16,7 @@ from support.real_runs import checkpoint_hashes, losses, run_folder, started, wr
 from support.tiny_jobs import merged, tiny_share
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
-STEPS = 150
+STEPS = 100
 SPEC: dict[str, Any] = {
     "base": {"uri": "base"},
     "lora": {"rank": 2, "alpha": 2, "dropout": 0.1},
@@ -27,7 +27,7 @@ SPEC: dict[str, Any] = {
         "learningRate": 1e-2,
         "captionDropout": 0.25,
         "checkpoint": {"everySteps": 10, "keep": 50},
-        "validation": {"everySteps": 30, "draws": 1},
+        "validation": {"everySteps": 20, "draws": 1},
     },
     "evaluation": {"enabled": False},
 }
@@ -81,7 +81,7 @@ def test_a_run_that_is_killed_in_every_way_ends_like_the_undisturbed_one(
     folder = copy_inputs(undisturbed, tmp_path)
     a_lost_worker_is_replaced_until_the_driver_is_killed(folder)
     all_its_processes_are_killed_and_the_newest_checkpoint_is_torn(folder)
-    for number, step in ((signal.SIGINT, 60), (signal.SIGTERM, 75)):
+    for number, step in ((signal.SIGINT, 42), (signal.SIGTERM, 56)):
         a_signal_saves_and_says_how_to_go_on(folder, number, step)
     go_on(folder)
     assert losses(folder) == undisturbed.losses
@@ -101,7 +101,7 @@ def a_lost_worker_is_replaced_until_the_driver_is_killed(folder: Path) -> None:
 
 def all_its_processes_are_killed_and_the_newest_checkpoint_is_torn(folder: Path) -> None:
     with started(folder) as run:
-        run.until_trained(45)
+        run.until_trained(34)
         run.kill_all()
     newest = max((run_folder(folder) / "checkpoints").glob("step-*"))
     weights = newest / "parameters.safetensors"

@@ -1,4 +1,4 @@
-"""Replicas that come, go, are replaced, or do not start. Each test leaves the deployment as it made it."""
+"""Replicas that come, go, are replaced, or do not start. The tests follow one another: each begins where one ended."""
 
 import os
 import threading
@@ -50,12 +50,22 @@ def test_another_number_of_replicas_leaves_those_that_draw_alone(deployment: Dep
     assert left < replicas()
 
 
-def test_load_brings_a_second_replica_and_quiet_takes_it_away(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+def test_replicas_that_are_replaced_finish_their_pictures(
+    deployment: Deployment, stub: ImageServiceStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    params = pb.Params(prompt="a dog", seed=7, steps=300)
+    streams = [stub.GenerateStream(pb.GenerateRequest(params=params), timeout=120) for _ in range(4)]
+    for stream in streams:
+        assert next(stream).WhichOneof("kind") == "progress"
+    before = engines()
     for name, value in QUICK.items():
         monkeypatch.setattr(enginescale, name, value)
     deployment.scale(autoscaling=Autoscaling(min=1, max=2, target_work_units=10))
+    assert [list(stream)[-1].WhichOneof("kind") for stream in streams] == ["pictures"] * 4
+    until(lambda: not set(before) & set(engines()), 120, every_s=0.2)
+
+
+def test_load_brings_a_second_replica_and_quiet_takes_it_away(deployment: Deployment) -> None:
     stop, answers = threading.Event(), list[int]()
 
     def load() -> None:
@@ -92,8 +102,6 @@ def test_a_deployment_that_ends_finishes_what_it_has(deployment: Deployment) -> 
         ended.result()
         assert len(request.result()["rows"]) == 12
     assert deployment.client.get(job).json()["state"] == "Succeeded"
-    deployment.change(log_level="WARNING")
-    deployment.until(lambda answer: answer.status_code == 200 and answer.json()["replicas"] == 2, "/ready")
 
 
 def notes_of(answer: Any) -> list[str]:
@@ -102,15 +110,8 @@ def notes_of(answer: Any) -> list[str]:
     return list(answer.json()["notes"]) if is_ours else []
 
 
-def test_replicas_that_are_replaced_finish_their_pictures_and_what_does_not_start_is_told(
-    deployment: Deployment, stub: ImageServiceStub
-) -> None:
-    params = pb.Params(prompt="a dog", seed=7, steps=300)
-    streams = [stub.GenerateStream(pb.GenerateRequest(params=params), timeout=120) for _ in range(4)]
-    for stream in streams:
-        assert next(stream).WhichOneof("kind") == "progress"
+def test_what_no_node_has_room_for_is_told(deployment: Deployment) -> None:
     deployment.change(resources=ReplicaResources(cpus=500))
-    assert [list(stream)[-1].WhichOneof("kind") for stream in streams] == ["pictures"] * 4
     told = "No node of the Ray cluster has CPU 500"
     deployment.until(lambda answer: any(told in note for note in notes_of(answer)), "/ready")
 

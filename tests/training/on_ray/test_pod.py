@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
+from diptych_training.station import WISH
 from support.patch_server import PatchServer, listening, write_account
 from support.processes import descendants
 from support.tiny_jobs import merged, tiny_share
@@ -57,11 +59,17 @@ def write_job(folder: Path, **changes: Any) -> Path:
     return folder / "job.json"
 
 
+@pytest.fixture(autouse=True)
+def no_wish(station: Path) -> None:
+    """Let nobody hear a wish that an earlier test left."""
+    (station / WISH).unlink(missing_ok=True)
+
+
 def environment(folder: Path, models: Path) -> dict[str, str]:
-    """Return what the operator sets in the head pod."""
+    """Return what the operator and KubeRay set in the head pod; the station is there already."""
     mounts = {"models": str(models), "work": str(folder / "work")}
     told = {"DIPTYCH_ATTEMPT": "2", "DIPTYCH_REPORT": "kubernetes", "DIPTYCH_MOUNTS": json.dumps(mounts)}
-    here = {"DIPTYCH_STATION": str(folder / "station"), "DIPTYCH_LOG": str(folder / "log.jsonl")}
+    here = {"DIPTYCH_LOG": str(folder / "log.jsonl"), "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
     return os.environ | told | here | {"DIPTYCH_RUN": "tiny-0badcafe", "OMP_NUM_THREADS": "1"}
 
 
@@ -125,12 +133,14 @@ def test_the_stop_hook_leaves_a_checkpoint_and_the_next_attempt_goes_on(
     assert f"step-{last['step']:06}" in saved
 
 
-def test_a_worker_alone_stops_the_run_when_its_pod_must_go(tmp_path: Path, models: Path, server: PatchServer) -> None:
+def test_a_worker_alone_stops_the_run_when_its_pod_must_go(
+    tmp_path: Path, models: Path, server: PatchServer, station: Path
+) -> None:
     write_job(tmp_path, training={"steps": 5000, "checkpoint": {"everySteps": 4999}})
     write_cache(tmp_path, models)
     with pod(tmp_path, models, server) as process:
         until(lambda: any(spec.get("loss") for spec in server.specs()), 400)
-        (tmp_path / "station" / "stop").touch()
+        (station / WISH).touch()
         assert process.wait(timeout=60) == 130
     assert server.specs()[-1]["phase"] == "Suspended"
 

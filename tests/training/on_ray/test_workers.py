@@ -1,4 +1,4 @@
-"""What Ray workers do: all tests of this file share one Ray."""
+"""What Ray workers do."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,7 +8,6 @@ import PIL.Image
 import pytest
 import ray
 
-from diptych_api.cluster import Resources
 from diptych_api.dataset import Dataset, Image
 from diptych_api.errors import DatasetInvalid, StoreUnwritable
 from diptych_api.sources import DatasetSource
@@ -21,19 +20,13 @@ from diptych_training.checkpoint import newest_step
 from diptych_training.data.entry import Entry, Manifest
 from diptych_training.letters import Letter, Progress
 from diptych_training.mailbox import open_mailbox
-from diptych_training.ray_train import fit, ray_started
+from diptych_training.ray_train import fit
 from support.bare_runs import Listener, train
 from support.tiny_jobs import tiny_share
 from support.tiny_models import make_pipeline
 
 pytestmark = pytest.mark.ray
 SETTINGS = Dataset(source=DatasetSource(uri="."), image=Image(size=64, horizontal_flip=True))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    with ray_started(None, Resources()):
-        yield
 
 
 @pytest.fixture(scope="module")
