@@ -100,7 +100,7 @@ def test_a_deployment_that_ends_finishes_what_it_has(deployment: Deployment) -> 
         refused = deployment.client.post("/v1/generate", json=DOG)
         assert (refused.status_code, refused.json()["reason"]) == (503, "Draining")
         ended.result()
-        assert len(request.result()["rows"]) == 12
+        assert len(request.result(timeout=30)["rows"]) == 12
     assert deployment.client.get(job).json()["state"] == "Succeeded"
 
 
