@@ -17,7 +17,7 @@ from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 from diptych_api.errors import RetryLater, RunFailed
 from diptych_api.serveconfig import APPLICATION, GATEWAY, JOBS, serve_config
 from diptych_api.servingconfig import RegistryConfig, ServingConfig
-from diptych_serving.starting import engine_trouble
+from diptych_serving.starting import engine_trouble, permanent
 from diptych_serving.until_ready import Pause
 
 SPARE_CORES: Final = 2
@@ -128,17 +128,25 @@ def _replicas(config: ServingConfig) -> int:
 
 
 def _wait_until_running(tell: Callable[[str], None], pause: Pause) -> None:
-    """Wait for the application and its port. Raises RunFailed with what Ray Serve says."""
+    """Wait for the application and its port.
+
+    Raises:
+        UserError: what an engine says that no other try can cure, such as BaseInvalid.
+        RunFailed: with what Ray Serve says.
+
+    """
     while True:
         application = serve.status().applications.get(APPLICATION)
         status = "" if application is None else application.status
         if status == ApplicationStatus.RUNNING:
             return
+        trouble = engine_trouble()
+        if (error := permanent(trouble)) is not None:
+            raise error
         if application is not None and status in BROKEN:
-            told = [deployment.message for deployment in application.deployments.values() if deployment.message]
-            problem = " ".join([application.message, *told])[-2000:]
+            problem = trouble or application.message[-2000:]
             raise RunFailed(f"The deployment did not start: {problem}", hint="The log of Ray Serve tells more.")
-        if trouble := engine_trouble():
+        if trouble:
             tell(trouble)
         pause(PAUSE_S)
 

@@ -9,10 +9,13 @@ import ray
 from ray import serve
 from ray.serve._private.common import DeploymentStatus
 
+from diptych_api import errors
+from diptych_api.errors import DiptychError, UserError
 from diptych_api.serveconfig import APPLICATION, ENGINE
 
 LONGEST: Final = 1000
 _SLOW: Final = re.compile(r"have taken more than (\S+)s to\s+(be scheduled|initialize)")
+_ERROR: Final = re.compile(r"^(?:\w+\.)*(?=[A-Z]\w+: )", re.MULTILINE)
 _NEEDS: Final = re.compile(r"required for each replica: (\{[^}]*\})")
 
 
@@ -27,13 +30,13 @@ def engine_trouble() -> str:
 
 
 def in_plain_words(message: str, nodes: Sequence[Mapping[str, float]]) -> str:
-    """Return what Ray Serve says of a slow start as it is for nodes with such resources; all else as it says it.
+    """Return what Ray Serve says of a start that is slow, as it is for nodes with such resources, or that failed.
 
-    Ray Serve blames a lack of resources for every process that is slow to come up.
+    Ray Serve blames a lack of resources for every process that is slow to come up, and tells tracebacks.
     """
     slow = _SLOW.search(message)
     if slow is None:
-        return message
+        return _last_words(message)
     if slow[2] == "initialize":
         return f"Engine replicas have been loading the base for more than {slow[1]} seconds."
     needs = _needs(message)
@@ -46,6 +49,19 @@ def in_plain_words(message: str, nodes: Sequence[Mapping[str, float]]) -> str:
         f"Engine replicas have been starting for more than {slow[1]} seconds: their processes come up slowly where "
         f"much runs, or others hold what they need ({_told(needs)})."
     )
+
+
+def permanent(trouble: str) -> DiptychError | None:
+    """Return the error that a start failed with, where trying again cannot help; None for all else."""
+    reason, _, words = trouble.partition(": ")
+    kind = getattr(errors, reason, None) if reason.isidentifier() else None
+    return kind(words) if isinstance(kind, type) and issubclass(kind, UserError) else None
+
+
+def _last_words(message: str) -> str:
+    """Return the last error of a traceback by its name and message: no module, no frames."""
+    begins = [found.end() for found in _ERROR.finditer(message)]
+    return message[begins[-1] :].strip() if begins else message
 
 
 def _needs(message: str) -> dict[str, Any]:

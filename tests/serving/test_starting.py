@@ -2,7 +2,8 @@
 
 import pytest
 
-from diptych_serving.starting import in_plain_words
+from diptych_api.errors import BaseInvalid
+from diptych_serving.starting import in_plain_words, permanent
 
 HEAD = "Deployment 'Engine' in application 'images' has 1 replicas that have taken more than 30s to "
 SCHEDULED = (
@@ -33,3 +34,23 @@ def test_a_slow_start_is_told_plainly(message: str, words: str) -> None:
 def test_resources_that_ray_does_not_know_are_not_blamed() -> None:
     unknown = SCHEDULED.replace('{"CPU": %s}', "UNKNOWN")
     assert "have been starting" in in_plain_words(unknown, NODES)
+
+
+FAILED = """\
+A replica failed to start with exception. Retrying 2 more time(s). Error:
+ray::ServeReplica:images:Engine.initialize_and_get_metadata() (pid=1, ip=10.0.0.1)
+  File "/site-packages/ray/serve/_private/replica.py", line 1928, in initialize
+    raise RuntimeError(traceback.format_exc()) from None
+RuntimeError: Traceback (most recent call last):
+  File "/diptych_diffusion/base_files.py", line 139, in stored_files
+    raise BaseInvalid(f"{place} has no {stem}.safetensors.")
+diptych_api.errors.BaseInvalid: unet has no model.safetensors. Save it.
+"""
+
+
+def test_what_no_other_try_can_cure_is_told_without_its_traceback() -> None:
+    error = permanent(in_plain_words(FAILED, NODES))
+    assert (type(error), str(error)) == (BaseInvalid, "unet has no model.safetensors. Save it.")
+    passing = FAILED.replace("BaseInvalid: unet has no model.safetensors. Save it.", "RetryLater: The hub is away.")
+    assert permanent(in_plain_words(passing, NODES)) is None
+    assert in_plain_words(passing, NODES) == "RetryLater: The hub is away."
