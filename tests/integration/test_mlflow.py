@@ -55,7 +55,7 @@ class Mlflow:
             os.killpg(process.pid, 9)
             process.wait()
 
-    def get(self, path: str, **query: str) -> Any:
+    def get(self, path: str, /, **query: str) -> Any:
         """Return an answer of its REST interface."""
         return httpx2.get(f"{self.url}/api/2.0/mlflow/{path}", params=query, timeout=60).raise_for_status().json()
 

@@ -90,7 +90,7 @@ def make_florence2(folder: Path) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
         Florence2ForConditionalGeneration(config).save_pretrained(folder)
-    see = CLIPImageProcessorPil(size={"height": 64, "width": 64}, crop_size={"height": 64, "width": 64})
+    see: Any = CLIPImageProcessorPil(size={"height": 64, "width": 64}, crop_size={"height": 64, "width": 64})
     see.image_seq_length = 5
     see.save_pretrained(folder)
     return folder

@@ -65,7 +65,7 @@ class Reporter:
             changes = {"message": aside[:1024]} | changes
         before = self.report
         self.clock.passed(before.phase)
-        times = {"active_seconds": self.clock.active_seconds, "gpu_seconds": self.clock.gpu_seconds}
+        times: dict[str, Any] = {"active_seconds": self.clock.active_seconds, "gpu_seconds": self.clock.gpu_seconds}
         times |= {"phases": spent(self.clock.phases), "time": now()}
         self.report = before.model_copy(update={**changes, **times})
         self.on_report(self.report)

@@ -140,7 +140,7 @@ class Server:
                 told: dict[str, Any] = answer.json() if answer.content else {}
                 return told
         except (httpx2.HTTPError, ValueError) as error:
-            raise TrackingAwayError(f"{self.client.base_url}: {error or type(error).__name__}") from error
+            raise TrackingAwayError(f"{self.client.base_url}: {str(error) or type(error).__name__}") from error
         if unless and unless in answer.text:
             return {}
         text = " ".join(answer.text.split())[:LONGEST_ANSWER]
