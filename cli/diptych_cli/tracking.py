@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import typer
@@ -30,8 +31,8 @@ def track(target: str, overrides: Sequence[str]) -> None:
     if tracking is None or report is None:
         what = "names no spec.tracking" if report else "has no report yet"
         raise UserError(f"{shown(store.uri())} {what}.", hint="Add --set tracking.uri=http://… or a folder.")
-    delivery = Delivery(store, tracking, place_of(tracking, os.environ))
-    with store.lock():
+    with closing(place_of(tracking, os.environ)) as place, store.lock():
+        delivery = Delivery(store, tracking, place)
         try:
             delivery.bring(report)
         except TrackingAwayError as error:

@@ -69,6 +69,9 @@ class MemoryPlace:
         self._answer()
         self.status = status
 
+    def close(self) -> None:
+        """Hold nothing."""
+
     def losses(self) -> list[tuple[int, float]]:
         """Return steps and losses."""
         return sorted((step, value) for key, value, step, _ in self.figures if key == "loss")

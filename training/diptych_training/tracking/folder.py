@@ -75,6 +75,9 @@ class Folder:
         with _told(Path(run)):
             self._set(Path(run), status=STATUS[status], end_time=ended_ms)
 
+    def close(self) -> None:
+        """Hold nothing."""
+
     def _experiment(self, name: str, now_ms: int) -> Path:
         for meta in sorted(self.root.glob(f"*/{META}")):
             if _meta(meta.parent).get("name") == name:

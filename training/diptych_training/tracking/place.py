@@ -40,6 +40,9 @@ class Place(Protocol):
     def end(self, run: str, status: str, ended_ms: int) -> None:
         """Say how the run ended."""
 
+    def close(self) -> None:
+        """Let go of connections; nothing is told afterwards."""
+
 
 def place_of(tracking: Tracking, environ: Mapping[str, str]) -> Place:
     """Return the place that a job names; local paths are absolute."""

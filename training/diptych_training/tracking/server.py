@@ -117,6 +117,10 @@ class Server:
         """Say how the run ended."""
         self._post("runs/update", {"run_id": run, "status": status, "end_time": ended_ms})
 
+    def close(self) -> None:
+        """Close connections."""
+        self.client.close()
+
     def _experiment(self, name: str) -> str:
         made = self._post("experiments/create", {"name": name}, unless=EXISTS)
         if not made:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
@@ -78,15 +78,19 @@ class Tracker:
             self.changed.notify()
 
     def _work(self) -> None:
-        while (report := self._next()) is not None:
-            try:
-                self.delivery.bring(report)
-            except (TrackingAwayError, DiptychError) as error:
-                self._failed(str(error))
-            except Exception as error:  # noqa: BLE001 - whatever it is, training goes on and the reason is told
-                self._failed(f"{type(error).__name__}: {error}")
-            else:
-                self._arrived(report)
+        with closing(self.delivery.place):
+            while (report := self._next()) is not None:
+                self._bring(report)
+
+    def _bring(self, report: Report) -> None:
+        try:
+            self.delivery.bring(report)
+        except (TrackingAwayError, DiptychError) as error:
+            self._failed(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, training goes on and the reason is told
+            self._failed(f"{type(error).__name__}: {error}")
+        else:
+            self._arrived(report)
 
     def _next(self) -> Report | None:
         """Wait for a report that is due and return it; None when there is nothing left to tell."""
