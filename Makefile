@@ -1,6 +1,7 @@
 # Each target installs what it needs; git, make and Python 3.11 or newer are enough to start.
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0# or `uv run` ships the working directory to every Ray worker
 export UV_COMPILE_BYTECODE := 1# once at installation, not in every process that starts
+export PYTHONDONTWRITEBYTECODE :=# for the same reason, whatever the environment says
 UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 RESTARTS := tests/faults/test_api_server_trouble.py# kills the API server: alone, or what follows may find it lame

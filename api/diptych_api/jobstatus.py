@@ -38,10 +38,10 @@ class Progress(Record):
     )
     bottleneck: str = Field(default="", max_length=1024, description="What takes most of training's time.")
     peak_memory_bytes: int | None = Field(
-        default=None, ge=0, le=2**53, description="Most memory that the first worker's process had."
+        default=None, ge=0, le=2**53, description="Most memory that the first worker's process had, in bytes."
     )
     peak_gpu_memory_bytes: int | None = Field(
-        default=None, ge=0, le=2**53, description="Most GPU memory that the first worker's tensors took."
+        default=None, ge=0, le=2**53, description="Most GPU memory that the first worker's tensors took, in bytes."
     )
     last_updated_time: Time | None = Field(default=None, description="When the program last reported.")
 

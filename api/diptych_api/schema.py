@@ -1,6 +1,7 @@
 """From pydantic's JSON schema to the structural OpenAPI schema that a CRD may hold."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -22,8 +23,13 @@ def structural(model: type[BaseModel], *, defaults: bool) -> Schema:
     With `defaults` the API server fills unset fields in; without, the description tells the default. A kind with
     presets is of the second sort: what the server filled in could not be told from what a person set.
     """
-    root = model.model_json_schema(by_alias=True, mode="validation")
+    root = _described(model)
     return _Converter(root.get("$defs", {}), defaults=defaults).convert(root)
+
+
+@cache
+def _described(model: type[BaseModel]) -> Schema:
+    return model.model_json_schema(by_alias=True, mode="validation")
 
 
 class _Converter:

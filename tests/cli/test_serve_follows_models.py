@@ -9,6 +9,7 @@ import pytest
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
 from diptych_api.errors import RunFailed, UserError
 from diptych_api.servingconfig import ServedAdapter
+from diptych_cli import serving
 from diptych_cli.found_adapters import Models, find_adapters
 from diptych_cli.serving import _follow, _waiting
 from support.recorded_run import diptych
@@ -53,7 +54,10 @@ def test_an_adapter_is_what_the_model_stands_for(runs: tuple[str, str]) -> None:
     assert own.uri == str(Path("own").absolute())
 
 
-def test_another_version_is_brought_in_once_and_again_after_a_failure(runs: tuple[str, str]) -> None:
+def test_another_version_is_brought_in_once_and_again_after_a_failure(
+    runs: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "LOOK_EVERY_S", 0.01)
     said, brought, stop = list[str](), list[list[ServedAdapter]](), threading.Event()
     followed = models(said)
     assert followed.newer() is None

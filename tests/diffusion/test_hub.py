@@ -10,7 +10,7 @@ from diptych_api.errors import BaseInvalid, DiptychError, HubAuth, RetryLater, S
 from diptych_api.sources import Base, HuggingFaceModel, SecretKey
 from diptych_diffusion.base_files import resolve_base
 from diptych_diffusion.pipeline import load
-from support.hub import COMMIT, REPO, Hub, hub_of
+from support.hub import COMMIT, REPO, Hub, hub_of, impatient
 from support.tiny_models import make_pipeline
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -25,6 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hub(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with hub_of(shutil.copytree(made, tmp_path / "hub")) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        impatient(monkeypatch)
         monkeypatch.setenv("READ_TOKEN", "hf_secret")
         yield hub
 

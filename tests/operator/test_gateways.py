@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from diptych_operator import gateways as gateways_module
 from diptych_operator.gateways import Gateways
 from diptych_operator.kinds import DIFFUSION_DEPLOYMENT, Manifest, Ref
 from diptych_operator.store import Store
@@ -99,7 +100,11 @@ def test_an_answer_that_is_none_is_told(body: str, status: int, words: str) -> N
     assert words in told.trouble
 
 
-def test_one_that_falls_silent_is_believed_what_it_said_and_one_that_is_gone_is_forgotten() -> None:
+def test_one_that_falls_silent_is_believed_what_it_said_and_one_that_is_gone_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gateways_module, "EAGER_S", 0.05)
+
     async def story() -> list[Told | None]:
         asked, heard = Asked(), []
         asked.body = json.dumps(READY | {"ready": False})

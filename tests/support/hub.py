@@ -8,8 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Final
 from urllib.parse import unquote
+
+import pytest
+from huggingface_hub import file_download
+from huggingface_hub.utils import _http
 
 COMMIT: Final = "0123456789abcdef0123456789abcdef01234567"
 REPO: Final = "owner/name"
@@ -53,6 +58,12 @@ class Hub:
             for name, data in found
         ]
         return json.dumps(entries).encode()
+
+
+def impatient(patch: pytest.MonkeyPatch) -> None:
+    """Have the hub's client try again at once, where it would wait longer and longer."""
+    for module in (_http, file_download):
+        patch.setattr(module, "time", SimpleNamespace(sleep=lambda _: None))
 
 
 @contextmanager

@@ -76,6 +76,7 @@ def test_a_run_that_was_held_against_a_version_that_is_gone_is_not_promoted(stor
     assert named(found) == ("b", "a", "ba")
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_line_leaves_the_old_version_or_the_new_one(store: RunStore, tmp_path: Path) -> None:
     change_pointer(store, "noto", lambda pointer: promoted(pointer, version("a")))
     seen = set()

@@ -11,7 +11,7 @@ import pytest
 from diptych_api.errors import DatasetInvalid, HubAuth, RetryLater
 from diptych_api.sources import DatasetSource
 from diptych_training.data.source import open_source
-from support.hub import COMMIT, REPO, Hub, hub_of
+from support.hub import COMMIT, REPO, Hub, hub_of, impatient
 
 
 @pytest.fixture
@@ -19,6 +19,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     (tmp_path / "hub" / "images").mkdir(parents=True)
     with hub_of(tmp_path / "hub", "datasets") as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        impatient(monkeypatch)
         monkeypatch.setenv("READ_TOKEN", "hf_secret")
         yield hub
 
