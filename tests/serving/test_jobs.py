@@ -100,7 +100,7 @@ def test_a_job_that_fails_says_why(service: Served, monkeypatch: pytest.MonkeyPa
     def broken(*_: object) -> None:
         raise RuntimeError("the GPU fell off")
 
-    monkeypatch.setattr("diptych_serving.engine.advance", broken)
+    monkeypatch.setattr("diptych_serving.stepping.predict", broken)
     place = start(service, {"generate": DOG})
     until(lambda: look(service, place)["state"] == "Failed")
     assert look(service, place)["error"]["status"] == 500

@@ -97,7 +97,7 @@ def test_a_failure_on_the_way_is_the_last_event(service: Served, monkeypatch: py
     def broken(*_: object) -> None:
         raise RuntimeError("the GPU fell off")
 
-    monkeypatch.setattr("diptych_serving.engine.advance", broken)
+    monkeypatch.setattr("diptych_serving.stepping.predict", broken)
     told = streamed(service, "/v1/compare", DOG)
     assert [name for name, _ in told] == ["error"]
     assert told[0][1]["status"] == 500

@@ -123,7 +123,7 @@ def check_policy(found: DiffusionDeployment) -> None:
 def check_kept(found: DiffusionDeployment, before: Manifest) -> None:
     """Check that another adapter, other replicas and a newer operator leave cluster and arguments as they are."""
     more = {"adapters": [*found.spec.adapters, Adapter(name="added", uri="s3://bucket/added")], "examples": []}
-    scaled = {} if found.spec.autoscaling is not None else {"replicas": (found.spec.replicas or 0) + 1}
+    scaled = {} if found.spec.autoscaling is not None else {"replicas": (found.spec.replicas or 0) % 1024 + 1}
     changed = found.model_copy(update={"spec": found.spec.model_copy(update=more | scaled)})
     after = keep(ray_service(changed, adapters(changed), NEWER), before)
     for part in ("rayClusterConfig", "serveService"):
