@@ -220,6 +220,7 @@ RULES: dict[str, Callable[[Values, int], Values]] = {
     "Training": _training,
     "UNet": _unet,
     "Resources": _no_more("minWorkers", "workers", 1),
+    "Auth": lambda values, _: values if "apiKeys" in values else _without(values, "adminRoutes"),
     "Autoscaling": _autoscaling,
     "Limits": _sides,
     "Endpoints": _endpoints,
