@@ -22,7 +22,7 @@ unit: init
 test: unit
 	OMP_NUM_THREADS=1 $(RUN) pytest -m "(slow or fuzz) and not (integration or eight_bits)" $(PARALLEL)
 	$(RUN) $(EIGHT_BITS) python -m pytest tests/training/test_eight_bits.py
-	$(RUN) pytest -m ray -n 2 --dist loadscope
+	$(RUN) pytest -m ray -n 2 --dist loadscope --no-loadscope-reorder
 integration: init
 	PYTHONPATH=tests $(RUN) python -m cluster.tools
 	$(RUN) pytest -m integration --timeout 900 --ignore=$(RESTARTS) || $(RUN) pytest -m integration --timeout 900 --ignore=$(RESTARTS) --last-failed
