@@ -301,6 +301,7 @@ def test_a_drawing_can_be_stopped_and_no_late_step_takes_the_word(deployment: De
     page.wait_for_function("window.onTheirWay === 0")
     expect(page.locator("#stop")).to_be_hidden()
     assert page.locator("#status").inner_text() == "stopped."
+    page.locator("#steps input[type=number]").fill("3")
     deployment.draw("new")
 
 
