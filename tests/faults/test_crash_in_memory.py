@@ -35,8 +35,8 @@ CHAPTERS = {
     ),
 }
 NOISE = ("resourceVersion", "uid")
-PASSING = frozenset({"Updating"})
-"""Events of what may be over before the next operator looks: a repair that was made is no change any more."""
+PASSING = frozenset({"AdapterFailed", "Updating"})
+"""Events of what may be over before an operator looks: a job between two tries, a repair that was made."""
 
 
 @dataclass
@@ -81,7 +81,7 @@ def differences(disturbed: Moment, undisturbed: Moment) -> list[str]:
     wrong = [str(ref) for ref in {*mine, *theirs} if _stored(mine.get(ref)) != _stored(theirs.get(ref))]
     lost = [undisturbed.events[name]["reason"] for name in undisturbed.events.keys() - disturbed.events.keys()]
     new = [disturbed.events[name]["reason"] for name in disturbed.events.keys() - undisturbed.events.keys()]
-    return sorted([*wrong, *(reason for reason in lost if reason not in PASSING), *new])
+    return sorted([*wrong, *(reason for reason in [*lost, *new] if reason not in PASSING)])
 
 
 def _stored(found: Manifest | None) -> Manifest:
