@@ -34,7 +34,7 @@ CHAPTERS = {
         *("RayService Promoted", "RayService Running"),
     ),
 }
-NOISE = ("resourceVersion", "uid")
+NOISE = ("generation", "resourceVersion", "uid")
 PASSING = frozenset({"AdapterFailed", "Updating"})
 """Events of what may be over before an operator looks: a job between two tries, a repair that was made."""
 
@@ -85,7 +85,7 @@ def differences(disturbed: Moment, undisturbed: Moment) -> list[str]:
 
 
 def _stored(found: Manifest | None) -> Manifest:
-    """Return an object without the numbers that the API server draws."""
+    """Return an object without the numbers that the API server draws and counts: how many writes led to it is no matter."""
     if found is None:
         return {}
     return {**found, "metadata": {name: part for name, part in found["metadata"].items() if name not in NOISE}}
