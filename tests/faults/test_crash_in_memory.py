@@ -85,7 +85,7 @@ def differences(disturbed: Moment, undisturbed: Moment) -> list[str]:
 
 
 def _stored(found: Manifest | None) -> Manifest:
-    """Return an object without the numbers that the API server draws and counts: how many writes led to it is no matter."""
+    """Return an object without the numbers that the API server draws, or counts: how many writes led to it."""
     if found is None:
         return {}
     return {**found, "metadata": {name: part for name, part in found["metadata"].items() if name not in NOISE}}
