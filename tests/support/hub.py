@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Final
@@ -15,6 +14,8 @@ from urllib.parse import unquote
 import pytest
 from huggingface_hub import file_download
 from huggingface_hub.utils import _http
+
+from support.answering import QuietHandler, answering
 
 COMMIT: Final = "0123456789abcdef0123456789abcdef01234567"
 REPO: Final = "owner/name"
@@ -70,19 +71,12 @@ def impatient(patch: pytest.MonkeyPatch) -> None:
 def hub_of(folder: Path, kind: str = "models", address: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[Hub]:
     """Serve a repository; its kind is models or datasets."""
     hub = Hub(folder, kind)
-    server = ThreadingHTTPServer(address, type("Handler", (_Handler,), {"hub": hub}))
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=[0.01])
-    thread.start()
-    try:
+    with answering(type("Handler", (_Handler,), {"hub": hub}), address) as port:
+        hub.url = f"http://127.0.0.1:{port}"
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler, BaseHTTPRequestHandler):
     hub: Hub
 
     def do_HEAD(self) -> None:
@@ -131,6 +125,3 @@ class _Handler(BaseHTTPRequestHandler):
             data = file.read_bytes()
             return 200, data, hashlib.sha1(data).hexdigest()  # noqa: S324 -- git's
         return 404, b"", ""
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""

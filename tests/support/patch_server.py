@@ -1,14 +1,15 @@
 """A small HTTP server that stands for the API server where a pod applies its report."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from support.answering import QuietHandler, answering
 
 
 @dataclass(frozen=True)
@@ -46,29 +47,17 @@ def listening() -> Iterator[PatchServer]:
     """Serve on a free port while the body runs."""
     taken = PatchServer()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler, BaseHTTPRequestHandler):
         def do_PATCH(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             parts = urlsplit(self.path)
             code = taken.take(Patch(parts.path, parse_qs(parts.query), dict(self.headers), body))
             answer = json.dumps({"kind": "Status", "message": f"refused with {code}"}).encode()
-            self.send_response(code)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            self.say(code, answer)
 
-        def log_message(self, *_: object) -> None:
-            """Keep quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        taken.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield taken
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Handler) as port:
+        taken.url = f"http://127.0.0.1:{port}"
+        yield taken
 
 
 def write_account(folder: Path, token: str = "first") -> Path:  # noqa: S107 - of a server that is none

@@ -1,10 +1,11 @@
 """An object store that answers every request the same way, whatever it is asked."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from support.answering import QuietHandler, answering
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Answer:
 def refusing(answer: Answer) -> Iterator[str]:
     """Serve on a port of this machine; yield the URL."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def answer(self) -> None:
@@ -45,15 +46,5 @@ def refusing(answer: Answer) -> Iterator[str]:
 
         do_GET = do_PUT = do_HEAD = do_POST = answer
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=[0.01])
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(Handler) as port:
+        yield f"http://127.0.0.1:{port}"
