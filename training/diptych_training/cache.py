@@ -3,7 +3,7 @@
 Shapes: C latent channels, h and w latent sides, L tokens, D text width.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -115,14 +115,9 @@ def fill(
     return places
 
 
-def inline(encode: Encode, chunks: Sequence[Sequence[Item]]) -> Iterator[bytes]:
-    """Encode chunk after chunk in this process, which forgets the models at the end."""
-    from diptych_training.cache_encode import encoders  # noqa: PLC0415 - see Encoder
-
-    try:
-        yield from map(encode, chunks)
-    finally:
-        encoders.cache_clear()
+def inline(encode: Encode, chunks: Sequence[Sequence[Item]]) -> Iterable[bytes]:
+    """Encode chunk after chunk in this process."""
+    return map(encode, chunks)
 
 
 def prepare_cache(  # noqa: PLR0913 -- three say what, three how, and a caller names them
@@ -144,7 +139,11 @@ def prepare_cache(  # noqa: PLR0913 -- three say what, three how, and a caller n
     """
     keys = CacheKeys.of(digests or part_digests(components_folder, need_unet=False), dataset.image)
     items = items_of(manifest, dataset, keys, text=text, pictures=pictures)
-    return Cache(keys, fill(cache_dir, items, Encoder(components_folder, keys, device), map_fn, on_progress))
+    encoder = Encoder(components_folder, keys, device)
+    try:
+        return Cache(keys, fill(cache_dir, items, encoder, map_fn, on_progress))
+    finally:
+        encoder.forget()
 
 
 def open_cache(

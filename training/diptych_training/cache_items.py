@@ -1,12 +1,17 @@
 """What is encoded for the cache, and the order to do it, which any process can carry out."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from diptych_diffusion.loading import loading
 from diptych_training.cache_keys import CacheKeys
 from diptych_training.data.entry import Entry
+
+MODELS: Final = "diptych_training.cache_encode"
+"""Where a process that encodes keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +53,8 @@ class Encoder:
             from diptych_training.cache_encode import shard_of  # noqa: PLC0415 - whoever sends the order needs no models
 
         return shard_of(self, items)
+
+    def forget(self) -> None:
+        """Let go of the models, if this process loaded any."""
+        if (module := sys.modules.get(MODELS)) is not None:
+            module.encoders.cache_clear()
