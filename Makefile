@@ -7,7 +7,8 @@ RUN := $(UV) run --frozen --no-sync
 RESTARTS := tests/faults/test_api_server_trouble.py# kills the API server: alone, or what follows may find it lame
 EIGHT_BITS := --with bitsandbytes==0.50.2# beside the environment: diffusers and peft import it wherever it is, 2 s in every process
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
-.PHONY: init lint type test unit integration cluster node e2e e2e-smoke images page demo docs proto generate bench clean
+SHARED_RAY := -n 2 --dist loadscope --no-loadscope-reorder
+.PHONY: init lint type unit test deployed integration cluster node e2e e2e-smoke images page demo docs proto generate bench clean
 
 .cache/uv/bin/uv:
 	python3 -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv==0.13.8
@@ -18,11 +19,13 @@ lint: init
 type: init
 	$(RUN) mypy
 unit: init
-	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (slow or ray or fuzz or browser or integration or e2e)" $(PARALLEL)
-test: unit
-	OMP_NUM_THREADS=1 $(RUN) pytest -m "(slow or fuzz) and not (integration or eight_bits)" $(PARALLEL)
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (slow or fuzz or ray or deployed or browser or integration or e2e)" $(PARALLEL)
+test: init
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (eight_bits or ray or deployed or browser or integration or e2e)" $(PARALLEL)
 	$(RUN) $(EIGHT_BITS) python -m pytest tests/training/test_eight_bits.py
-	$(RUN) pytest -m ray -n 2 --dist loadscope --no-loadscope-reorder
+	$(RUN) pytest -m ray $(SHARED_RAY)
+deployed: init
+	$(RUN) pytest -m deployed $(SHARED_RAY)
 integration: init
 	PYTHONPATH=tests $(RUN) python -m cluster.tools
 	$(RUN) pytest -m integration --timeout 900 --ignore=$(RESTARTS) || $(RUN) pytest -m integration --timeout 900 --ignore=$(RESTARTS) --last-failed

@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests of Ray that may take longest, so that none is left when all others are done."""
 
     def longest(item: pytest.Item) -> int:
-        limit = item.get_closest_marker("timeout") if item.get_closest_marker("ray") else None
+        limit = item.get_closest_marker("timeout") if {"ray", "deployed"} & item.keywords.keys() else None
         return 0 if limit is None else int(limit.args[0])
 
     items.sort(key=longest, reverse=True)

@@ -23,7 +23,7 @@ from diptych_serving.starting import engine_trouble
 FOLLOWERS: Final = 10_000
 """Calls that wait for news of the registry, and requests at gateway and page, which have limits of their own."""
 LEAVES_S: Final = 2.0
-"""Open pages never end by themselves."""
+"""How long what never ends by itself may keep a replica: open pages, and calls that wait for news."""
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -42,7 +42,8 @@ def build(args: dict[str, Any]) -> Application:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SpecInvalid(f"args.{where}: {first['msg']}", hint="Write args with serving_config().") from error
-    registry = _small(Registry).options(user_config=wire(RegistryConfig())).bind(engine_trouble)
+    registry = _small(Registry, graceful_shutdown_timeout_s=LEAVES_S)
+    registry = registry.options(user_config=wire(RegistryConfig())).bind(engine_trouble)
     limiter = _small(LimiterReplica, name=LIMITER).bind(config.namespace, config.name, registry)
     values = wire(config)
     engines = _engine(config).bind(values, registry)

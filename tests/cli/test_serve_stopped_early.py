@@ -19,7 +19,7 @@ spec:
   ui: {enabled: false}
 """
 COMMAND = [str(Path(sys.executable).with_name("diptych")), "serve", "early.yaml"]
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.deployed, pytest.mark.timeout(600)]
 
 
 def test_ctrl_c_ends_what_has_not_started(tmp_path: Path) -> None:

@@ -132,7 +132,10 @@ Action = Kill | Answer | Reset | Hang | Hold | Drop | Replay | Expire
 
 @dataclass(slots=True)
 class Fault:
-    """Strikes the nth request that matches, and of those after it every so many; `times` in all, 0 without end."""
+    """Strikes the nth request that matches, and of those after it every so many; `times` in all, 0 without end.
+
+    With `once`, a request that was struck passes when it comes again, and is counted anew after that.
+    """
 
     match: Match
     action: Action
@@ -140,17 +143,27 @@ class Fault:
     nth: int = 1
     times: int = 1
     every: int = 1
+    once: bool = False
     seen: int = 0
+    count: int = 0
+    """How often it struck."""
     struck: threading.Event = field(default_factory=threading.Event)
+    _owed: set[Request] = field(default_factory=set)
 
     def strike(self, asked: Request, side: Side) -> Action | None:
         """Return what happens to a request on this side; None when nothing does."""
         if side != self.side or not self.match.covers(asked):
             return None
+        if asked in self._owed:
+            self._owed.remove(asked)
+            return None
         self.seen += 1
         late, odd = divmod(self.seen - self.nth, self.every)
         if late < 0 or odd or (self.times and late >= self.times):
             return None
+        if self.once:
+            self._owed.add(asked)
+        self.count += 1
         self.struck.set()
         return self.action
 

@@ -92,10 +92,13 @@ def _miss(stage: Stage, proxy: Proxy) -> None:
     assert ray_job is not None
     RayPods(stage.api).create(ray_job)
     stage.report(JOB, phase="Preparing")
+    missed = [(DIFFUSION_DEPLOYMENT, GALLERY)]
     for kind in CHANGED:
-        for child in stage.api.listed(kind.api_version, kind.kind, stage.namespace, labels=f"{MANAGED_BY}={PRODUCT}"):
-            target = reference(kind.api_version, kind.kind, child["metadata"]["name"], stage.namespace)
-            stage.api.patch(target, {"metadata": {"annotations": {"example.org/seen": "yes"}}})
+        children = stage.api.listed(kind.api_version, kind.kind, stage.namespace, labels=f"{MANAGED_BY}={PRODUCT}")
+        missed += [(kind, child["metadata"]["name"]) for child in children]
+    for kind, name in missed:
+        target = reference(kind.api_version, kind.kind, name, stage.namespace)
+        stage.api.patch(target, {"metadata": {"annotations": {"example.org/seen": "yes"}}})
     until(lambda: stage.phase(FINE_TUNE_JOB, JOB) == "Provisioning")
     until(lambda: stage.phase(DIFFUSION_MODEL, MODEL) == "Empty")
     at_rest(proxy, 12)

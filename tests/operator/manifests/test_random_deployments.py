@@ -149,13 +149,13 @@ def test_every_deployment_is_confined_or_refused(found: DiffusionDeployment) -> 
 
 
 @pytest.mark.fuzz
-def test_a_thousand_deployments_are_confined_and_most_are_taken() -> None:
+def test_many_deployments_are_confined_and_most_are_taken() -> None:
     taken = []
 
-    @settings(max_examples=1000, **QUICK)
+    @settings(max_examples=400, **QUICK)
     @given(deployments())
     def run(found: DiffusionDeployment) -> None:
         taken.append(check(found))
 
     run()
-    assert sum(taken) > 500
+    assert sum(taken) > 200

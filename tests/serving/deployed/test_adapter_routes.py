@@ -7,7 +7,7 @@ import pytest
 from support.http_keys import KEYED, bearer
 from support.real_deployment import DOG, Deployment, engines
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.deployed, pytest.mark.timeout(600)]
 ROOT = bearer("root")
 
 

@@ -15,7 +15,7 @@ from diptych_serving.v1 import images_pb2 as pb
 from diptych_serving.v1.images_pb2_grpc import ImageServiceStub
 from support.real_deployment import DOG, Deployment
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.deployed, pytest.mark.timeout(600)]
 
 
 def test_grpc_and_http_draw_the_same(deployment: Deployment, stub: ImageServiceStub) -> None:

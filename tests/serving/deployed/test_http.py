@@ -23,7 +23,7 @@ from support.real_deployment import DOG, Deployment, engines
 from support.services import picture_of
 from support.sse import events_in
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.deployed, pytest.mark.timeout(600)]
 
 
 def test_both_replicas_draw_the_same_picture_and_compare_agrees(deployment: Deployment) -> None:

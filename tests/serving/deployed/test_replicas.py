@@ -19,7 +19,7 @@ from support.processes import descendants
 from support.real_deployment import DOG, Deployment, engines
 from support.waiting import until
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.deployed, pytest.mark.timeout(600)]
 MUCH = {"prompt": "a dog", "seed": 7, "steps": 150, "n": 8}
 QUICK = {"UPSCALE_DELAY_S": 0.5, "DOWNSCALE_DELAY_S": 1.0, "LOOK_BACK_S": 11.0}
 

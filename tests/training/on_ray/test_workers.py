@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -26,6 +27,10 @@ from support.tiny_jobs import tiny_share
 from support.tiny_models import make_pipeline
 
 pytestmark = pytest.mark.ray
+FIFTY: dict[str, Any] = {
+    "lora": {"rank": 2, "alpha": 2, "dropout": 0.1},
+    "training": {"steps": 50, "checkpoint": {"everySteps": 50}, "validation": {"everySteps": 50, "draws": 1}},
+}
 SETTINGS = Dataset(source=DatasetSource(uri="."), image=Image(size=64, horizontal_flip=True))
 
 
@@ -78,20 +83,40 @@ def test_a_worker_that_fails_alone_ends_the_group_with_its_reason(tmp_path: Path
     assert "is a file" in caught.value.hint
 
 
-def test_fewer_workers_than_wanted_learn_the_same(tmp_path: Path) -> None:
-    """Two are wanted, there is room for one, and one is allowed: the losses of a single worker."""
-    alone, few = Listener(), Listener()
-    train(tiny_share(tmp_path, output={"uri": "alone"}), alone)
-    room = int(ray.cluster_resources()["CPU"])
-    resources = {"workers": 2, "minWorkers": 1, "cpusPerWorker": room}
-    share = tiny_share(tmp_path, output={"uri": "few"}, resources=resources)
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Listener]:
+    """What one worker learns without Ray, and the folder of its base and pictures."""
+    folder, listener = tmp_path_factory.mktemp("alone"), Listener()
+    train(tiny_share(folder, **FIFTY, output={"uri": "alone"}), listener)
+    return folder, listener
+
+
+def learned(folder: Path, name: str, **resources: int) -> dict[int, float]:
+    """Return the loss of each step that Ray's workers learn."""
+    listener = Listener()
 
     def hear(letter: Letter) -> None:
         if isinstance(letter, Progress):
-            few(letter)
+            listener(letter)
 
+    share = tiny_share(folder, **FIFTY, output={"uri": name}, resources=resources)
     assert fit(share, open_mailbox(), lambda: False, hear)
-    assert few.losses() == pytest.approx(alone.losses(), rel=1e-5)
+    return listener.losses()
+
+
+def test_two_workers_learn_what_one_learns(alone: tuple[Path, Listener]) -> None:
+    """Same global batch: the same visits, noise and dropout, so losses within 1e-4 over 50 steps."""
+    folder, listener = alone
+    assert len(listener.losses()) == 50
+    assert learned(folder, "two", workers=2) == pytest.approx(listener.losses(), rel=1e-4)
+
+
+def test_fewer_workers_than_wanted_learn_the_same(alone: tuple[Path, Listener]) -> None:
+    """Two are wanted, there is room for one, and one is allowed: the losses of a single worker."""
+    folder, listener = alone
+    room = int(ray.cluster_resources()["CPU"])
+    few = learned(folder, "few", workers=2, minWorkers=1, cpusPerWorker=room)
+    assert few == pytest.approx(listener.losses(), rel=1e-5)
 
 
 def test_workers_do_not_train_on_when_their_driver_cannot(tmp_path: Path) -> None:
