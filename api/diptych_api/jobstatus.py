@@ -63,6 +63,12 @@ class Attempt(Record):
     start_time: Time | None = Field(default=None, description="When it began.")
     end_time: Time | None = Field(default=None, description="When it ended.")
     gpu_seconds: float = Field(default=0, ge=0, description="GPU seconds it used.")
+    lost_seconds: float = Field(
+        default=0,
+        ge=0,
+        description="Seconds from the newest checkpoint to its end, or from its beginning if it saved none; "
+        "what it did then is done again. 0 where nothing follows.",
+    )
 
 
 class RunningAttempt(Record):

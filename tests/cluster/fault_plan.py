@@ -1,5 +1,6 @@
 """Faults as data: which request or watch event is struck, on which side, and by what."""
 
+import json
 import random
 import threading
 from collections.abc import Mapping
@@ -39,14 +40,16 @@ class Request:
         return self.verb not in READS and self.resource != "leases"
 
     @classmethod
-    def read(cls, method: str, path: str, query: Mapping[str, str]) -> "Request":
-        """Return what a method and a path ask for."""
+    def read(cls, method: str, path: str, query: Mapping[str, str], body: bytes = b"") -> "Request":
+        """Return what is asked for. The name of what is to be made stands in the body."""
         steps = path.strip("/").split("/")
         group, rest = ("".join(steps[1:2]), steps[3:]) if steps[0] == "apis" else ("", steps[2:])
         namespace = ""
         if len(rest) > 2 and rest[0] == "namespaces":
             namespace, rest = rest[1], rest[2:]
         resource, name, subresource = (*rest, "", "", "")[:3]
+        if method == "POST" and not name:
+            name = str(json.loads(body or b"{}").get("metadata", {}).get("name", ""))
         reading = "watch" if query.get("watch") in {"true", "1"} else "get" if name else "list"
         reading = reading if resource else "discover"
         return cls(VERBS.get(method, reading), resource, namespace, name, subresource, group=group)
@@ -134,7 +137,8 @@ Action = Kill | Answer | Reset | Hang | Hold | Drop | Replay | Expire
 class Fault:
     """Strikes the nth request that matches, and of those after it every so many; `times` in all, 0 without end.
 
-    With `once`, a request that was struck passes when it comes again, and is counted anew after that.
+    With `once`, a request that was struck passes when it comes again, and is counted anew after that. What makes an
+    object of a name is struck once and for all.
     """
 
     match: Match
@@ -155,7 +159,8 @@ class Fault:
         if side != self.side or not self.match.covers(asked):
             return None
         if asked in self._owed:
-            self._owed.remove(asked)
+            if asked.verb != "create":
+                self._owed.remove(asked)
             return None
         self.seen += 1
         late, odd = divmod(self.seen - self.nth, self.every)

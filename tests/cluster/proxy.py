@@ -124,8 +124,8 @@ class Proxy:
         await asyncio.sleep(CLOSING_S)
 
     async def _handle(self, incoming: web.Request) -> web.StreamResponse:
-        asked = Request.read(incoming.method, incoming.path, incoming.query)
         body = await incoming.read()
+        asked = Request.read(incoming.method, incoming.path, incoming.query, body)
         if (struck := await self._suffer(incoming, asked, "before")) is not None:
             self.seen.append((asked, 0))
             return struck
@@ -142,7 +142,8 @@ class Proxy:
         if asked.verb != "watch":
             self.seen.append((asked, answer.status))
             self.last_write = time.monotonic() if asked.is_write else self.last_write
-        if (struck := await self._suffer(incoming, asked, "after")) is not None:
+        changed_nothing = asked.is_write and not answer.ok
+        if not changed_nothing and (struck := await self._suffer(incoming, asked, "after")) is not None:
             return struck
         told = {name: answer.headers[name] for name in ("Content-Type", "Retry-After") if name in answer.headers}
         return web.Response(status=answer.status, body=content, headers=told)

@@ -21,7 +21,7 @@ CHILDREN = (
 )
 DRAWN = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "selfLink")
 ADDRESSES = ("clusterIP", "clusterIPs")
-MEASURED = ("gpuSeconds", "activeSeconds", "gpuSecondsBefore")
+MEASURED = ("gpuSeconds", "activeSeconds", "gpuSecondsBefore", "lostSeconds")
 HASHES = ("configHash", "desiredHash")
 """Over manifests with uids in them."""
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")

@@ -97,6 +97,7 @@ def ended(job: FineTuneJob, current: RunningAttempt, reason: str, report: Report
         start_time=current.start_time,
         end_time=end,
         gpu_seconds=_own(job, current, end),
+        lost_seconds=0 if reason == "Succeeded" else _lost_s(job.status, current, report, end),
     )
     return {
         "attempts": [*job.status.attempts, attempt][-REMEMBERED:],
@@ -105,3 +106,10 @@ def ended(job: FineTuneJob, current: RunningAttempt, reason: str, report: Report
         "gpu_seconds": gpu_seconds(job, current, end),
         "active_seconds": round(job.status.active_seconds + (end - current.start_time).total_seconds(), 1),
     }
+
+
+def _lost_s(status: FineTuneJobStatus, current: RunningAttempt, report: Report | None, end: datetime) -> float:
+    """Return the seconds of an attempt that no checkpoint has."""
+    saved = report.checkpoint if report is not None and report.checkpoint is not None else status.checkpoint
+    since = current.start_time if saved is None else max(saved.time, current.start_time)
+    return round(max((end - since).total_seconds(), 0), 1)

@@ -28,6 +28,15 @@ def test_a_failure_that_may_pass_is_followed_by_an_attempt_from_the_last_checkpo
     assert story.phase == "Provisioning"
 
 
+def test_an_attempt_tells_the_time_that_no_checkpoint_has() -> None:
+    story = JobStory().run().wait(60)
+    saved = {"step": 40, "uri": "s3://bucket/runs/step-000040", "time": story.now.isoformat()}
+    story.says("Training", step=40, checkpoint=saved).wait(30).fails("WorkerLost", step=41)
+    story.wait(10).run().wait(20).fails("WorkerLost", step=40)
+    story.wait(10).run().wait(20).succeeds()
+    assert [attempt.lost_seconds for attempt in story.status.attempts] == [30, pytest.approx(20, abs=1), 0]
+
+
 def test_the_end_of_an_attempt_is_written_down_before_its_rayjob_is_deleted() -> None:
     story = JobStory().run().says("Failed", failure={"reason": "WorkerLost", "message": "Gone."})
     assert story.ray_job is not None
