@@ -1,22 +1,38 @@
-"""Notices when kopf lists a kind anew: what vanished meanwhile is told by no event."""
+"""Takes in what kopf lists, and notices when it lists a kind anew: what vanished meanwhile is told by no event."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import aiohttp
 import kopf
 
-from diptych_operator.kinds import Kind
+from diptych_operator.kinds import Kind, Manifest
 
 OK: Final = 200
+Take = Callable[[Kind, Manifest], Awaitable[None]]
 Listed = Callable[[Kind], None]
 
 
-def session(info: kopf.ConnectionInfo, watched: Sequence[Kind], listed: Listed, known: set[str]) -> kopf.AiohttpSession:
-    """Return kopf's way to the API server, on which `listed` hears of every list of a kind but the first.
+def session(
+    info: kopf.ConnectionInfo, watched: Sequence[Kind], take: Take, listed: Listed, known: set[str]
+) -> kopf.AiohttpSession:
+    """Return kopf's way to the API server, on which `take` gets every object of a list, and kopf an empty list.
 
-    `known` has the paths that were listed. It outlives a session: each new token begins another one.
+    For each object kopf would make a queue, a task and records, which costs more than all that we do with it.
+    `listed` hears of every list of a kind but the first. `known` has the paths that were listed. It outlives a session:
+    each new token begins another one.
     """
+
+    class Answer(aiohttp.ClientResponse):
+        async def json(self, **how: Any) -> Any:  # noqa: ANN401 - aiohttp's
+            told = await super().json(**how)
+            kind = kind_at(self.url.path, watched)
+            if kind is not None and self.status == OK:
+                for found in told.get("items") or ():
+                    await take(kind, found)
+                told["items"] = []
+            return told
+
     tracing = aiohttp.TraceConfig()
 
     async def heard(_: object, __: object, request: aiohttp.TraceRequestEndParams) -> None:
@@ -34,6 +50,7 @@ def session(info: kopf.ConnectionInfo, watched: Sequence[Kind], listed: Listed, 
         headers=info.as_http_headers(),
         proxy=info.proxy_url,
         trace_configs=[tracing],
+        response_class=Answer,
     )
     return kopf.AiohttpSession(server=info.server, aiohttp_session=client)
 

@@ -80,17 +80,21 @@ class Ears:
 
     async def hear(self, kind: Kind, event: Any) -> None:  # noqa: ANN401 - kopf's raw event
         """Take an event in."""
-        self.heard[kind] = time.monotonic()
-        if kind == kinds.LEASE:
+        found = event["object"]
+        if event["type"] != "DELETED":
+            await self.take(kind, found)
             return
-        found = {**event["object"], "apiVersion": kind.api_version, "kind": kind.kind}
+        self.heard[kind] = time.monotonic()
         metadata = found["metadata"]
         ref = Ref(kind, metadata.get("namespace", ""), metadata["name"])
-        if event["type"] == "DELETED":
-            if kind not in COSTLY or "deletionTimestamp" in metadata or not await self._is_there(ref, metadata["uid"]):
-                self._store.remove(ref, metadata["uid"], int(metadata["resourceVersion"]))
-            return
-        self._store.put(found)
+        if kind not in COSTLY or "deletionTimestamp" in metadata or not await self._is_there(ref, metadata["uid"]):
+            self._store.remove(ref, metadata["uid"], int(metadata["resourceVersion"]))
+
+    async def take(self, kind: Kind, found: Manifest) -> None:
+        """Take in an object that is there."""
+        self.heard[kind] = time.monotonic()
+        if kind != kinds.LEASE:
+            self._store.put({**found, "apiVersion": kind.api_version, "kind": kind.kind})
 
     async def _is_there(self, ref: Ref, uid: str) -> bool:
         """Whether an object only lost the label that it is watched by; then it is read. In doubt it is there."""
@@ -110,8 +114,8 @@ def registry_for(ears: Ears, watched: Sequence[Watch], configuration: Configurat
     registry = kopf.OperatorRegistry()
 
     async def login(**_: Any) -> kopf.AiohttpSession:  # noqa: ANN401 - kopf's arguments
-        kinds_watched = [watch.kind for watch in watched]
-        found: kopf.AiohttpSession = session(await connection(configuration), kinds_watched, ears.relisted, ears.lists)
+        asked, way = [watch.kind for watch in watched], await connection(configuration)
+        found: kopf.AiohttpSession = session(way, asked, ears.take, ears.relisted, ears.lists)
         return found
 
     kopf.on.login(registry=registry, id="login")(login)

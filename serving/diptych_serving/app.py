@@ -42,8 +42,8 @@ def build(args: dict[str, Any]) -> Application:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SpecInvalid(f"args.{where}: {first['msg']}", hint="Write args with serving_config().") from error
-    registry = _small(Registry, graceful_shutdown_timeout_s=LEAVES_S)
-    registry = registry.options(user_config=wire(RegistryConfig())).bind(engine_trouble)
+    follows = _small(Registry, graceful_shutdown_timeout_s=LEAVES_S)
+    registry = follows.options(user_config=wire(RegistryConfig())).bind(engine_trouble)
     limiter = _small(LimiterReplica, name=LIMITER).bind(config.namespace, config.name, registry)
     values = wire(config)
     engines = _engine(config).bind(values, registry)

@@ -41,7 +41,8 @@ class _Trainer(TorchTrainer):
     """Ray Train's, without the actor that would hand out Ray Data's data sets. It takes two seconds to come."""
 
     def _create_default_callbacks(self) -> list[RayTrainCallback]:
-        return [each for each in super()._create_default_callbacks() if type(each).__name__ != "DatasetsCallback"]
+        callbacks = super()._create_default_callbacks()  # type: ignore[misc]  # Ray's own, which it does not export
+        return [each for each in callbacks if type(each).__name__ != "DatasetsCallback"]
 
 
 @contextmanager
