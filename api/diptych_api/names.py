@@ -4,6 +4,8 @@ from typing import Final
 
 from diptych_api.fields import API_GROUP
 
+CACHE_VARIABLE: Final = "DIPTYCH_CACHE"
+"""The environment variable that names the folder of what was downloaded."""
 FIELD_MANAGER: Final = "diptych-operator"
 REPORT_MANAGER: Final = "diptych-report"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"

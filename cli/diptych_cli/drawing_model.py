@@ -14,6 +14,7 @@ from diptych_cli.job_file import base_name
 from diptych_cli.runs import find_run, record_of, shown
 from diptych_diffusion.adapter_files import load_adapter
 from diptych_diffusion.base_files import resolve_base
+from diptych_diffusion.cache_folder import cache_folder
 from diptych_diffusion.components import Components
 from diptych_diffusion.fingerprint import weights_digest
 from diptych_diffusion.lora import attach_all
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT_BASE = "builtin:tiny-emoji"
-CACHE = Path("~/.cache/diptych/bases")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def parse_base(text: str) -> Base:
 
 
 def _assemble(base: Base, adapter: Path | None, evaluation: Evaluation | None, device: str) -> Model:
-    components = load(resolve_base(base, CACHE.expanduser()), device=device)
+    components = load(resolve_base(base, cache_folder() / "bases"), device=device)
     if adapter is None:
         return Model(components, base_name(base), evaluation=evaluation)
     weights = load_adapter(adapter)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 from ray import serve
@@ -11,6 +10,7 @@ from ray.serve.handle import DeploymentHandle
 
 from diptych_api.servingconfig import ServingConfig
 from diptych_api.wire import from_wire
+from diptych_diffusion.cache_folder import cache_folder
 from diptych_diffusion.loading import loading
 from diptych_serving.degrade import Degraded
 from diptych_serving.image_request import Event, ImageRequest
@@ -19,7 +19,6 @@ from diptych_serving.replica_facts import ReplicaFacts
 from diptych_serving.scaling import WORK_LEFT
 from diptych_serving.starting import reason_of
 
-CACHE: Final = Path("~/.cache/diptych")
 REPORT_EVERY_S: Final = 2.0
 TELL_S: Final = 1.0
 STARTING: Final = "the start of an engine"
@@ -39,7 +38,7 @@ class EngineReplica:
             with loading():
                 from diptych_serving.engine_start import build_drawer  # noqa: PLC0415 - only engines need torch
             config = from_wire(ServingConfig, values)
-            self.drawer, self.base, self.start = build_drawer(config, CACHE.expanduser())
+            self.drawer, self.base, self.start = build_drawer(config, cache_folder())
         except Exception as error:
             await self._tell(registry.note, STARTING, reason_of(error))
             raise

@@ -8,10 +8,12 @@ import pytest
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
 from diptych_api.errors import DiptychError, UnsupportedHere
 from diptych_api.servingconfig import ServingConfig
+from diptych_diffusion.cache_folder import cache_folder
 from diptych_serving.devices import choose_device
 from diptych_serving.engine_start import build_drawer
 from diptych_serving.starting import reason_of
 from diptych_serving.supported import check_supported, ignored
+from support.hub import COMMIT, REPO, hub_of, impatient
 from support.tiny_models import add_checker, make_pipeline
 
 pytestmark = pytest.mark.slow
@@ -35,6 +37,17 @@ def test_the_checker_of_the_base_is_used(tmp_path: Path) -> None:
     assert facts.has_checker
     assert min(start.weights_s, start.warmup_s) >= 0
     assert drawer.engine.decoder.checker is not None
+
+
+def test_a_second_pod_with_the_same_cache_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / "claim"))
+    impatient(monkeypatch)
+    with hub_of(make_pipeline(tmp_path / "hub")) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        wanted = config(tmp_path, base={"huggingFace": {"repo": REPO, "revision": COMMIT}}, maxRows=4)
+        build_drawer(wanted, cache_folder())
+        hub.refusal = 500
+        build_drawer(wanted, cache_folder())
 
 
 @pytest.mark.parametrize("backend", ["ONNX", "TensorRT"])

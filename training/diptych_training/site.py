@@ -5,11 +5,11 @@ runs, with bases, data sets, encoded pictures and manifests; it may be deleted w
 """
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Final
 
 from diptych_api.runstore import CACHE
+from diptych_diffusion.cache_folder import cache_folder
 from diptych_training.run_store import RunStore
 
 ADAPTERS, BASES, DATA, ENCODED = "adapters", "bases", "data", "encoded"
@@ -20,9 +20,8 @@ def namespace_folder(store: RunStore) -> Path:
     """Return the folder on this machine that all runs of the store's namespace share."""
     if local := store.local():
         return local.parent
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     place = store.uri().rpartition("/")[0]
-    return home / "diptych" / "runs" / hashlib.sha256(place.encode()).hexdigest()[:DIGITS]
+    return cache_folder() / "runs" / hashlib.sha256(place.encode()).hexdigest()[:DIGITS]
 
 
 def shared_folder(store: RunStore, name: str) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from diptych_api.diffusiondeployment import DiffusionDeployment, DiffusionDeploymentSpec
 from diptych_api.endpoints import CompatibleEndpoint, Endpoints, GRPCEndpoint, HTTPEndpoint
 from diptych_api.errors import SpecInvalid
+from diptych_api.names import CACHE_VARIABLE
 from diptych_api.servingconfig import (
     RegistryConfig,
     ServedAdapter,
@@ -81,7 +82,7 @@ def variables(spec: DiffusionDeploymentSpec) -> tuple[Manifest, ...]:
         check_secret(token, "base.huggingFace.token")
         found.append(from_secret("HF_TOKEN", token))
     if spec.model_cache is not None:
-        found.append(plain("HF_HOME", folder(spec.model_cache.pvc)))
+        found.append(plain(CACHE_VARIABLE, folder(spec.model_cache.pvc)))
     return tuple(merged(found))
 
 

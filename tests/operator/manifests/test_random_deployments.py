@@ -28,7 +28,14 @@ DEFAULTS = Defaults(image="ray:1")
 NEWER = Defaults(image="ray:2", ray_version="2.61.0", head_memory="8Gi")
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PLAIN = {
-    *("HOME", "USER", "RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "PYTHONDONTWRITEBYTECODE", "HF_HOME"),
+    *(
+        "HOME",
+        "USER",
+        "RAY_USAGE_STATS_ENABLED",
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV",
+        "PYTHONDONTWRITEBYTECODE",
+        "DIPTYCH_CACHE",
+    ),
 }
 QUICK: dict[str, Any] = {
     "deadline": None,

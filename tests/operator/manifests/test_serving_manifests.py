@@ -113,7 +113,7 @@ def test_secrets_are_variables_and_the_registry_is_told_their_names() -> None:
     assert told["auth"]["apiKeys"]["key"] == "API_KEYS_JSON"
 
 
-def test_a_base_on_a_claim_is_a_folder_and_the_cache_is_the_hubs_home() -> None:
+def test_a_base_on_a_claim_is_a_folder_and_what_is_downloaded_goes_to_the_cache() -> None:
     manifest = made(
         base={"pvc": {"claimName": "models", "path": "sd/1.5"}},
         modelCache={"pvc": {"claimName": "cache", "path": "hub"}},
@@ -121,7 +121,7 @@ def test_a_base_on_a_claim_is_a_folder_and_the_cache_is_the_hubs_home() -> None:
     config = serve_values(manifest["spec"]["serveConfigV2"]) or {}
     assert config["applications"][0]["args"]["base"] == {"uri": "/mnt/claims/models/sd/1.5"}
     container = workers_of(manifest)["template"]["spec"]["containers"][0]
-    assert {"name": "HF_HOME", "value": "/mnt/claims/cache/hub"} in container["env"]
+    assert {"name": "DIPTYCH_CACHE", "value": "/mnt/claims/cache/hub"} in container["env"]
     places = {mount["mountPath"]: mount.get("readOnly", False) for mount in container["volumeMounts"]}
     assert (places["/mnt/claims/models"], places["/mnt/claims/cache"]) == (True, False)
 
