@@ -31,9 +31,15 @@ class Batch:
     """A 63-bit number of each visit, from which its dropout follows."""
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on ``device``; the copy does not wait for the GPU."""
+        """Return the batch on ``device``; where it is pinned, the copy does not wait for the GPU."""
         moved = {f: getattr(self, f).to(device, non_blocking=True) for f in self.__slots__}
         return replace(self, **moved)
+
+    def pinned_for(self, device: torch.device) -> "Batch":
+        """Return the batch in memory that a GPU copies from by itself; as it is where ``device`` is none."""
+        if device.type != "cuda":
+            return self
+        return replace(self, **{f: getattr(self, f).pin_memory() for f in self.__slots__})
 
 
 @dataclass(frozen=True)

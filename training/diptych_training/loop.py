@@ -122,7 +122,8 @@ class Loop:
         size = self.training.micro_batch_size or max(1, len(mine))
         alike = grouped(mine, lambda visit: visit.shape)
         pieces = [group[i : i + size] for group in alike for i in range(0, len(group), size)]
-        return pool.submit(lambda: [self.maker.training(piece) for piece in pieces])
+        device = self.trainee.device
+        return pool.submit(lambda: [self.maker.training(piece).pinned_for(device) for piece in pieces])
 
     def _one_step(self, batches: Sequence[Batch], *, stop: bool) -> None:
         rate = learning_rate(self.training, self.total_steps, self.step)
