@@ -47,12 +47,15 @@ def test_trap_1_the_gradient_is_clipped_and_its_norm_told(share: Share) -> None:
 def test_trap_4_no_two_samples_share_noise_whichever_worker_has_them(share: Share) -> None:
     """A sample's draws are those of the sample: alone, in a batch, on one of two workers; another epoch has others."""
     loop = build_loop(share, CPU, Listener())
-    visits = loop.order.batch(0, 4)
-    whole, first, second = (loop.maker.training(v) for v in (visits, visits[:2], visits[2:]))
+    maker, visits = replace(loop.maker, caption_dropout=0.5), loop.order.batch(0, 4)
+    whole, first, second = (maker.training(v) for v in (visits, visits[:2], visits[2:]))
     assert torch.equal(whole.noisy_BCHW, torch.cat([first.noisy_BCHW, second.noisy_BCHW]))
     assert torch.equal(whole.t_B, torch.cat([first.t_B, second.t_B]))
+    assert torch.equal(whole.text, torch.cat([first.text, second.text]))
+    dropped = [torch.equal(text, maker.text([""])[0]) for text in whole.text]
+    assert set(dropped) == {True, False}
     assert len({tensor.sum().item() for tensor in whole.target_BCHW}) == 4
-    later = loop.maker.training([replace(visit, epoch=visit.epoch + 1) for visit in visits])
+    later = maker.training([replace(visit, epoch=visit.epoch + 1) for visit in visits])
     assert not torch.equal(later.target_BCHW, whole.target_BCHW)
 
 
