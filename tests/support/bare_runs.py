@@ -49,7 +49,7 @@ class Listener:
         return [row for progress in self.told for row in progress.rows]
 
 
-def train(share: Share, listener: Tell, *, go_on: bool = False, rank: int = 0, world: int = 1) -> Loop:
+def train(share: Share, listener: Tell, *, go_on: bool = False, rank: int = 0, world: int = 1, keep: int = 10) -> Loop:
     """Run one worker's loop with checkpoints, from the newest one when asked to go on."""
     loop = build_loop(share, CPU, listener, rank=rank, world=world)
     loop.report_every_s = 0
@@ -60,7 +60,7 @@ def train(share: Share, listener: Tell, *, go_on: bool = False, rank: int = 0, w
     if rank > 0:
         loop.run()
         return loop
-    with CheckpointWriter(share.store, keep=10) as writer:
+    with CheckpointWriter(share.store, keep) as writer:
         loop.keeper = Keeper(writer, share.identity)
         loop.run()
     return loop

@@ -8,11 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych_api.errors import CheckpointCorrupt, NaNLoss
+from diptych_api.errors import CheckpointCorrupt, NaNLoss, RunFailed
 from diptych_training.building import build_loop
-from diptych_training.checkpoint import load, newest
-from diptych_training.saving import restore
-from support.bare_runs import CPU, Listener, same_weights, train
+from diptych_training.checkpoint import newest
+from diptych_training.letters import Progress
+from diptych_training.saving import final_state, restore
+from diptych_training.step import sample_losses
+from support.bare_runs import CPU, Listener, in_workers, same_weights, train
 from support.tiny_jobs import tiny_share, write_pictures
 
 pytestmark = pytest.mark.slow
@@ -112,21 +114,90 @@ def test_nan_loss_names_step_samples_and_last_good_checkpoint(tmp_path: Path) ->
     assert newest(share.store, print) is None
 
 
-def test_early_stop_keeps_the_best_checkpoint(tmp_path: Path) -> None:
-    """A learning rate that ruins the weights: the run stops and the best step can be loaded."""
-    changes: dict[str, Any] = {
-        "steps": 50,
-        "learningRate": 0.5,
-        "ema": {"enabled": False},
-        "validation": {"everySteps": 1},
-        "earlyStopping": {"enabled": True, "patience": 2},
-    }
-    share = tiny_share(tmp_path, training=changes)
-    loop = train(share, Listener())
-    assert loop.step < 50
-    assert loop.standing.without_improvement == 3
-    if loop.standing.best_step:
-        assert load(share.store, loop.standing.best_step).meta["step"] == loop.standing.best_step
+EARLY: dict[str, Any] = {
+    "steps": 50,
+    "learningRate": 0.1,
+    "ema": {"enabled": False},
+    "validation": {"everySteps": 1},
+    "earlyStopping": {"enabled": True, "patience": 2, "minDelta": 0.02},
+}
+"""So fast that the loss soon falls no more: a run stops three steps after its best one."""
+
+
+def test_an_early_stop_leaves_the_weights_of_the_best_step(tmp_path: Path) -> None:
+    """Those of a run that ended there; its checkpoint outlives a retention of one."""
+    share = tiny_share(tmp_path, training=EARLY)
+    stopped = train(share, Listener(), keep=1)
+    best = stopped.standing.best_step
+    assert 0 < best == stopped.step - 3
+    until_then = tiny_share(tmp_path, training=EARLY | {"steps": best}, output={"uri": "short"})
+    expected = train(until_then, Listener()).average.shadow
+    left = final_state(share.store, share.spec.training).groups["average"]
+    assert left.keys() == expected.keys()
+    assert all(torch.equal(left[name], tensor) for name, tensor in expected.items())
+    assert not any(torch.equal(left[name], tensor) for name, tensor in stopped.average.shadow.items())
+
+
+def test_two_workers_stop_early_at_the_same_step(tmp_path: Path) -> None:
+    share = tiny_share(tmp_path, training=EARLY)
+
+    def work(rank: int) -> None:
+        loop = train(share, Listener(), rank=rank, world=2)
+        (tmp_path / f"{rank}.txt").write_text(f"{loop.step} {loop.standing}")
+
+    in_workers(2, tmp_path / "meeting", work)
+    first, second = ((tmp_path / f"{rank}.txt").read_text() for rank in range(2))
+    assert first == second
+    assert int(first.split()[0]) < EARLY["steps"]
+
+
+def test_validation_is_of_the_averaged_weights_over_every_stratum_of_timesteps(tmp_path: Path) -> None:
+    listener = Listener()
+    loop = train(tiny_share(tmp_path, training={"validation": {"draws": 4}}), listener)
+    batches = [loop.maker.validation(loop.held_out, draw, 4) for draw in range(4)]
+    for draw, batch in enumerate(batches):
+        assert torch.equal(batch.t_B // 250, torch.full((4,), draw))
+    assert len(torch.cat([batch.t_B for batch in batches]).unique()) == 16
+
+    @torch.no_grad()
+    def loss() -> float:
+        loop.trainee.train(on=False)
+        return float(torch.stack([sample_losses(loop.trainee, batch) for batch in batches]).mean())
+
+    raw = loss()
+    for name, parameter in loop.trainee.parameters.items():
+        parameter.data.copy_(loop.average.shadow[name])
+    assert listener.validations()[loop.step] == pytest.approx(loss(), rel=1e-6)
+    assert listener.validations()[loop.step] != pytest.approx(raw, rel=1e-4)
+
+
+def test_a_frozen_weight_that_changes_by_one_bit_ends_the_run(tmp_path: Path) -> None:
+    def nudge(progress: Progress) -> bool:
+        if progress.step == 3:
+            _, frozen = next(loop.trainee.frozen())
+            one = frozen.detach().view(-1)[:1]
+            one.copy_(torch.nextafter(one, torch.ones(1)))
+        return False
+
+    loop = build_loop(tiny_share(tmp_path), CPU, nudge)
+    loop.report_every_s = 0
+    with pytest.raises(RunFailed, match="A frozen weight changed while training"):
+        loop.run()
+    assert loop.step == loop.total_steps
+
+
+def test_half_precision_goes_on_exactly_with_the_scale_of_its_gradients(tmp_path: Path) -> None:
+    """The scaler counts steps until it grows: a resume has counted all of them."""
+    whole, part, rest = Listener(), Listener(stop_at=3), Listener()
+    half = {"precision": "fp16"}
+    undisturbed = train(tiny_share(tmp_path, training=half, output={"uri": "whole"}), whole)
+    share = tiny_share(tmp_path, training=half)
+    train(share, part)
+    resumed = train(share, rest, go_on=True)
+    assert part.losses() | rest.losses() == whole.losses()
+    assert same_weights(undisturbed, resumed)
+    assert resumed.scaler.state_dict() == undisturbed.scaler.state_dict()
+    assert undisturbed.scaler.state_dict()["_growth_tracker"] == 6
 
 
 def test_checkpoint_of_another_job_is_refused(tmp_path: Path) -> None:
