@@ -65,6 +65,24 @@ def test_children_that_were_edited_are_brought_back(down: Stage, idle_operator: 
     _must_be_repaired(down, idle_operator, before)
 
 
+def test_a_rayjob_and_a_rayservice_that_were_deleted_are_made_again(
+    down: Stage, idle_operator: OperatorProcess
+) -> None:
+    before = _serving(down)
+    first = (down.uid(RAY_JOB, JOB), down.uid(RAY_SERVICE, GALLERY))
+    down.delete(RAY_JOB, JOB)
+    down.delete(RAY_SERVICE, GALLERY)
+    until(lambda: down.find(RAY_JOB, JOB) is None and down.find(RAY_SERVICE, GALLERY) is None)
+    began = time.monotonic()
+    idle_operator.start(leading=False)
+    until(lambda: down.uid(RAY_JOB, JOB) != "" and down.uid(RAY_SERVICE, GALLERY) != "")
+    assert time.monotonic() - began < REPAIR_S
+    assert not {down.uid(RAY_JOB, JOB), down.uid(RAY_SERVICE, GALLERY)} & set(first)
+    assert _serving(down) == before
+    until(lambda: down.status(FINE_TUNE_JOB, JOB).get("attempt") == 2)
+    assert down.status(FINE_TUNE_JOB, JOB)["attempts"][0]["reason"] == "RayJobDeleted"
+
+
 def test_a_job_that_was_deleted_and_made_anew_gets_children_of_its_own(
     down: Stage, idle_operator: OperatorProcess
 ) -> None:
@@ -75,6 +93,11 @@ def test_a_job_that_was_deleted_and_made_anew_gets_children_of_its_own(
     idle_operator.start()
     until(lambda: down.uid(RAY_JOB, JOB) not in ("", first))
     until(lambda: down.status(FINE_TUNE_JOB, JOB).get("attempt") == 1)
+
+
+def _serving(stage: Stage) -> object:
+    """Return the RayService without what is drawn for each one."""
+    return masked_children(stage.api, stage.namespace)[f"RayService {names.ray_service_name(GALLERY)}"]
 
 
 def _must_be_repaired(stage: Stage, operator: OperatorProcess, before: dict[str, object]) -> None:
