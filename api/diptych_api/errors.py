@@ -130,7 +130,7 @@ class RunFailed(DiptychError):
 
 
 class NaNLoss(RunFailed):
-    """The loss is not a finite number."""
+    """The loss, or its gradient, is not a finite number."""
 
 
 class GpuOutOfMemory(RunFailed):

@@ -1,18 +1,20 @@
 """The training loop in a bare process: what it learns, how it goes on, what it refuses."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from torch.nn import Parameter
 
 from diptych_api.errors import CheckpointCorrupt, NaNLoss, RunFailed
 from diptych_training.building import build_loop
-from diptych_training.checkpoint import newest
+from diptych_training.checkpoint import CheckpointWriter, newest
 from diptych_training.letters import Progress
-from diptych_training.saving import final_state, restore
+from diptych_training.saving import Keeper, final_state, restore
 from diptych_training.step import sample_losses
 from support.bare_runs import CPU, Listener, in_workers, same_weights, train
 from support.tiny_jobs import tiny_share, write_pictures
@@ -103,14 +105,28 @@ def test_what_is_not_cached_gives_the_same_losses(tmp_path: Path, off: str) -> N
     assert live.validations() == cached.validations()
 
 
-def test_nan_loss_names_step_samples_and_last_good_checkpoint(tmp_path: Path) -> None:
-    """A weight that is not a number ends the run before the broken state is saved."""
-    share = tiny_share(tmp_path)
+def ruin_weight(weight: Parameter) -> None:
+    weight.data.fill_(float("nan"))
+
+
+def ruin_gradient(weight: Parameter) -> None:
+    weight.register_hook(lambda gradient: gradient * float("nan"))
+
+
+@pytest.mark.parametrize(("ruin", "what"), [(ruin_weight, "loss"), (ruin_gradient, "gradient")])
+def test_what_is_not_a_number_names_step_samples_and_last_good_checkpoint(
+    tmp_path: Path, ruin: Callable[[Parameter], None], what: str
+) -> None:
+    """The run ends before the broken state is saved."""
+    share = tiny_share(tmp_path, training={"checkpoint": {"everySteps": 1}})
     loop = build_loop(share, CPU, Listener())
-    next(iter(loop.trainee.parameters.values())).data.fill_(float("nan"))
+    ruin(next(iter(loop.trainee.parameters.values())))
     loop.held_out = []
-    with pytest.raises(NaNLoss, match=r"step 1; samples of that step: images/.*no checkpoint was saved"):
-        loop.run()
+    message = rf"The {what} became nan at step 1; samples of that step: images/.*no checkpoint was saved"
+    with CheckpointWriter(share.store, keep=1) as writer:
+        loop.keeper = Keeper(writer, share.identity)
+        with pytest.raises(NaNLoss, match=message):
+            loop.run()
     assert newest(share.store, print) is None
 
 
@@ -198,6 +214,19 @@ def test_half_precision_goes_on_exactly_with_the_scale_of_its_gradients(tmp_path
     assert same_weights(undisturbed, resumed)
     assert resumed.scaler.state_dict() == undisturbed.scaler.state_dict()
     assert undisturbed.scaler.state_dict()["_growth_tracker"] == 6
+
+
+def test_half_precision_skips_steps_whose_gradients_overflow_and_halves_the_scale(tmp_path: Path) -> None:
+    """Their rows tell no gradient: a file of JSON has no word for one that is not finite."""
+    listener = Listener()
+    loop = build_loop(tiny_share(tmp_path, training={"precision": "fp16", "steps": 2}), CPU, listener)
+    loop.scaler.load_state_dict(loop.scaler.state_dict() | {"scale": 2.0**40})
+    loop.held_out = []
+    before = {name: p.detach().clone() for name, p in loop.trainee.parameters.items()}
+    assert loop.run()
+    assert all(torch.equal(p, before[name]) for name, p in loop.trainee.parameters.items())
+    assert loop.scaler.get_scale() == 2.0**38
+    assert [row.grad_norm for progress in listener.told for row in progress.rows] == [None, None]
 
 
 def test_checkpoint_of_another_job_is_refused(tmp_path: Path) -> None:

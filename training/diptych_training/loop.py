@@ -64,7 +64,7 @@ class Loop:
         self.lap = self.watch.lap
         size, most = training.batch_size, training.max_grad_norm
         self.update = Update(self.optimizer, self.scaler, size, most, self.shards, self.lap)
-        self.meter = Meter(self.order, self.training.batch_size, self.step)
+        self.meter = Meter(self.order, self.training.batch_size, self.step, skips_overflows=self.scaler.is_enabled())
         if self.step:
             self.meter.checkpoint_step = self.step
 
@@ -168,7 +168,7 @@ class Loop:
                 self.meter.stop = self.world == 1  # then a resume draws them; more workers stop after one more step
 
     def _save(self, *, wait: bool) -> None:
-        """Save a checkpoint on the first worker; a loss that is not finite stops the run before anything is kept."""
+        """Save a checkpoint on the first worker; a loss or gradient that is not finite ends the run before that."""
         self.meter.read()
         moments = self._moments()
         if self.keeper is not None:

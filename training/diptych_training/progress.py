@@ -35,6 +35,8 @@ class Meter:
     pause_began: float | None = None
     stop: bool = False
     """Whether any worker was asked to stop, as of the figures read so far."""
+    skips_overflows: bool = False
+    """Whether a step whose gradients are not finite leaves the weights as they are, as with fp16."""
 
     def add(self, step: int, result: StepResult, learning_rate: float) -> None:
         """Keep the figures of the step that made the count ``step``."""
@@ -44,25 +46,27 @@ class Meter:
         """Move pending figures into rows and learn whether any worker was asked to stop.
 
         Raises:
-            NaNLoss: at the first step whose loss is not finite, with the samples of that step.
+            NaNLoss: at the first step whose loss, or gradient that was used, is not finite, with its samples.
 
         """
         if not self.pending:
             return
         figures = torch.stack([torch.stack([r.loss, r.grad_norm, r.stop]) for _, r, _ in self.pending]).tolist()
         for (step, _, rate), (loss, norm, flag) in zip(self.pending, figures, strict=True):
-            if not math.isfinite(loss):
-                self.pending.clear()
-                raise NaNLoss(*self._nan(step, loss))
-            self.keep(Row(step, loss, norm, rate))
+            is_used = math.isfinite(norm) or not self.skips_overflows
+            for name, value in {"loss": loss, "gradient": norm if is_used else 0}.items():
+                if not math.isfinite(value):
+                    self.pending.clear()
+                    raise NaNLoss(self._nan(step, name, value))
+            self.keep(Row(step, loss, norm if is_used else None, rate))
             self.stop = self.stop or flag > 0
         self.pending.clear()
 
-    def _nan(self, step: int, loss: float) -> tuple[str]:
+    def _nan(self, step: int, name: str, value: float) -> str:
         keys = [visit.entry.key for visit in self.order.batch(step - 1, self.batch_size)][:8]
         last = self.checkpoint_step
         kept = "no checkpoint was saved" if last is None else f"checkpoint {last} is good"
-        return (f"The loss became {loss} at step {step}; samples of that step: {', '.join(keys)}; {kept}.",)
+        return f"The {name} became {value} at step {step}; samples of that step: {', '.join(keys)}; {kept}."
 
     def keep(self, row: Row) -> None:
         """Keep a row until it is told."""
