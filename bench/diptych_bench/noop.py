@@ -13,12 +13,12 @@ from ray.serve.handle import DeploymentHandle
 from diptych_api.servingconfig import ServingConfig
 from diptych_api.wire import from_wire
 from diptych_diffusion.base_files import resolve_base
+from diptych_diffusion.cache_folder import cache_folder
 from diptych_diffusion.components import Components
 from diptych_diffusion.pipeline import load
 from diptych_serving import app
 from diptych_serving.degrade import Degraded
 from diptych_serving.devices import name_of
-from diptych_serving.engine_replica import CACHE
 from diptych_serving.image_request import Event, Finished, Image, ImageRequest, Progress, Timing
 from diptych_serving.replica_facts import ReplicaFacts, base_facts
 
@@ -32,7 +32,7 @@ class NoopReplica:
 
     def __init__(self, values: dict[str, Any], registry: DeploymentHandle[Any]) -> None:
         config = from_wire(ServingConfig, values)
-        self.base = load(resolve_base(config.base, CACHE.expanduser() / "bases"))
+        self.base = load(resolve_base(config.base, cache_folder() / "bases"))
         self.name = name_of(config.base)
         self._registry = registry
         self._drawn: dict[tuple[int, int], Any] = {}
