@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc.status_pb2 import Status
 
 from diptych_api.serveconfig import APPLICATION
 from diptych_api.servingconfig import RegistryConfig, ServingConfig
@@ -69,3 +71,9 @@ class Deployment:
                     return answer
             time.sleep(0.1)
         raise AssertionError(f"{path} still answers {told}")
+
+
+def details_of(error: Any) -> dict[str, AnyMessage]:
+    """Return the details of a gRPC error by the names of their types, such as RetryInfo."""
+    status = Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+    return {part.type_url.rpartition(".")[2]: part for part in status.details}

@@ -7,9 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx2
 import numpy as np
+import openai
 import pytest
+from google.rpc.error_details_pb2 import RetryInfo
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from ray.serve import Application
@@ -19,7 +22,9 @@ from diptych_api.errors import RunFailed, SpecInvalid
 from diptych_api.servingconfig import serving_config, wire
 from diptych_serving.app import build
 from diptych_serving.local import _check_gpus
-from support.real_deployment import DOG, Deployment, engines
+from diptych_serving.v1 import images_pb2 as pb
+from diptych_serving.v1.images_pb2_grpc import ImageServiceStub
+from support.real_deployment import DOG, Deployment, details_of, engines
 from support.services import picture_of
 from support.sse import events_in
 
@@ -110,7 +115,7 @@ def test_the_wire_form_of_a_configuration_builds(style: tuple[Path, Path]) -> No
         assert isinstance(build(wire(serving_config("x", None, spec))), Application)
 
 
-def test_a_hundred_threads_never_over_admit(deployment: Deployment, tmp_path: Path) -> None:
+def test_a_hundred_threads_never_over_admit(deployment: Deployment, stub: ImageServiceStub, tmp_path: Path) -> None:
     allowed, threads = 9, 100
     limits = {"total": {"maxRequestsPerDay": allowed}, "work": {"total": 10}, "store": str(tmp_path)}
     too_large = {**DOG, "steps": 60, "n": 8}
@@ -126,6 +131,8 @@ def test_a_hundred_threads_never_over_admit(deployment: Deployment, tmp_path: Pa
         deployment.until(lambda _: deployment.client.post("/v1/generate", json=too_large).status_code == 429, "/health")
         with ThreadPoolExecutor(threads) as pool:
             answers = list(pool.map(ask, range(threads)))
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Generate(pb.GenerateRequest(params=pb.Params(prompt="a dog")), timeout=60)
         stored = tmp_path / "local.test.json"
         deployment.until(lambda _: stored.is_file() and f'"used":{allowed}.0' in stored.read_text(), "/health")
     finally:
@@ -136,6 +143,19 @@ def test_a_hundred_threads_never_over_admit(deployment: Deployment, tmp_path: Pa
     assert len(refused) == threads - allowed
     assert {answer.json()["reason"] for answer in refused} == {"TotalRequestsPerDay"}
     assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    retry = RetryInfo()
+    details_of(caught.value)["RetryInfo"].Unpack(retry)
+    assert 0 < retry.retry_delay.seconds <= 24 * 3600
+
+
+def test_openais_client_draws_what_generate_draws(deployment: Deployment) -> None:
+    how = {"seed": 7, "num_inference_steps": 3, "guidance_scale": 2}
+    with openai.OpenAI(base_url=f"{deployment.url}/v1", api_key="none", max_retries=0) as client:
+        answer = client.images.generate(prompt="a dog", model="style", extra_body=how)
+    assert answer.data is not None
+    ours = deployment.post("/v1/generate", {**DOG, "adapter": "style"})["images"][0]["image"]
+    assert answer.data[0].b64_json == ours
 
 
 def test_gpus_that_are_not_there_are_told_at_once(deployment: Deployment) -> None:
