@@ -1,12 +1,11 @@
 """The plan of a DiffusionModel: it has no children, so all of it is one status."""
 
-from collections.abc import Iterator
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from diptych_api.diffusionmodel import DiffusionModel, DiffusionModelStatus, ModelColumns, ModelPhase, ModelVersion
 from diptych_api.report import MetricValue
-from diptych_operator.conditions import Aspect, conditions
+from diptych_operator.conditions import Aspect, conditions, last_change
 from diptych_operator.defaults import Defaults
 from diptych_operator.models.promotion import Standing, bounded, consider, follow_pin
 from diptych_operator.models.versions import offers
@@ -15,6 +14,11 @@ from diptych_operator.plan import Note, Plan
 
 SPOKEN: Final = {"ValidationLoss": "val loss", "StyleDistance": "style distance", "CLIPScore": "CLIP score"}
 LONGEST_SCORE: Final = 64
+NO_VERSION: Final = "No artifact was promoted. Set spec.promotion.model of a FineTuneJob to this name."
+MISSING: Final = (
+    "spec.pin names {pin}, which is no known version. What was current stays. "
+    "Name a run of status.history, or leave pin out."
+)
 
 
 def plan(seen: ModelSeen, defaults: Defaults, now: datetime) -> Plan:  # noqa: ARG001 - as every plan is asked
@@ -27,11 +31,11 @@ def plan(seen: ModelSeen, defaults: Defaults, now: datetime) -> Plan:  # noqa: A
     changes = {
         "phase": _phase(model, status, standing),
         "observed_generation": model.metadata.generation,
-        "conditions": conditions(before.conditions, _aspects(model, standing), model.metadata.generation, now),
+        "conditions": conditions(before.conditions, [_ready(model, standing)], model.metadata.generation, now),
         "columns": ModelColumns(score=score(status.current)),
     }
-    missing = (_missing(model),) if standing.pin_missing else ()
-    return Plan(status=status.model_copy(update=changes), notes=(*standing.notes, *missing))
+    after = status.model_copy(update=changes)
+    return Plan(status=after, notes=(*standing.notes, *_note(before, after)))
 
 
 def score(version: ModelVersion | None) -> str:
@@ -57,22 +61,20 @@ def _phase(model: DiffusionModel, status: DiffusionModelStatus, standing: Standi
     return "Ready" if model.spec.pin is None else "Pinned"
 
 
-def _aspects(model: DiffusionModel, standing: Standing) -> Iterator[Aspect]:
+def _ready(model: DiffusionModel, standing: Standing) -> Aspect:
     current = standing.status.current
     if standing.pin_missing:
-        yield Aspect("Ready", False, "PinMissing", _missing(model).message)
-    elif current is None:
-        text = "No artifact was promoted. Set spec.promotion.model of a FineTuneJob to this name."
-        yield Aspect("Ready", False, "NoVersion", text)
-    else:
-        yield Aspect(
-            "Ready", True, "Pinned" if model.spec.pin else "Promoted", f"{current.run} is the current version."
-        )
+        return Aspect("Ready", False, "PinMissing", MISSING.format(pin=model.spec.pin))
+    if current is None:
+        return Aspect("Ready", False, "NoVersion", NO_VERSION)
+    return Aspect("Ready", True, "Pinned" if model.spec.pin else "Promoted", f"{current.run} is the current version.")
 
 
-def _missing(model: DiffusionModel) -> Note:
-    text = (
-        f"spec.pin names {model.spec.pin}, which is no known version. What was current stays. "
-        "Name a run of status.history, or leave pin out."
-    )
-    return Note("PinMissing", text, type="Warning", key=model.spec.pin or "")
+def _note(before: DiffusionModelStatus, after: DiffusionModelStatus) -> tuple[Note, ...]:
+    """Return the Event of a new phase, or of a pin that is missing as none was before; none while all stays."""
+    same = before.phase == after.phase and before.observed_generation is not None
+    if same and (after.phase != "PinMissing" or before.conditions == after.conditions):
+        return ()
+    kind: Literal["Normal", "Warning"] = "Warning" if after.phase == "PinMissing" else "Normal"
+    key = f"{after.observed_generation} {last_change(before.conditions)}"
+    return (Note(after.phase, after.conditions[0].message, kind, key),)

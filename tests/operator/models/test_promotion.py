@@ -48,7 +48,7 @@ class Story:
     """A model over time: every look is written down."""
 
     def __init__(self, **spec: Any) -> None:
-        self.spec, self.jobs, self.now = spec, list[FineTuneJob](), NOW
+        self.spec, self.jobs, self.now, self.generation = spec, list[FineTuneJob](), NOW, 1
         self.status: dict[str, Any] = {}
         self.notes: list[tuple[str, str]] = []
 
@@ -56,7 +56,7 @@ class Story:
         self.jobs += jobs
         self.spec = {name: value for name, value in {**self.spec, **spec}.items() if value is not None}
         self.now += timedelta(seconds=1)
-        head = {"metadata": {"name": "best", "namespace": "art", "generation": 1}}
+        head = {"metadata": {"name": "best", "namespace": "art", "generation": self.generation}}
         values = {"apiVersion": "diptych.dev/v1alpha1", "kind": "DiffusionModel", **head}
         model = from_wire(DiffusionModel, values | {"spec": self.spec, "status": self.status})
         made = plan(ModelSeen(model, tuple(self.jobs)), Defaults(image="x"), self.now)
@@ -94,7 +94,7 @@ def test_an_artifact_that_is_not_better_is_turned_down_once_with_the_reason(loss
     story.look(job("a", loss))
     story.look()
     assert story.run_of("current") is None
-    assert [reason for reason, _ in story.notes] == ["NotPromoted"]
+    assert [reason for reason, _ in story.notes] == ["NotPromoted", "Empty"]
     assert [one["outcome"] for one in story.status["considered"]] == ["Rejected"]
     assert story.status["considered"][0]["message"] in story.notes[0][1]
 
@@ -177,7 +177,7 @@ def test_figures_of_the_gates_stand_first() -> None:
 def test_only_a_job_that_succeeded_with_an_artifact_is_looked_at(status: dict[str, Any]) -> None:
     story = Story()
     story.look(job("a", **status))
-    assert (story.run_of("current"), story.notes) == (None, [])
+    assert (story.run_of("current"), [reason for reason, _ in story.notes]) == (None, ["Empty"])
 
 
 def test_by_hand_a_good_artifact_waits_until_it_is_pinned() -> None:
@@ -252,7 +252,7 @@ def test_hundreds_of_runs_fit_into_the_status_and_none_is_looked_at_twice() -> N
     names = [f"{chr(97 + number % 26)}{number}" for number in range(200)]
     story.look(*(job(name, 0.3) for name in names))
     told = len(story.notes)
-    assert (told, len(story.status["considered"])) == (200, 50)
+    assert ([reason for reason, _ in story.notes].count("NotPromoted"), len(story.status["considered"])) == (200, 50)
     before = story.status
     story.look()
     assert (story.status, len(story.notes)) == (before, told)
@@ -265,3 +265,29 @@ def test_a_look_without_news_changes_nothing() -> None:
     for _ in range(3):
         assert not story.look().notes
     assert story.status == before
+
+
+def test_every_new_phase_is_told_once() -> None:
+    story = Story()
+    for jobs, spec, told in (
+        ([], {}, [("Empty", "Normal")]),
+        ([], {"pin": run("a")}, [("PinMissing", "Warning")]),
+        ([job("a", 0.1)], {}, [("Promoted", "Normal"), ("Pinned", "Normal")]),
+        ([], {"pin": None}, [("Ready", "Normal")]),
+        ([], {"pin": run("a")}, [("Pinned", "Normal")]),
+        ([], {"pin": "nobody-00000000"}, [("PinMissing", "Warning")]),
+        ([], {"pin": "another-00000000"}, [("PinMissing", "Warning")]),
+        ([], {"pin": None}, [("Ready", "Normal")]),
+    ):
+        story.generation += 1
+        assert [(note.reason, note.type) for note in story.look(*jobs, **spec).notes] == told
+        assert story.look().notes == ()
+
+
+def test_a_phase_that_comes_again_is_another_event() -> None:
+    story, keys = Story(), list[str]()
+    story.look(job("a", 0.1))
+    for pin in (run("a"), None) * 2:
+        story.generation += 1
+        keys += [note.key for note in story.look(pin=pin).notes]
+    assert len(set(keys)) == 4
