@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from diptych_api.errors import SpecInvalid
-from diptych_api.names import ray_service_name
-from diptych_operator.conditions import Aspect, conditions
+from diptych_operator.conditions import Aspect, conditions, last_change
 from diptych_operator.defaults import Defaults
 from diptych_operator.deployments.found_adapters import found_adapters, served
 from diptych_operator.deployments.look import Look, look
@@ -67,27 +66,31 @@ def _invalid(turn: Look, error: SpecInvalid) -> Plan:
         Aspect("Progressing", False, "Failed"),
         Aspect("Degraded", True, error.reason, message),
     )
+    before = turn.status.conditions
+    after = conditions(before, aspects, generation, turn.now)
     changes = {
         "phase": "Failed",
         "observed_generation": generation,
-        "conditions": conditions(turn.status.conditions, aspects, generation, turn.now),
+        "conditions": after,
         "last_failure": of_error(error, turn),
     }
-    note = Note(error.reason, message, "Warning", str(generation))
-    return Plan(status=turn.status.model_copy(update=changes), notes=(note,))
+    note = Note(error.reason, message, "Warning", f"{generation} {last_change(before)}")
+    return Plan(status=turn.status.model_copy(update=changes), notes=() if after == before else (note,))
 
 
 def _news(turn: Look) -> tuple[Note, ...]:
-    """Return the Events of adapters that follow another run than before, and of routes that cannot be made."""
+    """Return the Events of adapters that follow another run than before, and of a new spec's route that is not made."""
     known = {adapter.name: adapter.run for adapter in turn.status.adapters}
     told = [
         Note("AdapterFollows", f"Adapter {one.served.name} is {one.served.run} now.", key=one.served.run)
         for one in turn.adapters
         if one.served.run is not None and known.get(one.served.name) != one.served.run
     ]
-    if turn.deployment.spec.endpoints.http.gateway is not None and not turn.defaults.gateway_api:
+    generation = turn.deployment.metadata.generation
+    off = turn.deployment.spec.endpoints.http.gateway is not None and not turn.defaults.gateway_api
+    if off and turn.status.observed_generation != generation:
         text = "No HTTPRoute is made: the operator was started without gatewayAPI.enabled."
-        told.append(Note("GatewayAPIOff", text, "Warning", ray_service_name(turn.deployment.metadata.name)))
+        told.append(Note("GatewayAPIOff", text, "Warning", str(generation)))
     return tuple(told)
 
 

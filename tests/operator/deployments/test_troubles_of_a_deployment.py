@@ -140,6 +140,38 @@ def test_a_gateway_without_the_gateway_api_is_told() -> None:
     assert "GatewayAPIOff" in dict(gallery.told())
 
 
+def test_a_gateway_without_the_gateway_api_is_told_once_for_each_spec() -> None:
+    gallery = Gallery(endpoints={"http": {"gateway": "edge/public"}})
+    gallery.serve()
+    assert _told_at_a_restart(gallery) == []
+    gallery.change(endpoints={"http": {"gateway": "edge/other"}})
+    assert _count(gallery, "GatewayAPIOff") == 2
+
+
+def test_a_spec_that_cannot_become_pods_is_told_once_each_time() -> None:
+    gallery = Gallery()
+    for times in (1, 2):
+        gallery.change(auth={"apiKeys": {"name": "keys", "key": "LD_PRELOAD"}})
+        assert _told_at_a_restart(gallery) == []
+        assert _count(gallery, "SpecInvalid") == times
+        gallery.change(auth=None)
+
+
+def _told_at_a_restart(gallery: Gallery) -> list[str]:
+    """Return the Events of another operator, hours later, when those of the first one have expired."""
+    known = dict(gallery.world.memory.events)
+    gallery.world.memory.events.clear()
+    gallery.restart(gallery.world.defaults)
+    gallery.world.wait(7200)
+    told = [event["reason"] for event in gallery.world.memory.events.values()]
+    gallery.world.memory.events |= known
+    return told
+
+
+def _count(gallery: Gallery, reason: str) -> int:
+    return [told for told, _ in gallery.told()].count(reason)
+
+
 def test_what_the_api_server_refuses_is_told_and_tried_again() -> None:
     gallery = Gallery(managedBy="kueue.x-k8s.io/multikueue")
     gallery.refuse(kinds.RAY_SERVICE, "exceeded quota: gpus")
