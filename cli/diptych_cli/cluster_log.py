@@ -1,6 +1,7 @@
 """`diptych logs NAME`: what a job of a cluster says, now or as it comes; or what its head pod printed."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -38,10 +39,10 @@ def print_job_log(target: str, where: Where, *, follow: bool, pod: bool, as_json
 
 def _follow(cluster: Cluster, job: ClusterJob, teller: "_Teller") -> ClusterJob:
     """Tell what comes, and return the job as it ended. Raises UserError when it is deleted meanwhile."""
-    name, pending = job.name, None
+    name, pending, heard = job.name, None, time.monotonic()
     streams = {
-        "job": changes(cluster, FINE_TUNE_JOB, name),
-        "report": changes(cluster, FINE_TUNE_REPORT, report_name(name)),
+        "job": changes(cluster, FINE_TUNE_JOB, name, heard=heard),
+        "report": changes(cluster, FINE_TUNE_REPORT, report_name(name), heard=heard),
     }
     for what, found in together(streams):
         if what == "report":

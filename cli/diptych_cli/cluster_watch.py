@@ -18,15 +18,18 @@ GONE: Final = "DELETED"
 CHANGED: Final = frozenset({"ADDED", "MODIFIED"})
 
 
-def changes(cluster: Cluster, kind: Kind, name: str, deadline: float | None = None) -> Iterator[Manifest | None]:
+def changes(
+    cluster: Cluster, kind: Kind, name: str, deadline: float | None = None, *, heard: float | None = None
+) -> Iterator[Manifest | None]:
     """Yield an object as it is and whenever it changes, None when it is not there; end at a moment of the clock.
+
+    `heard` is when the API server answered something else, if it did.
 
     Raises:
         RetryLater: when the API server does not answer at first, or stays away later.
 
     """
     only = {"fieldSelector": f"metadata.name={name}"}
-    heard: float | None = None
     while True:
         try:
             listed = cluster.list(kind, only)
