@@ -1,6 +1,7 @@
-"""Runs that are killed and started again: losses and weights equal those of an undisturbed loop, bitwise."""
+"""Runs that are killed at random moments and started again: losses and weights equal an undisturbed loop's, bitwise."""
 
 import os
+import random
 import shutil
 import signal
 from collections.abc import Iterator
@@ -32,6 +33,11 @@ SPEC: dict[str, Any] = {
     "evaluation": {"enabled": False},
 }
 OURS = {key: SPEC[key] for key in ("lora", "training", "evaluation")}
+
+
+def about(step: int) -> int:
+    """Return a step at random, up to seven after this one."""
+    return step + random.randrange(8)
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def test_a_run_that_is_killed_in_every_way_ends_like_the_undisturbed_one(
     a_lost_worker_is_replaced_until_the_driver_is_killed(folder)
     all_its_processes_are_killed_and_the_newest_checkpoint_is_torn(folder)
     for number, step in ((signal.SIGINT, 42), (signal.SIGTERM, 56)):
-        a_signal_saves_and_says_how_to_go_on(folder, number, step)
+        a_signal_saves_and_says_how_to_go_on(folder, number, about(step))
     go_on(folder)
     assert losses(folder) == undisturbed.losses
     assert checkpoint_hashes(run_folder(folder)) == undisturbed.hashes
@@ -90,7 +96,7 @@ def test_a_run_that_is_killed_in_every_way_ends_like_the_undisturbed_one(
 
 def a_lost_worker_is_replaced_until_the_driver_is_killed(folder: Path) -> None:
     with started(folder) as run:
-        run.until_trained(12)
+        run.until_trained(about(12))
         (worker,) = run.pids("RayTrainWorker")
         os.kill(worker, signal.SIGKILL)
         lost = run.until(lambda report: report.attempt == 2)
@@ -101,7 +107,7 @@ def a_lost_worker_is_replaced_until_the_driver_is_killed(folder: Path) -> None:
 
 def all_its_processes_are_killed_and_the_newest_checkpoint_is_torn(folder: Path) -> None:
     with started(folder) as run:
-        run.until_trained(34)
+        run.until_trained(about(34))
         run.kill_all()
     newest = max((run_folder(folder) / "checkpoints").glob("step-*"))
     weights = newest / "parameters.safetensors"
