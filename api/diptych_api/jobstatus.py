@@ -67,7 +67,7 @@ class Attempt(Record):
         default=0,
         ge=0,
         description="Seconds from the newest checkpoint to its end, or from its beginning if it saved none; "
-        "what it did then is done again. 0 where nothing follows.",
+        "what it did then is done again, if another follows. 0 where it succeeded.",
     )
 
 
