@@ -24,32 +24,23 @@ def session(
     """
 
     class Answer(aiohttp.ClientResponse):
-        async def json(self, **how: Any) -> Any:  # noqa: ANN401 - aiohttp's
-            told = await super().json(**how)
-            kind = kind_at(self.url.path, watched)
-            if kind is not None and self.status == OK:
-                for found in told.get("items") or ():
-                    await take(kind, found)
-                told["items"] = []
-            return told
+        async def json(self, **how: Any) -> Any:  # noqa: ANN401 - aiohttp's own signature: any JSON value
+            told, path = await super().json(**how), self.url.path
+            kind = kind_at(path, watched)
+            if kind is None or self.status != OK:
+                return told
+            if "continue" not in self.url.query:
+                if path in known:
+                    listed(kind)
+                known.add(path)
+            for found in told.get("items") or ():
+                await take(kind, found)
+            return {**told, "items": []}
 
-    tracing = aiohttp.TraceConfig()
-
-    async def heard(_: object, __: object, request: aiohttp.TraceRequestEndParams) -> None:
-        query, path = request.url.query, request.url.path
-        if request.response.status != OK or "watch" in query or "continue" in query:
-            return
-        kind = kind_at(path, watched)
-        if kind is not None and path in known:
-            listed(kind)
-        known.add(path)
-
-    tracing.on_request_end.append(heard)
     client: Any = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
         headers=info.as_http_headers(),
         proxy=info.proxy_url,
-        trace_configs=[tracing],
         response_class=Answer,
     )
     return kopf.AiohttpSession(server=info.server, aiohttp_session=client)

@@ -11,10 +11,12 @@ from typing import Any, cast
 
 import ray
 from ray.actor import ActorHandle
-from ray.train import FailureConfig, Result, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train import Result
+from ray.train.torch import TorchConfig
 from ray.train.v2.api.callback import RayTrainCallback
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from diptych_api.cluster import Resources
 from diptych_api.errors import DiptychError, Interrupted, RetryLater, UnsupportedHere
@@ -41,8 +43,7 @@ class _Trainer(TorchTrainer):
     """Ray Train's, without the actor that would hand out Ray Data's data sets. It takes two seconds to come."""
 
     def _create_default_callbacks(self) -> list[RayTrainCallback]:
-        callbacks = super()._create_default_callbacks()  # type: ignore[misc]  # Ray's own, which it does not export
-        return [each for each in callbacks if type(each).__name__ != "DatasetsCallback"]
+        return [each for each in super()._create_default_callbacks() if type(each).__name__ != "DatasetsCallback"]
 
 
 @contextmanager
@@ -119,7 +120,7 @@ def fit(
             train_loop_config={"share": share, "mailbox": mailbox},
             torch_config=TorchConfig(backend="nccl" if spec.resources.gpus_per_worker else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=_workers(spec.resources),  # type: ignore[arg-type]  # a pair: least and most
+                num_workers=_workers(spec.resources),
                 use_gpu=spec.resources.gpus_per_worker > 0,
                 resources_per_worker=_per_worker(spec.resources),
             ),
