@@ -142,9 +142,10 @@ class Proxy:
         if asked.verb != "watch":
             self.seen.append((asked, answer.status))
             self.last_write = time.monotonic() if asked.is_write else self.last_write
-        changed_nothing = asked.is_write and not answer.ok
-        if not changed_nothing and (struck := await self._suffer(incoming, asked, "after")) is not None:
-            return struck
+        if not asked.is_write or answer.ok:  # a write that was refused is none
+            struck = await self._suffer(incoming, asked, "after")
+            if struck is not None:
+                return struck
         told = {name: answer.headers[name] for name in ("Content-Type", "Retry-After") if name in answer.headers}
         return web.Response(status=answer.status, body=content, headers=told)
 

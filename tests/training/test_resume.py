@@ -64,11 +64,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> U
     return Undisturbed(folder, *bare_runs.undisturbed(tiny_share(folder, **OURS)))
 
 
-def copy_inputs(undisturbed: Undisturbed, folder: Path) -> None:
+def copy_inputs(undisturbed: Undisturbed, folder: Path) -> Path:
     """Copy base, pictures and what is encoded of them."""
     for name, target in (("base", "base"), ("pictures", "pictures"), ("cache", "runs/local/cache/encoded")):
         shutil.copytree(undisturbed.folder / name, folder / target)
     write_job(folder, SPEC)
+    return folder
 
 
 def go_on(folder: Path) -> None:
@@ -83,8 +84,7 @@ def go_on(folder: Path) -> None:
 def test_a_run_that_is_killed_in_every_way_ends_like_the_undisturbed_one(
     undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    folder = tmp_path
-    copy_inputs(undisturbed, folder)
+    folder = copy_inputs(undisturbed, tmp_path)
     a_lost_worker_is_replaced_until_the_driver_is_killed(folder)
     all_its_processes_are_killed_and_the_newest_checkpoint_is_torn(folder)
     for number, step in ((signal.SIGINT, 42), (signal.SIGTERM, 56)):
