@@ -25,7 +25,7 @@ class Adapter(Model):
     name: Name = Field(description="Name by which requests choose it.")
     uri: Location | None = Field(default=None, description="Folder or file: a path, file://, s3://, gs:// or hf://.")
     digest: Digest | None = Field(default=None, description="Digest that the files at uri must have.")
-    credentials: StoreSecret | None = Field(default=None, description="Credentials for the object store or hub.")
+    credentials: StoreSecret | None = Field(default=None, description="Credentials for the store or hub it lies in.")
     from_job: JobRef | None = Field(default=None, description="The verified artifact of a job.")
     from_model: ModelRef | None = Field(default=None, description="The current version of a model; follows promotion.")
     strength: float = Field(default=1, ge=-2, le=2, description="Factor of the update where a request names none.")
@@ -37,6 +37,6 @@ class Adapter(Model):
     def _one_source(self) -> bool:
         return sum(source is not None for source in (self.uri, self.from_job, self.from_model)) == 1
 
-    @rule("digest and credentials belong to uri", cel="has(self.uri) || !(has(self.digest) || has(self.credentials))")
+    @rule("digest belongs to uri: jobs and models bring theirs along", cel="has(self.uri) || !has(self.digest)")
     def _uri_details(self) -> bool:
-        return self.uri is not None or (self.digest is None and self.credentials is None)
+        return self.uri is not None or self.digest is None

@@ -26,6 +26,12 @@ class Autoscaling(Model):
         default=None,
         description="Work left on each replica, in work units; takes the place of targetOngoingRequests when set.",
     )
+    scale_up_after_seconds: int = Field(
+        default=30, ge=0, le=3600, description="Busy seconds before a replica comes; the first of none comes at once."
+    )
+    scale_down_after_seconds: int = Field(
+        default=600, ge=0, le=10**6, description="Quiet seconds before a replica goes, but for the last one."
+    )
     scale_to_zero_after_seconds: int = Field(
         default=900, ge=0, le=10**6, description="Quiet seconds before the last replica goes, with min 0."
     )

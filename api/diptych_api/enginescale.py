@@ -5,8 +5,6 @@ from typing import Any, Final
 from diptych_api.diffusiondeployment import Autoscaling
 
 LOOK_BACK_S: Final = 30.0
-UPSCALE_DELAY_S: Final = 30.0
-DOWNSCALE_DELAY_S: Final = 600.0
 POLICY: Final = "diptych_serving.scaling:WorkPolicy"
 
 
@@ -33,8 +31,8 @@ def _range(scale: Autoscaling) -> dict[str, Any]:
         "max_replicas": scale.max,
         "target_ongoing_requests": scale.target_ongoing_requests,
         "downscale_to_zero_delay_s": float(scale.scale_to_zero_after_seconds),
-        "upscale_delay_s": UPSCALE_DELAY_S,
-        "downscale_delay_s": DOWNSCALE_DELAY_S,
+        "upscale_delay_s": float(scale.scale_up_after_seconds),
+        "downscale_delay_s": float(scale.scale_down_after_seconds),
         "look_back_period_s": LOOK_BACK_S,
         **policy,
     }

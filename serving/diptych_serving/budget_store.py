@@ -18,7 +18,7 @@ from redis.asyncio.connection import parse_url
 
 from diptych_api.errors import SpecInvalid
 from diptych_api.limits import RateLimit
-from diptych_serving.rate_limit import MONTH
+from diptych_serving.rate_rules import MONTH
 
 REDIS: Final = ("redis", "rediss")
 LARGEST: Final = 1 << 16

@@ -14,6 +14,7 @@ from fastapi.sse import EventSourceResponse
 from diptych_api.readiness import Readiness
 from diptych_serving import adapters_api, compatible_api, http_errors, jobs_api, openai_api
 from diptych_serving.adapters_api import Adapters
+from diptych_serving.allowances import LimitsReply
 from diptych_serving.answers import AnyReply, any_reply, asker, client_from, read
 from diptych_serving.bodies import (
     CompareStreamBody,
@@ -217,6 +218,11 @@ def _listing(get_service: GetService) -> APIRouter:
     async def deployment(service: TheService) -> DeploymentReply:
         """Tell what runs here, what a request is drawn with that names nothing, and how much it may ask for."""
         return describe(service.directory)
+
+    @router.get("/v1/limits", responses=http_errors.LISTING)
+    async def limits(request: Request, service: TheService) -> LimitsReply:
+        """Tell what is left of each limit of who asks; nothing where none is set. It counts as no request."""
+        return LimitsReply(limits=await service.allowances(asker(request, service, None)))
 
     @router.get("/v1/examples", responses=http_errors.LISTING)
     async def examples(service: TheService) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from uuid import uuid4
 from ray.serve.handle import DeploymentHandle
 from ray.util.metrics import Gauge
 
-from diptych_api.errors import SpecInvalid
+from diptych_api.errors import RetryLater, SpecInvalid
 from diptych_api.limits import RateLimit
+from diptych_serving.allowances import Allowance, allowances
 from diptych_serving.budget_store import open_store
 from diptych_serving.budgets import BudgetKeeper
 from diptych_serving.rate_limit import Client, RateLimiter, Refusal
@@ -50,15 +51,19 @@ class Limiter:
 
         Before the limits are known, as after a restart, nobody is let in.
         """
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._known.wait(), LONGEST_WAIT_S)
-        if not self._known.is_set():
+        if not await self._knows():
             return Refusal("LimitsUnknown", "The limits are not known yet. Try again.", PAUSE_S)
         refusal = self._held.admit(client, work_units, time.time())
         self._tally.count(is_admitted=refusal is None, sessions=len(self._held.sessions))
         if refusal is None:
             self._changed()
         return refusal
+
+    async def allowances(self, client: Client) -> list[Allowance]:
+        """Return what is left of each limit. Raises RetryLater before the limits are known."""
+        if not await self._knows():
+            raise RetryLater("The limits are not known yet.", hint="Try again.")
+        return allowances(self._held, client, time.time())
 
     async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
         """Count the work of a request that was let in."""
@@ -74,6 +79,11 @@ class Limiter:
         self._task.cancel()
         if self._keeper is not None:
             await self._keeper.close()
+
+    async def _knows(self) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._known.wait(), LONGEST_WAIT_S)
+        return self._known.is_set()
 
     def _changed(self) -> None:
         if self._keeper is not None:

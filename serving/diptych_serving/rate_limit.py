@@ -5,20 +5,13 @@ work is done; a session's request is given back when it fails.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any
 
 from diptych_api.limits import RateLimit
+from diptych_serving.rate_rules import HOUR, MINUTE, Measure, Rule, rules
 from diptych_serving.sessions import Sessions
 from diptych_serving.windows import Bucket, Window, sweep
-
-MINUTE: Final = 60.0
-HOUR: Final = 3600.0
-DAY: Final = 24 * HOUR
-MONTH: Final = 30 * DAY
-Measure = Literal["requests", "seconds", "cost"]
-Scope = Literal["ip", "total"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,34 +30,6 @@ class Refusal:
     reason: str
     message: str
     retry_after_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """At most ``limit`` of something in each window."""
-
-    reason: str
-    scope: Scope
-    measure: Measure
-    length_s: float
-    limit: float
-
-
-def rules(limits: RateLimit) -> Iterator[Rule]:
-    """Yield the rules that are set, in the order in which they are asked."""
-    ip, total, cost = limits.ip, limits.total, limits.cost
-    table: list[tuple[str, Scope, Measure, float, float | None]] = [
-        ("IPRequestsPerHour", "ip", "requests", HOUR, ip.max_requests_per_hour),
-        ("IPRequestsPerDay", "ip", "requests", DAY, ip.max_requests_per_day),
-        ("IPSecondsPerDay", "ip", "seconds", DAY, ip.max_active_seconds_per_day),
-        ("TotalRequestsPerHour", "total", "requests", HOUR, total.max_requests_per_hour),
-        ("TotalRequestsPerDay", "total", "requests", DAY, total.max_requests_per_day),
-        ("TotalSecondsPerDay", "total", "seconds", DAY, total.max_active_seconds_per_day),
-        ("DailyCost", "total", "cost", DAY, cost.daily_limit),
-        ("TotalRequestsPerMonth", "total", "requests", MONTH, total.max_requests_per_month),
-        ("MonthlyCost", "total", "cost", MONTH, cost.monthly_limit),
-    ]
-    yield from (Rule(*row[:4], float(row[4])) for row in table if row[4] is not None)
 
 
 @dataclass
@@ -104,7 +69,7 @@ class RateLimiter:
             return refusal
         self.sessions.take(client.session, now)
         self._add(client, "requests", 1, now)
-        for bucket in self._buckets(client, now):
+        for bucket in self.buckets_of(client, now).values():
             bucket.take(work_units)
         return None
 
@@ -117,7 +82,7 @@ class RateLimiter:
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Return the counts of days and months over all clients, as JSON values: what must survive a restart."""
-        kept = [(rule, window) for (rule, _), window in self.windows.items() if _outlives(rule)]
+        kept = [(rule, window) for (rule, _), window in self.windows.items() if rule.outlives]
         return [{"reason": rule.reason, "start": window.start, "used": window.used} for rule, window in kept]
 
     def restore(self, counts: list[dict[str, Any]], now: float) -> None:
@@ -125,7 +90,7 @@ class RateLimiter:
 
         A window that is said to begin later than now begins now: a clock that was set back locks nobody out.
         """
-        known = {rule.reason: rule for rule in self.rules if _outlives(rule)}
+        known = {rule.reason: rule for rule in self.rules if rule.outlives}
         for count in counts:
             rule = known.get(count["reason"])
             if rule is None:
@@ -141,16 +106,16 @@ class RateLimiter:
 
     def _window(self, client: Client, now: float) -> Refusal | None:
         for rule in self.rules:
-            window = self._find(rule, client, now)
+            window = self.window(rule, client, now)
             if window.used >= rule.limit:
                 wait_s = window.start + rule.length_s - now
                 asked = "the service" if rule.scope == "total" else "this address"
-                message = f"The limit of {asked} is reached: {rule.limit:g} {UNITS[rule.measure, rule.length_s]}."
+                message = f"The limit of {asked} is reached: {rule.limit:g} {rule.unit}."
                 return Refusal(rule.reason, f"{message} Try again in {in_words(wait_s)}.", wait_s)
         return None
 
     def _work(self, client: Client, work_units: float, now: float) -> Refusal | None:
-        for bucket in self._buckets(client, now):
+        for bucket in self.buckets_of(client, now).values():
             wait_s = bucket.wait_s(work_units)
             if math.isinf(wait_s):
                 message = f"The request is worth {work_units:g} work units; {bucket.size:g} a minute are allowed."
@@ -160,19 +125,19 @@ class RateLimiter:
                 return Refusal("WorkPerMinute", message, wait_s)
         return None
 
-    def _find(self, rule: Rule, client: Client, now: float) -> Window:
+    def window(self, rule: Rule, client: Client, now: float) -> Window:
         """Return the window that goes on, or one that would begin now."""
-        key = _key(rule, client)
-        window = self.windows.get(key)
+        window = self.windows.get((rule, rule.counted(client.ip)))
         return Window(rule.length_s, now) if window is None or window.is_over(now) else window
 
     def _add(self, client: Client, measure: Measure, amount: float, now: float) -> None:
         for rule in self.rules:
             if rule.measure == measure:
-                window = self.windows[_key(rule, client)] = self._find(rule, client, now)
+                window = self.windows[rule, rule.counted(client.ip)] = self.window(rule, client, now)
                 window.used += amount
 
-    def _buckets(self, client: Client, now: float) -> list[Bucket]:
+    def buckets_of(self, client: Client, now: float) -> dict[str, Bucket]:
+        """Return the buckets that a client's work comes from, by whose they are, filled until now."""
         work = self.limits.work
         scopes = {
             "session": (client.session, work.per_session),
@@ -180,23 +145,13 @@ class RateLimiter:
             "key": (client.key, work.per_key),
             "total": ("", work.total),
         }
-        found = []
+        found = {}
         for scope, (name, size) in scopes.items():
             if name is not None and size is not None:
                 bucket = self.buckets.setdefault((scope, name), Bucket(size, MINUTE, now))
                 bucket.fill(now)
-                found.append(bucket)
+                found[scope] = bucket
         return found
-
-
-UNITS: Final = {
-    ("requests", HOUR): "requests an hour",
-    ("requests", DAY): "requests a day",
-    ("requests", MONTH): "requests a month",
-    ("seconds", DAY): "seconds of drawing a day",
-    ("cost", DAY): "of money a day",
-    ("cost", MONTH): "of money a month",
-}
 
 
 def in_words(seconds: float) -> str:
@@ -204,11 +159,3 @@ def in_words(seconds: float) -> str:
     if seconds < MINUTE:
         return f"{math.ceil(seconds)} seconds"
     return f"{seconds / MINUTE:.1f} minutes" if seconds < HOUR else f"{seconds / HOUR:.1f} hours"
-
-
-def _key(rule: Rule, client: Client) -> tuple[Rule, str]:
-    return rule, client.ip if rule.scope == "ip" else ""
-
-
-def _outlives(rule: Rule) -> bool:
-    return rule.scope == "total" and rule.length_s >= DAY

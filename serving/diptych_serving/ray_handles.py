@@ -13,6 +13,7 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from diptych_api.limits import RateLimit
 from diptych_api.servingconfig import ServedAdapter, ServingConfig
+from diptych_serving.allowances import Allowance
 from diptych_serving.answers import AnyBody
 from diptych_serving.bodies import JobReply
 from diptych_serving.degrade import Degraded
@@ -80,6 +81,10 @@ class RayLimiter:
         answer = self._handle.finished.remote(client, seconds, succeeded=succeeded)
         if self._is_limited:
             await answer
+
+    async def allowances(self, client: Client) -> list[Allowance]:
+        """Return what is left of each limit."""
+        return cast("list[Allowance]", await self._handle.allowances.remote(client)) if self._is_limited else []
 
     async def tally(self) -> Tally:
         """Return what was asked for since the limiter started."""

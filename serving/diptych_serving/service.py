@@ -4,10 +4,11 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
+from diptych_serving.allowances import Allowance
 from diptych_serving.degrade import Degraded
 from diptych_serving.directory import COLD_RETRY_S, Directory
 from diptych_serving.door import Door
@@ -26,6 +27,7 @@ QUEUE_RETRY_S: Final = 1.0
 AT_ONCE: Final = 8
 """Pictures of one client that are drawn at a time, so that a large grid leaves room for others."""
 _log = logging.getLogger(__name__)
+Told = TypeVar("Told")
 OnEvent = Callable[[int, Event], None]
 """Hears the number of the request and what happened to it."""
 
@@ -45,6 +47,9 @@ class Limiter(Protocol):
 
     async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
         """Count the work of a request that was let in."""
+
+    async def allowances(self, client: Client) -> list[Allowance]:
+        """Return what is left of each limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +80,12 @@ class Service:
         await self._admit(client, work_units(requests))
         return Admitted(self, requests, client)
 
+    async def allowances(self, client: Client) -> list[Allowance]:
+        """Return what is left of each limit that is set. Raises Refused when nobody can tell."""
+        return [] if self.limiter is None else await _told(self.limiter.allowances(client))
+
     async def _admit(self, client: Client, work: float) -> None:
-        if self.limiter is None:
-            return
-        try:
-            async with asyncio.timeout(LIMITER_TIMEOUT_S):
-                refusal = await self.limiter.admit(client, work)
-        except Exception as error:
-            _log.warning("The limiter does not answer: %s", error)
-            raise Refused(
-                Code.UNAVAILABLE, "The limits cannot be looked up.", "Try again.", retry_after_s=COLD_RETRY_S
-            ) from error
+        refusal = None if self.limiter is None else await _told(self.limiter.admit(client, work))
         if refusal is not None:
             raise limited(refusal)
 
@@ -98,6 +98,18 @@ class Service:
                 await asyncio.shield(self.limiter.finished(client, seconds, succeeded=succeeded))
         except Exception:  # noqa: BLE001 -- as it says
             _log.exception("The limiter did not hear of a request.")
+
+
+async def _told(answer: Coroutine[Any, Any, Told]) -> Told:
+    """Return what the limiter answers. Raises Refused when it does not."""
+    try:
+        async with asyncio.timeout(LIMITER_TIMEOUT_S):
+            return await answer
+    except Exception as error:
+        _log.warning("The limiter does not answer: %s", error)
+        raise Refused(
+            Code.UNAVAILABLE, "The limits cannot be looked up.", "Try again.", retry_after_s=COLD_RETRY_S
+        ) from error
 
 
 class Meter:

@@ -45,6 +45,12 @@ class Sessions:
             return "SessionRequests", f"The session has had its {allowed} requests. Begin a new one."
         return None
 
+    def used(self, name: str | None, now: float) -> tuple[int, float]:
+        """Return how many requests a session has had, and its age in seconds; nothing of one that is new."""
+        self._forget(now)
+        session = self._known.get(name or "")
+        return (0, 0.0) if session is None else (session.requests, now - session.begun)
+
     def take(self, name: str | None, now: float) -> None:
         """Count a request of a session; one that is new begins now."""
         if name is None:

@@ -102,6 +102,8 @@ def test_the_range_of_replicas_follows_requests_or_work() -> None:
     idle = scaled(min=0, max=4, scaleToZeroAfterSeconds=60)
     assert (idle["min_replicas"], idle["initial_replicas"], idle["downscale_to_zero_delay_s"]) == (0, 1, 60)
     assert "policy" not in idle
+    quick = scaled(scaleUpAfterSeconds=2, scaleDownAfterSeconds=20)
+    assert (quick["upscale_delay_s"], quick["downscale_delay_s"]) == (2, 20)
     assert scaled(targetWorkUnits=5)["policy"]["policy_kwargs"] == {"target_work_units": 5}
 
 

@@ -16,7 +16,7 @@ from cluster.kubectl import kubectl
 from cluster.objects import conditions, reference
 from cluster.rest import Rest
 from cluster.site import Site
-from cluster.tools import kuberay_definitions
+from cluster.tools import gateway_definition, kuberay_definitions
 from support.waiting import until
 
 OWN_DEFINITIONS = Path(__file__).parents[2] / "crds"
@@ -93,8 +93,9 @@ class ControlPlane:
         self.apiserver.start()
 
     def apply_crds(self, *, own: bool = True) -> None:
-        """Apply KubeRay's CRDs and ours on the server's side, and wait until they are served."""
-        files = [*kuberay_definitions(), *(sorted(OWN_DEFINITIONS.glob("*.yaml")) if own else [])]
+        """Apply KubeRay's CRDs, HTTPRoute's and ours on the server's side, and wait until they are served."""
+        own_files = sorted(OWN_DEFINITIONS.glob("*.yaml")) if own else []
+        files = [*kuberay_definitions(), gateway_definition(), *own_files]
         definitions = [yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) for file in files]
         for definition in definitions:
             self.api.apply(definition)

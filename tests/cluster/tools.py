@@ -18,6 +18,7 @@ from diptych_api.errors import RunFailed, UnsupportedHere
 MODULES = Path(__file__).parent / "modules"
 KUBERNETES = "1.36.3"
 KUBERAY_MODULE = "github.com/ray-project/kuberay/ray-operator"
+GATEWAY_MODULE = "sigs.k8s.io/gateway-api"
 STRIPPED = "-s -w"
 STAMPED = f"{STRIPPED} " + " ".join(
     f"-X k8s.io/component-base/version.{name}={value}"
@@ -72,7 +73,13 @@ def kuberay_definitions() -> list[Path]:
 
 def kuberay_manifests() -> Path:
     """Return the folder of KubeRay's kustomizations, which come inside its module."""
-    return _kept("kuberay-config", "kuberay", _copy_manifests)
+    return _kept("kuberay-config", "kuberay", lambda folder: _copy_manifests(KUBERAY_MODULE, folder))
+
+
+def gateway_definition() -> Path:
+    """Return the file of the Gateway API's HTTPRoute, which comes inside a module that KubeRay is built with."""
+    kept = _kept("gateway-config", "kuberay", lambda folder: _copy_manifests(GATEWAY_MODULE, folder))
+    return kept / "crd" / "standard" / "gateway.networking.k8s.io_httproutes.yaml"
 
 
 def cache_folder() -> Path:
@@ -115,8 +122,8 @@ def _build(name: str, folder: Path) -> None:
     sys.stderr.write(f"built {name} in {time.monotonic() - started:.0f} s\n")
 
 
-def _copy_manifests(folder: Path) -> None:
-    module = json.loads(_go("mod", "download", "-json", KUBERAY_MODULE, group="kuberay"))
+def _copy_manifests(name: str, folder: Path) -> None:
+    module = json.loads(_go("mod", "download", "-json", name, group="kuberay"))
     config = Path(module["Dir"]) / "config"
     for file in config.rglob("*.yaml"):
         copy = folder / file.relative_to(config)

@@ -15,6 +15,7 @@ class Load:
     url: str
     adapter: str | None
     clients: int = 1
+    steps: int | None = None
     answered: int = 0
     failed: list[str] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
@@ -36,7 +37,7 @@ class Load:
             seed = client * 10_000
             while not self._over.is_set():
                 seed += 1
-                body = {"prompt": "red apple", "seed": seed, "adapter": self.adapter}
+                body = {"prompt": "red apple", "seed": seed, "adapter": self.adapter, "steps": self.steps}
                 try:
                     answer = http.post("/v1/generate", json=body)
                 except httpx2.HTTPError as error:

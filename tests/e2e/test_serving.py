@@ -3,18 +3,21 @@
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import httpx2
 import numpy as np
 import openai
 import pytest
+import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
 from cluster.objects import reference
+from cluster.ports import free_port
 from cluster.tools import find
 from diptych_serving.v1 import images_pb2 as pb
 from diptych_serving.v1.images_pb2_grpc import ImageServiceStub
@@ -22,11 +25,16 @@ from e2e.deployments import deployment
 from e2e.jobs import job, workspace
 from e2e.load import Load
 from e2e.shell import Shell
+from e2e.volume import keeper
 from support.services import picture_of
 from support.waiting import until
 
+if TYPE_CHECKING:
+    from cluster.node.access import Access
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 ENGINES = "pods -l diptych.dev/deployment=noto,ray.io/node-type=worker"
+STARTS = ".items[*]['metadata.uid','status.containerStatuses[*].restartCount']"
 PROMPT, SEED = "red apple", 7
 HOW = {"num_inference_steps": 20, "guidance_scale": 3}
 Pixels = NDArray[np.uint8]
@@ -43,6 +51,12 @@ class Served:
     @property
     def url(self) -> str:
         return str(self.http.base_url)
+
+    @property
+    def run(self) -> str:
+        """The run whose adapter draws."""
+        models = self.http.get("/v1/models").json()["data"]
+        return str(next(model["run"] for model in models if model["id"] == "noto"))
 
     def post(self, path: str, **body: Any) -> httpx2.Response:
         answer = self.http.post(path, json={"prompt": PROMPT, "seed": SEED} | body)
@@ -110,6 +124,38 @@ def test_grpcurl(served: Served, pictures: tuple[Pixels, Pixels]) -> None:
     answer = json.loads(served.shell.quietly(f"{find('grpcurl')} {asked} diptych.v1.ImageService/Compare"))
     for image, picture in zip(answer["images"], pictures, strict=True):
         same(picture_of(image["image"]), picture)
+
+
+def test_diptych_serve_draws_the_same(
+    served: Served, pictures: tuple[Pixels, Pixels], node: "Access", tmp_path: Path
+) -> None:
+    shell, adapter, url = served.shell, tmp_path / "adapter", f"http://127.0.0.1:{free_port()}"
+    shell.apply(keeper(node.images.busybox))
+    shell("kubectl wait pod/keeper --for=condition=Ready --timeout=60s")
+    artifact = shell.told("finetunejob/first", ".status.artifact.uri").partition("/runs/")[2]
+    shell(f"kubectl cp keeper:/store/runs/{artifact} {adapter}")
+    local = deployment("local", adapters=[{"name": "noto", "uri": str(adapter)}])
+    local["spec"]["endpoints"] = {"http": {"port": int(url.rpartition(":")[2])}, "grpc": {"enabled": False}}
+    (tmp_path / "local.yaml").write_text(yaml.safe_dump(local), encoding="utf-8")
+    with shell.running(f"diptych serve {tmp_path / 'local.yaml'}"), httpx2.Client(base_url=url, timeout=120) as client:
+        until(lambda: answers(client), 240, every_s=1)
+        drawn = replace(served, http=client).post("/v1/compare").json()["images"]
+    for image, picture in zip(drawn, pictures, strict=True):
+        same(picture_of(image["image"]), picture)
+
+
+def test_a_better_version_is_drawn_with_under_load_and_rolled_back_by_one_command(served: Served) -> None:
+    shell, engines, first = served.shell, served.shell.told(ENGINES, STARTS), served.run
+    with Load(served.url, "noto") as load:
+        shell.apply(job("second", training={"steps": 80}, promotion={"model": "noto"}))
+        shell("kubectl wait finetunejob/second --for=condition=Succeeded --timeout=12m", timeout_s=750)
+        until(lambda: served.run not in ("", first), 120, every_s=1)
+        shell("kubectl get diffusionmodel noto")
+        shell("diptych promote noto --rollback")
+        until(lambda: served.run == first, 120, every_s=1)
+    assert load.answered
+    assert not load.failed
+    assert shell.told(ENGINES, STARTS) == engines
 
 
 def test_a_lost_engine_is_replaced_and_what_it_drew_is_drawn_again(served: Served) -> None:

@@ -15,7 +15,7 @@ from cluster.player import Player
 from cluster.proxy import Proxy
 from support.helm import HOME
 from support.operator_process import STEADY, OperatorProcess
-from support.rights import ACCOUNT, install_account
+from support.rights import ACCOUNT, GATEWAYS, install_account
 from support.stage import Stage
 
 
@@ -49,7 +49,7 @@ def idle_operator(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> OperatorProcess:
     """Return an operator behind the proxy, under the chart's account, that is not started yet."""
-    install_account(control_plane, {})
+    install_account(control_plane, GATEWAYS)
     folder = tmp_path_factory.mktemp("operator")
     token = control_plane.token_for(HOME, ACCOUNT)
     kubeconfig = write_kubeconfig(folder / "kubeconfig.yaml", proxy.url, control_plane.authority.certificate, token)

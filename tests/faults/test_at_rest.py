@@ -20,7 +20,7 @@ from diptych_operator.kinds import DIFFUSION_DEPLOYMENT, DIFFUSION_MODEL, FINE_T
 from support.helm import HOME
 from support.memory_moves import GALLERY, JOB, MODEL, gallery_spec, job_spec, model_spec
 from support.operator_process import STEADY, OperatorProcess
-from support.rights import HELD_TO_BE_HANDED_ON, USER, granted, used
+from support.rights import GATEWAYS, HELD_TO_BE_HANDED_ON, USER, granted, used
 from support.stage import Stage
 from support.tale import at_rest, tell
 from support.waiting import until
@@ -29,16 +29,17 @@ from support.workloads import ADAPTERS, WORKLOADS
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 QUIET_S = 60 if os.environ.get("DIPTYCH_FAULTS") == "all" else 10
 CHANGED = (
-    *(kinds.NETWORK_POLICY, kinds.DISRUPTION_BUDGET, kinds.INGRESS, kinds.RAY_SERVICE),
+    *(kinds.NETWORK_POLICY, kinds.DISRUPTION_BUDGET, kinds.INGRESS, kinds.HTTP_ROUTE, kinds.RAY_SERVICE),
     *(kinds.SERVICE_ACCOUNT, kinds.ROLE, kinds.ROLE_BINDING),
 )
 INGRESS = {"http": {"ingressHost": "pictures.example.org"}}
+GATEWAY = {"http": {"gateway": "public"}}
 
 
 @pytest.fixture(scope="module")
 def operator_settings() -> dict[str, object]:
     """Look at everything so often that a look that writes would show."""
-    return STEADY | {"resync_seconds": 10}
+    return STEADY | {"resync_seconds": 10, "gateway_api": True}
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +75,18 @@ def _route(stage: Stage) -> None:
     """Open a deployment to the world, and close it again."""
     stage.create(gallery_spec(adapters=ADAPTERS, endpoints=INGRESS))
     until(lambda: _children(stage, kinds.INGRESS) == 1)
-    stage.edit(DIFFUSION_DEPLOYMENT, GALLERY, endpoints={"http": {"ingressHost": None}})
-    until(lambda: _children(stage, kinds.INGRESS) == 0)
+    stage.edit(DIFFUSION_DEPLOYMENT, GALLERY, endpoints=GATEWAY)
+    until(lambda: _children(stage, kinds.HTTP_ROUTE) == 1 and _children(stage, kinds.INGRESS) == 0)
+    stage.edit(DIFFUSION_DEPLOYMENT, GALLERY, endpoints={"http": {"ingressHost": None, "gateway": None}})
+    until(lambda: _children(stage, kinds.HTTP_ROUTE) == 0)
 
 
 def _miss(stage: Stage, proxy: Proxy) -> None:
     """Swallow what all watches tell of one namespace, until the next look at everything reads it."""
     stage.create(gallery_spec(adapters=ADAPTERS, endpoints=INGRESS))
-    until(lambda: _children(stage, kinds.INGRESS) == 1)
+    behind = gallery_spec(adapters=ADAPTERS, endpoints=GATEWAY)
+    stage.create(behind | {"metadata": behind["metadata"] | {"name": "behind"}})
+    until(lambda: _children(stage, kinds.INGRESS) == _children(stage, kinds.HTTP_ROUTE) == 1)
     at_rest(proxy)
     proxy.arm(Fault(Match(verb="watch", namespace=stage.namespace), Drop(), "event", times=0))
     stage.create(model_spec())
@@ -130,7 +135,7 @@ def test_every_right_that_was_granted_was_used_and_none_was_missing(
     records = control_plane.audit.records(mark, user=USER)
     ours = {stage.namespace for stage in busy}  # in others, that are being deleted, nothing may be made any more
     assert [_told(record) for record in records if not record.was_allowed and record.namespace in ours] == []
-    rights = granted({})
+    rights = granted(GATEWAYS)
     unused = sorted(map(str, rights - used(records) - HELD_TO_BE_HANDED_ON))
     assert unused == [], "\n".join(unused)
     assert sorted(map(str, used(records) - rights)) == []

@@ -19,6 +19,7 @@ from diptych_operator.kinds import Manifest
 from diptych_operator.manifests.accounts import accounts
 from diptych_operator.manifests.budget import disruption_budget
 from diptych_operator.manifests.deployment_policy import deployment_policy
+from diptych_operator.manifests.httproute import http_route
 from diptych_operator.manifests.ingress import ingress
 from diptych_operator.manifests.rayservice import ray_service
 from diptych_operator.observed import DeploymentSeen
@@ -77,6 +78,7 @@ def made(found: DiffusionDeployment) -> list[Manifest]:
         deployment_policy(found, DEFAULTS, places),
         disruption_budget(found),
         ingress(found),
+        http_route(found),
     ]
     return [child for child in children if child is not None]
 

@@ -9,13 +9,23 @@ from cluster.control_plane import ControlPlane
 from cluster.ray_pods import RayPods
 from cluster.rayjob_states import TO_RUNNING
 from cluster.rayservice_states import TO_SERVING
-from diptych_operator.kinds import DIFFUSION_DEPLOYMENT, DIFFUSION_MODEL, FINE_TUNE_JOB, RAY_JOB, RAY_SERVICE
+from diptych_api.names import service_name
+from diptych_operator.kinds import (
+    DIFFUSION_DEPLOYMENT,
+    DIFFUSION_MODEL,
+    FINE_TUNE_JOB,
+    HTTP_ROUTE,
+    INGRESS,
+    RAY_JOB,
+    RAY_SERVICE,
+)
 from support.memory_moves import GALLERY, JOB, artifact, figures, gallery_spec, job_spec, model_spec
 from support.operator_process import OperatorProcess
 from support.stage import Stage
 from support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("operator")]
+SERVICE = service_name(GALLERY)
 CHECKPOINT = {"step": 50, "uri": "s3://bucket/runs/noto/checkpoints/step-000050", "time": "2026-01-31T12:00:00Z"}
 
 
@@ -131,6 +141,23 @@ def test_a_deployment_from_apply_to_ready_and_a_new_adapter(control_plane: Contr
     until(lambda: condition(stage, DIFFUSION_DEPLOYMENT, GALLERY, "Progressing").get("status") == "True")
     stage.play(RAY_SERVICE, GALLERY, "Running")
     until(lambda: shown(control_plane, stage, "dd", GALLERY).get("ADAPTERS") == "2/2")
+
+
+def test_a_deployment_behind_a_gateway_is_moved_and_kept_there(stage: Stage) -> None:
+    stage.create(gallery_spec(adapters=[], endpoints={"http": {"ingressHost": "pictures.example.org"}}))
+    until(lambda: stage.find(INGRESS, SERVICE) is not None)
+    stage.edit(DIFFUSION_DEPLOYMENT, GALLERY, endpoints={"http": {"gateway": "edge/public"}})
+    until(lambda: stage.find(HTTP_ROUTE, SERVICE) is not None and stage.find(INGRESS, SERVICE) is None)
+    stage.edit(HTTP_ROUTE, SERVICE, hostnames=["elsewhere.example.org"])
+    until(lambda: route(stage)["hostnames"] == ["pictures.example.org"])
+    assert {"name": "public", "namespace": "edge"}.items() <= route(stage)["parentRefs"][0].items()
+    assert {"name": SERVICE, "port": 8000}.items() <= route(stage)["rules"][0]["backendRefs"][0].items()
+    stage.edit(DIFFUSION_DEPLOYMENT, GALLERY, endpoints={"http": {"gateway": None}})
+    until(lambda: stage.find(HTTP_ROUTE, SERVICE) is None and stage.find(INGRESS, SERVICE) is not None)
+
+
+def route(stage: Stage) -> dict[str, Any]:
+    return dict((stage.find(HTTP_ROUTE, SERVICE) or {})["spec"])
 
 
 def test_a_model_shows_who_became_it_and_by_how_much(control_plane: ControlPlane, stage: Stage) -> None:

@@ -16,7 +16,8 @@ from diptych_api.errors import SpecInvalid
 from diptych_api.limits import RateLimit
 from diptych_serving.budget_store import check_store, open_store
 from diptych_serving.limiter import Limiter
-from diptych_serving.rate_limit import DAY, Client, RateLimiter
+from diptych_serving.rate_limit import Client, RateLimiter
+from diptych_serving.rate_rules import DAY
 from diptych_serving.registry import Registry
 from support.limiters import limiter, until
 

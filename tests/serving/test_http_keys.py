@@ -26,7 +26,7 @@ def test_with_keys_only_their_owners_may_ask(base: Path, monkeypatch: pytest.Mon
             for path in ("/v1/generate", "/v1/compare", "/v1/images/generations", "/infer", "/generate/"):
                 assert ask(path, json={"prompt": "a dog"}, headers=headers).status_code in {401, 503}, path
             assert ask("/v1/generate", json=DOG, headers=headers).status_code == 401
-        for path in ("/v1/models", "/v1/examples"):
+        for path in ("/v1/models", "/v1/limits", "/v1/examples"):
             assert [service.client.get(path, headers=bearer(name)).status_code for name in ("berta", "anne")] == [
                 200,
                 401,

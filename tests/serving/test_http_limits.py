@@ -7,26 +7,13 @@ from typing import Any
 import pytest
 
 from diptych_api.limits import RateLimit
-from diptych_serving.rate_limit import Client, RateLimiter, Refusal
+from diptych_serving.allowances import Allowance
+from diptych_serving.rate_limit import Client, Refusal
+from support.counting_limiter import CountingLimiter
 from support.http_requests import DEFAULTS, DOG, post
 from support.services import Served, served
 
 pytestmark = pytest.mark.slow
-
-
-class CountingLimiter:
-    """The real policy on a clock that stands still."""
-
-    def __init__(self, limits: RateLimit) -> None:
-        self.held = RateLimiter(limits)
-        self.lock = threading.Lock()
-
-    async def admit(self, client: Client, work: float) -> Refusal | None:
-        with self.lock:
-            return self.held.admit(client, work, 0.0)
-
-    async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
-        self.held.finished(client, seconds, 0.0, succeeded=succeeded)
 
 
 def test_a_limit_answers_429_with_reason_and_wait(base: Path) -> None:
@@ -37,6 +24,28 @@ def test_a_limit_answers_429_with_reason_and_wait(base: Path) -> None:
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert answers[-1].headers["retry-after"] == "3600"
         assert answers[-1].json()["reason"] == "IPRequestsPerHour"
+
+
+def test_what_is_left_of_each_limit_is_told_and_asking_for_it_is_free(base: Path) -> None:
+    limits = {"ip": {"maxRequestsPerHour": 2}, "session": {"maxRequests": 5}, "work": {"perIp": 1000}}
+    limiter = CountingLimiter(RateLimit.model_validate(limits))
+    with served(base, limiter=limiter) as service:
+        service.configure(defaults=DEFAULTS)
+
+        def left() -> dict[str, float]:
+            told = service.client.get("/v1/limits", headers={"x-session-id": "anna"}).json()["limits"]
+            return {limit["reason"]: limit["remaining"] for limit in told}
+
+        before, still = left(), left()
+        assert before == still == {"SessionRequests": 5, "IPRequestsPerHour": 2, "WorkPerMinute": 1000}
+        assert service.client.post("/v1/generate", json=DOG, headers={"x-session-id": "anna"}).status_code == 200
+        after = left()
+        assert (after["SessionRequests"], after["IPRequestsPerHour"]) == (4, 1)
+        assert 0 < after["WorkPerMinute"] < 1000
+
+
+def test_without_limits_nothing_is_left_to_tell(service: Served) -> None:
+    assert service.client.get("/v1/limits").json() == {"limits": []}
 
 
 def test_infer_counts_and_returns_the_session_whoever_named_it(base: Path) -> None:
@@ -113,12 +122,16 @@ class AwayLimiter:
     async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
         raise ConnectionError("gone")
 
+    async def allowances(self, client: Client) -> list[Allowance]:
+        raise ConnectionError("gone")
+
 
 def test_a_limiter_that_is_away_lets_nobody_in_but_costs_no_picture(base: Path) -> None:
     for from_the_start, status in ((True, 503), (False, 200)):
         with served(base, limiter=AwayLimiter(from_the_start=from_the_start)) as service:
             service.configure(defaults=DEFAULTS)
             assert service.client.post("/v1/generate", json=DOG).status_code == status
+            assert service.client.get("/v1/limits").status_code == 503
 
 
 def test_pictures_that_are_given_up_on_the_way_are_counted(service: Served) -> None:
@@ -130,6 +143,9 @@ def test_pictures_that_are_given_up_on_the_way_are_counted(service: Served) -> N
 
         async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
             counted.append((seconds, succeeded))
+
+        async def allowances(self, client: Client) -> list[Allowance]:
+            return []
 
     service.service.limiter = Counting()
     service.configure(limits={"requestTimeoutSeconds": 1}, defaults=DEFAULTS)

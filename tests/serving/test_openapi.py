@@ -38,6 +38,7 @@ OPERATIONS = [
     ("get", "/v1/deployment"),
     ("get", "/v1/models"),
     ("get", "/v1/models/{name}"),
+    ("get", "/v1/limits"),
     ("get", "/v1/examples"),
 ]
 LIMITS = {"maxSteps": 3, "maxPixels": 4096, "maxImages": 2, "minSide": 8, "maxArms": 2}

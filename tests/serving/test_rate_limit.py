@@ -8,7 +8,8 @@ import pytest
 from diptych_api.errors import SpecInvalid
 from diptych_api.limits import RateLimit
 from diptych_serving.ad_variables import FIELDS, with_variables
-from diptych_serving.rate_limit import DAY, HOUR, MONTH, Client, RateLimiter, Refusal
+from diptych_serving.rate_limit import Client, RateLimiter, Refusal
+from diptych_serving.rate_rules import DAY, HOUR, MONTH
 
 ANNA, BERTA = Client("10.0.0.1", "anna"), Client("10.0.0.2", "berta")
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from diptych_api.limits import RateLimit
-from diptych_serving.rate_limit import Client, RateLimiter, Refusal
 from support.adapters import saved_adapter
+from support.counting_limiter import CountingLimiter
 from support.services import Served, picture_of, served
 from support.sse import Told, events_in
 from support.tiny_models import make_pipeline
@@ -69,21 +69,9 @@ def test_each_picture_of_a_stream_has_its_number(service: Served) -> None:
     assert steps == {(number, step) for number in (0, 1) for step in (1, 2, 3, 4)}
 
 
-class OneRequest:
-    """Lets one request in."""
-
-    def __init__(self) -> None:
-        self.held = RateLimiter(RateLimit.model_validate({"total": {"maxRequestsPerHour": 1}}))
-
-    async def admit(self, client: Client, work: float) -> Refusal | None:
-        return self.held.admit(client, work, 0)
-
-    async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
-        self.held.finished(client, seconds, 0, succeeded=succeeded)
-
-
 def test_a_stream_over_a_limit_is_refused_before_it_begins(places: tuple[Path, Path]) -> None:
-    with served(places[0], limiter=OneRequest()) as service:
+    limiter = CountingLimiter(RateLimit.model_validate({"total": {"maxRequestsPerHour": 1}}))
+    with served(places[0], limiter=limiter) as service:
         service.configure(defaults={"steps": 2})
         assert streamed(service, "/v1/generate", DOG)[-1][0] == "done"
         again = service.client.post("/v1/generate", json={**DOG, "stream": True})

@@ -11,6 +11,7 @@ from support.helm import HOME, Values, rendered
 ACCOUNT = "diptych-operator"
 USER = f"system:serviceaccount:{HOME}:{ACCOUNT}"
 KINDS = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+GATEWAYS: Values = {"gatewayAPI": {"enabled": True}}
 CREATED = 201
 
 

@@ -135,7 +135,7 @@ EXAMPLES = (
         {"adapters": [ADAPTER | {"fromModel": {"name": "noto"}}]},
     ),
     _deployment(
-        "digest and credentials belong",
+        "digest belongs to uri",
         {"adapters": [ADAPTER | {"digest": DIGEST}]},
         {"adapters": [{"name": "noto", "fromJob": {"name": "noto"}, "digest": DIGEST}]},
     ),

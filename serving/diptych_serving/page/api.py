@@ -39,12 +39,13 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the deployment offers: the replies of /v1/deployment, /v1/models and /v1/examples."""
+    """What the deployment offers: the replies of /v1/deployment, /v1/models, /v1/examples and /v1/limits."""
 
     deployment: Mapping[str, Any]
     models: list[Mapping[str, Any]] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)
     templates: list[str] = field(default_factory=list)
+    limits: list[Mapping[str, Any]] = field(default_factory=list)
 
     @property
     def adapters(self) -> list[Mapping[str, Any]]:
@@ -65,15 +66,23 @@ class Api:
 
     async def offer(self, visitor: Visitor) -> Offer:
         """Return what there is to choose from. Raises Problem, as while the base is loaded or for want of a key."""
-        asking = httpx2.AsyncClient(
-            base_url=self.url, timeout=FACTS_TIMEOUT_S, headers=visitor.headers(), trust_env=False
-        )
-        async with asking as client:
+        async with self._asking(visitor) as client:
             deployment = await _get(client, "/v1/deployment")
             models = await _get(client, "/v1/models")
             examples = await _get(client, "/v1/examples")
+            limits = await _get(client, "/v1/limits")
         templates = [str(template["name"]) for template in examples["templates"]]
-        return Offer(deployment, models["data"], examples["prompts"], templates)
+        return Offer(deployment, models["data"], examples["prompts"], templates, limits["limits"])
+
+    async def limits(self, visitor: Visitor) -> list[Mapping[str, Any]]:
+        """Return what is left of the visitor's limits. Raises Problem."""
+        async with self._asking(visitor) as client:
+            left: list[Mapping[str, Any]] = (await _get(client, "/v1/limits"))["limits"]
+        return left
+
+    def _asking(self, visitor: Visitor) -> httpx2.AsyncClient:
+        headers = visitor.headers()
+        return httpx2.AsyncClient(base_url=self.url, timeout=FACTS_TIMEOUT_S, headers=headers, trust_env=False)
 
     async def compare(self, body: Mapping[str, Any], visitor: Visitor) -> AsyncGenerator[Event, None]:
         """Yield what happens to a comparison; whoever stops listening ends it. Raises Problem."""

@@ -18,7 +18,16 @@ from diptych_serving.page.pictures import BASE, side_of, write_pictures, write_p
 from diptych_serving.page.problem import WANTS_KEY, Problem, problem_html
 from diptych_serving.page.snippets import curl, public_url, python
 from diptych_serving.page.stops import Stops, until
-from diptych_serving.page.words import STOPPED, bar_html, done_html, facts_html, heading, labels_html, waiting_html
+from diptych_serving.page.words import (
+    STOPPED,
+    bar_html,
+    done_html,
+    facts_html,
+    heading,
+    labels_html,
+    left_html,
+    waiting_html,
+)
 
 Updates = dict[Any, Any]
 """New values and properties by component."""
@@ -47,6 +56,7 @@ class Handlers:
             return {**told, view.reload: gr.Timer(active=not wants_key), view.key: gr.Textbox(visible=wants_key)}
         return {
             view.facts: facts_html(self.title, offer),
+            view.left: left_html(offer.limits),
             view.reload: gr.Timer(active=False),
             view.strengths: offer.strengths,
             view.examples: gr.Dataset(samples=[[prompt] for prompt in offer.prompts], visible=bool(offer.prompts)),
@@ -61,7 +71,7 @@ class Handlers:
             offer = await self.api.offer(visitor_of(request, values[view.key]))
         except Problem:
             return {view.facts: gr.skip()}
-        facts = {view.facts: facts_html(self.title, offer)}
+        facts = {view.facts: facts_html(self.title, offer), view.left: left_html(offer.limits)}
         if values[view.strengths] in (None, offer.strengths):
             return facts
         return {
@@ -85,7 +95,7 @@ class Handlers:
                         is_drawn = event[0] == "done"
                         told = self._told(event, body, Path(folder), mode)
                         sent = self._request(event, body, request, visitor)
-                        yield told | sent | (idle if is_drawn else {})
+                        yield told | sent | ({**idle, **await self._left(visitor)} if is_drawn else {})
                 if not is_drawn:
                     yield {**idle, **({view.shown.status: STOPPED} if stop.is_set() else {})}
         except Problem as problem:
@@ -94,6 +104,13 @@ class Handlers:
         except Exception:  # noqa: BLE001 -- a visitor is told in words, whatever it was
             _log.exception("The page failed.")
             yield {**idle, view.shown.status: problem_html(UNKNOWN)}
+
+    async def _left(self, visitor: Visitor) -> Updates:
+        """Return what is left of the visitor's limits; what stands there stays where nobody can tell."""
+        try:
+            return {self.view.left: left_html(await self.api.limits(visitor))}
+        except Problem:
+            return {}
 
     def _strengths(self, values: Mapping[Any, Any]) -> Mapping[str, float]:
         """Return the adapters' own strengths. Raises Problem while the page has not heard what is served."""

@@ -77,6 +77,8 @@ class View:
     key: gr.Textbox
     buttons: Buttons
     shown: Shown
+    left: gr.HTML
+    """What is left of the visitor's limits."""
     strengths: gr.State
     """The adapters' own, by name; None until the page knows what is served."""
     last_seed: gr.State
@@ -95,6 +97,7 @@ def lay_out(title: str) -> View:
     with gr.Row():
         with gr.Column(scale=4, min_width=340):
             choices, key, buttons, examples = _left()
+            left = gr.HTML(elem_id="left", padding=False)
         with gr.Column(scale=6, min_width=400):
             shown = _right()
     return View(
@@ -104,6 +107,7 @@ def lay_out(title: str) -> View:
         key=key,
         buttons=buttons,
         shown=shown,
+        left=left,
         strengths=gr.State(None),
         last_seed=gr.State(""),
         reload=gr.Timer(RELOAD_S, active=False),

@@ -65,6 +65,12 @@ class Access:
             raise UnsupportedHere("only a node of this machine can be entered", hint="Use `forwarded` or a pod.")
         return self.node.namespaces.run(*command)
 
+    def restart_runtime(self) -> None:
+        """Crash the container runtime and start it anew."""
+        if not self.node:
+            raise UnsupportedHere("the container runtime of a given cluster is not ours to crash", hint="Leave it out.")
+        self.node.restart_runtime()
+
     @contextmanager
     def forwarded(self, target: str, port: int, namespace: str) -> Iterator[int]:
         """Yield a port of 127.0.0.1 that leads to a pod or a Service's pod, such as ``service/NAME``."""

@@ -95,6 +95,15 @@ def test_the_autoscaler_alone_sees_a_token_and_its_account_is_kuberays() -> None
     assert "api-token" not in {volume["name"] for volume in workers_of(manifest)["template"]["spec"]["volumes"]}
 
 
+def test_credentials_stand_beside_an_adapter_wherever_it_comes_from() -> None:
+    store, key = {"name": "store", "key": "AWS_SECRET_ACCESS_KEY"}, "AWS_SECRET_ACCESS_KEY"
+    for source in ({"uri": "s3://b/style"}, {"fromJob": {"name": "style"}}, {"fromModel": {"name": "style"}}):
+        manifest = made(adapters=[{"name": "style", "credentials": store} | source])
+        for pod in (head_of(manifest), workers_of(manifest)["template"]["spec"]):
+            variables = {one["name"]: one.get("valueFrom") for one in pod["containers"][0]["env"]}
+            assert variables[key] == {"secretKeyRef": store}
+
+
 def test_secrets_are_variables_and_the_registry_is_told_their_names() -> None:
     hub = {"repo": "owner/base", "revision": REVISION, "token": {"name": "hub", "key": "token"}}
     manifest = made(

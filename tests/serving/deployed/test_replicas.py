@@ -21,7 +21,7 @@ from support.waiting import until
 
 pytestmark = [pytest.mark.deployed, pytest.mark.timeout(600)]
 MUCH = {"prompt": "a dog", "seed": 7, "steps": 150, "n": 8}
-QUICK = {"UPSCALE_DELAY_S": 0.5, "DOWNSCALE_DELAY_S": 1.0, "LOOK_BACK_S": 11.0}
+QUICK = Autoscaling(min=1, max=2, target_work_units=10, scale_up_after_seconds=1, scale_down_after_seconds=1)
 
 
 def replicas() -> set[int]:
@@ -58,9 +58,8 @@ def test_replicas_that_are_replaced_finish_their_pictures(
     for stream in streams:
         assert next(stream).WhichOneof("kind") == "progress"
     before = engines()
-    for name, value in QUICK.items():
-        monkeypatch.setattr(enginescale, name, value)
-    deployment.scale(autoscaling=Autoscaling(min=1, max=2, target_work_units=10))
+    monkeypatch.setattr(enginescale, "LOOK_BACK_S", 11.0)
+    deployment.scale(autoscaling=QUICK)
     assert [list(stream)[-1].WhichOneof("kind") for stream in streams] == ["pictures"] * 4
     until(lambda: not set(before) & set(engines()), 120, every_s=0.2)
 

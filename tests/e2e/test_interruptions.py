@@ -1,0 +1,125 @@
+"""A job that everything happens to: it ends as one that nothing happens to, with the same losses to the last digit."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.conftest import HOME
+from e2e.jobs import job, workspace
+from e2e.shell import Shell
+from e2e.volume import keeper, losses
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from cluster.node.access import Access
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+STEPS = 400
+LONG = {"steps": STEPS, "checkpoint": {"everySteps": 20}, "validation": {"everySteps": 100}}
+PATIENCE_S = 400
+"""A job's pods, Ray and the program take a minute or two to start on two cores."""
+PODS = "pods -l diptych.dev/job=storm"
+HEAD, WORKER = (f"{PODS},ray.io/node-type={kind}" for kind in ("head", "worker"))
+NAMES = ".items[*].metadata.name"
+KILL_TRAINER = "for p in /proc/[0-9]*; do grep -aqi raytrainworker $p/cmdline 2>/dev/null && kill -9 ${p#/proc/}; done"
+
+
+@pytest.fixture(scope="module")
+def calm(shared_shell: Shell, node: "Access") -> dict[tuple[str, int], float]:
+    """Return the losses of a job that nothing happened to."""
+    shell = shared_shell
+    shell.apply(workspace(), keeper(node.images.busybox), job("calm", training=LONG))
+    shell("kubectl wait finetunejob/calm --for=condition=Succeeded --timeout=12m", timeout_s=750)
+    shell("kubectl wait pod/keeper --for=condition=Ready --timeout=60s")
+    return losses(shell, "calm")
+
+
+@pytest.fixture(scope="module")
+def storm(shared_shell: Shell, calm: object) -> Iterator[Shell]:
+    """Yield a shell beside the same job under another name, which trains."""
+    shell = shared_shell
+    shell.apply(job("storm", training=LONG, retry={"backoffLimit": 5}))
+    until(lambda: step(shell) > 0, PATIENCE_S, every_s=1)
+    yield shell
+    shell("kubectl delete finetunejob/storm finetunejob/calm")
+
+
+def test_the_operator_is_deleted(storm: Shell) -> None:
+    pods = storm.told(PODS, NAMES)
+    storm(f"kubectl delete pod -n {HOME} -l app.kubernetes.io/component=operator")
+    goes_on(storm)
+    assert storm.told(PODS, NAMES) == pods
+
+
+def test_the_container_runtime_crashes(storm: Shell, node: "Access") -> None:
+    pods = storm.told(PODS, NAMES)
+    node.restart_runtime()
+    goes_on(storm)
+    assert storm.told(PODS, NAMES) == pods
+
+
+def test_the_training_process_is_killed(storm: Shell) -> None:
+    before = step(storm)
+    worker = storm.told(WORKER, ".items[0].metadata.name")
+    storm(f"kubectl exec {worker} -c ray -- sh -c '{KILL_TRAINER}'")
+    until(lambda: reached(storm, before), PATIENCE_S, every_s=1)
+
+
+def test_the_head_is_deleted(storm: Shell) -> None:
+    attempt, before = number(storm), step(storm)
+    storm(f"kubectl delete pod {storm.told(HEAD, '.items[0].metadata.name')}", timeout_s=180)
+    until(lambda: number(storm) == attempt + 1, PATIENCE_S, every_s=1)
+    until(lambda: reached(storm, before), PATIENCE_S, every_s=1)
+    assert storm.told("finetunejob/storm", ".status.attempts[-1].reason")
+
+
+def test_the_job_is_suspended_and_resumed(storm: Shell) -> None:
+    before = step(storm)
+    storm("diptych suspend storm")
+    storm(f"kubectl wait {PODS} --for=delete --timeout=180s", timeout_s=200)
+    storm.wait("finetunejob/storm", ".status.phase", "Suspended", 60)
+    storm("diptych resume storm")
+    until(lambda: reached(storm, before), PATIENCE_S, every_s=1)
+
+
+def test_the_node_is_drained(storm: Shell) -> None:
+    before = step(storm)
+    node = storm.told(WORKER, ".items[0].spec.nodeName")
+    storm(
+        f"kubectl drain {node} --pod-selector=diptych.dev/job=storm --force --delete-emptydir-data --timeout=180s",
+        timeout_s=200,
+    )
+    storm(f"kubectl uncordon {node}")
+    until(lambda: reached(storm, before), PATIENCE_S, every_s=1)
+
+
+def test_it_ends_as_if_nothing_had_happened(storm: Shell, calm: dict[tuple[str, int], float]) -> None:
+    storm("kubectl wait finetunejob/storm --for=condition=Succeeded --timeout=12m", timeout_s=750)
+    assert len(calm) > STEPS
+    assert losses(storm, "storm") == calm
+    attempts = storm.told("finetunejob/storm", ".status.attempts[*]['number','reason','fromStep','lostSeconds']")
+    storm(f"echo '{attempts}'")
+    assert storm.told("finetunejob/storm", ".status.attempts[-1].fromStep") not in ("", "0")
+
+
+def step(shell: Shell) -> int:
+    """Return the step that the job's status tells."""
+    return int(shell.told("finetunejob/storm", ".status.progress.step") or 0)
+
+
+def number(shell: Shell) -> int:
+    """Return the attempt."""
+    return int(shell.told("finetunejob/storm", ".status.attempt") or 0)
+
+
+def reached(shell: Shell, before: int) -> bool:
+    """Return whether the job trains again and has come further than it was."""
+    return shell.told("finetunejob/storm", ".status.phase") in ("Running", "Succeeded") and step(shell) > before
+
+
+def goes_on(shell: Shell) -> None:
+    """Wait until more steps are told, in the attempt that there was."""
+    attempt, before = number(shell), step(shell)
+    until(lambda: step(shell) > before, 120, every_s=1)
+    assert number(shell) == attempt
