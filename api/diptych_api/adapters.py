@@ -38,5 +38,5 @@ class Adapter(Model):
         return sum(source is not None for source in (self.uri, self.from_job, self.from_model)) == 1
 
     @rule("digest belongs to uri: jobs and models bring theirs along", cel="has(self.uri) || !has(self.digest)")
-    def _uri_details(self) -> bool:
+    def _digest_of_uri(self) -> bool:
         return self.uri is not None or self.digest is None

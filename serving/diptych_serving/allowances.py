@@ -1,19 +1,18 @@
 """What is left of the limits that a client has."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from diptych_serving.rate_limit import Client, RateLimiter
-from diptych_serving.rate_rules import MINUTE
+from diptych_serving.rate_rules import MINUTE, Scope
 
 
 class Allowance(BaseModel):
     """A limit that is set, and what is left of it."""
 
     reason: str = Field(description="The limit's name, as a refusal tells it.")
-    scope: Literal["session", "ip", "key", "total"] = Field(description="Whose it is; total is everybody's.")
+    scope: Scope = Field(description="Whose it is; total is everybody's.")
     unit: str = Field(description="What there is a number of.")
     limit: float = Field(description="As much as it can be.")
     remaining: float = Field(description="What is left now; 0 or more.")
@@ -29,7 +28,7 @@ class LimitsReply(BaseModel):
 def allowances(limiter: RateLimiter, client: Client, now: float) -> list[Allowance]:
     """Return what is left of each limit, in the order in which they are asked. Counts nothing.
 
-    Money is its owner's affair: a budget is told of when it is used up.
+    Money is its owner's affair: only a refusal tells of a budget.
     """
     return [*_session(limiter, client, now), *_windows(limiter, client, now), *_work(limiter, client, now)]
 
@@ -48,16 +47,16 @@ def _session(limiter: RateLimiter, client: Client, now: float) -> Iterator[Allow
 def _windows(limiter: RateLimiter, client: Client, now: float) -> Iterator[Allowance]:
     for rule in (rule for rule in limiter.rules if rule.measure != "cost"):
         window = limiter.window(rule, client, now)
-        ends_in = window.start + rule.length_s - now
+        ends_in = window.start + rule.length_s - now if window.used else 0.0
         yield _left(rule.reason, rule.scope, rule.unit, rule.limit, rule.limit - window.used, ends_in)
 
 
 def _work(limiter: RateLimiter, client: Client, now: float) -> Iterator[Allowance]:
-    for scope, bucket in limiter.buckets_of(client, now).items():
+    for (scope, _), bucket in limiter.shares(client, now).items():
         full_in = (bucket.size - bucket.tokens) * MINUTE / bucket.size
         yield _left("WorkPerMinute", scope, "work units a minute", bucket.size, bucket.tokens, full_in)
 
 
-def _left(reason: str, scope: str, unit: str, limit: float, remaining: float, resets_s: float | None) -> Allowance:
-    values = {"reason": reason, "scope": scope, "unit": unit, "limit": limit, "resets_in_seconds": resets_s}
-    return Allowance.model_validate(values | {"remaining": max(0.0, remaining)})
+def _left(reason: str, scope: Scope, unit: str, limit: float, remaining: float, resets_s: float | None) -> Allowance:
+    left = max(0.0, remaining)
+    return Allowance(reason=reason, scope=scope, unit=unit, limit=limit, remaining=left, resets_in_seconds=resets_s)

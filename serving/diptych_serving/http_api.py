@@ -45,6 +45,7 @@ STREAMED: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": http_errors.STREAM},
 }
 ONE: Final = {**http_errors.LISTING, 404: http_errors.PROBLEMS[404]}
+LIMITS: Final = {**http_errors.LISTING, 429: http_errors.PROBLEMS[429]}
 UNREADY: Final[dict[int | str, dict[str, Any]]] = {
     503: {"model": Readiness, "description": "The base or an adapter is still being loaded."}
 }
@@ -196,8 +197,8 @@ def _telling(get_service: GetService, figures: Figures) -> APIRouter:
 def _listing(get_service: GetService) -> APIRouter:
     TheService = Annotated[Service, Depends(get_service)]
 
-    async def with_any_key(request: Request, service: TheService) -> None:
-        asker(request, service, None)
+    async def with_any_key(request: Request, service: TheService) -> Client:
+        return asker(request, service, None)
 
     router = APIRouter(tags=["service"], dependencies=[Depends(with_any_key)])
 
@@ -219,10 +220,10 @@ def _listing(get_service: GetService) -> APIRouter:
         """Tell what runs here, what a request is drawn with that names nothing, and how much it may ask for."""
         return describe(service.directory)
 
-    @router.get("/v1/limits", responses=http_errors.LISTING)
-    async def limits(request: Request, service: TheService) -> LimitsReply:
+    @router.get("/v1/limits", responses=LIMITS)
+    async def limits(client: Annotated[Client, Depends(with_any_key)], service: TheService) -> LimitsReply:
         """Tell what is left of each limit of who asks; nothing where none is set. It counts as no request."""
-        return LimitsReply(limits=await service.allowances(asker(request, service, None)))
+        return LimitsReply(limits=await service.allowances(client))
 
     @router.get("/v1/examples", responses=http_errors.LISTING)
     async def examples(service: TheService) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from uuid import uuid4
 from ray.serve.handle import DeploymentHandle
 from ray.util.metrics import Gauge
 
-from diptych_api.errors import RetryLater, SpecInvalid
+from diptych_api.errors import SpecInvalid
 from diptych_api.limits import RateLimit
 from diptych_serving.allowances import Allowance, allowances
 from diptych_serving.budget_store import open_store
@@ -21,6 +21,7 @@ from diptych_serving.tally import Tally
 
 PAUSE_S: Final = 1.0
 LONGEST_WAIT_S: Final = 2.0
+UNKNOWN: Final = Refusal("LimitsUnknown", "The limits are not known yet. Try again.", PAUSE_S)
 _log = logging.getLogger(__name__)
 
 
@@ -52,17 +53,17 @@ class Limiter:
         Before the limits are known, as after a restart, nobody is let in.
         """
         if not await self._knows():
-            return Refusal("LimitsUnknown", "The limits are not known yet. Try again.", PAUSE_S)
+            return UNKNOWN
         refusal = self._held.admit(client, work_units, time.time())
         self._tally.count(is_admitted=refusal is None, sessions=len(self._held.sessions))
         if refusal is None:
             self._changed()
         return refusal
 
-    async def allowances(self, client: Client) -> list[Allowance]:
-        """Return what is left of each limit. Raises RetryLater before the limits are known."""
+    async def allowances(self, client: Client) -> list[Allowance] | Refusal:
+        """Return what is left of each limit, or why that is not known."""
         if not await self._knows():
-            raise RetryLater("The limits are not known yet.", hint="Try again.")
+            return UNKNOWN
         return allowances(self._held, client, time.time())
 
     async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from diptych_api.limits import RateLimit
-from diptych_serving.rate_rules import HOUR, MINUTE, Measure, Rule, rules
+from diptych_serving.rate_rules import HOUR, MINUTE, Measure, Rule, Scope, rules
 from diptych_serving.sessions import Sessions
 from diptych_serving.windows import Bucket, Window, sweep
 
@@ -39,7 +39,7 @@ class RateLimiter:
     limits: RateLimit
     sessions: Sessions = field(init=False)
     windows: dict[tuple[Rule, str], Window] = field(default_factory=dict)
-    buckets: dict[tuple[str, str], Bucket] = field(default_factory=dict)
+    buckets: dict[tuple[Scope, str], Bucket] = field(default_factory=dict)
 
     swept: float = 0.0
 
@@ -69,8 +69,9 @@ class RateLimiter:
             return refusal
         self.sessions.take(client.session, now)
         self._add(client, "requests", 1, now)
-        for bucket in self.buckets_of(client, now).values():
+        for key, bucket in self.shares(client, now).items():
             bucket.take(work_units)
+            self.buckets[key] = bucket
         return None
 
     def finished(self, client: Client, seconds: float, now: float, *, succeeded: bool) -> None:
@@ -115,7 +116,7 @@ class RateLimiter:
         return None
 
     def _work(self, client: Client, work_units: float, now: float) -> Refusal | None:
-        for bucket in self.buckets_of(client, now).values():
+        for bucket in self.shares(client, now).values():
             wait_s = bucket.wait_s(work_units)
             if math.isinf(wait_s):
                 message = f"The request is worth {work_units:g} work units; {bucket.size:g} a minute are allowed."
@@ -136,10 +137,10 @@ class RateLimiter:
                 window = self.windows[rule, rule.counted(client.ip)] = self.window(rule, client, now)
                 window.used += amount
 
-    def buckets_of(self, client: Client, now: float) -> dict[str, Bucket]:
-        """Return the buckets that a client's work comes from, by whose they are, filled until now."""
+    def shares(self, client: Client, now: float) -> dict[tuple[Scope, str], Bucket]:
+        """Return the buckets that a client's work comes from, by scope and name, or full ones that would begin now."""
         work = self.limits.work
-        scopes = {
+        scopes: dict[Scope, tuple[str | None, float | None]] = {
             "session": (client.session, work.per_session),
             "ip": (client.ip, work.per_ip),
             "key": (client.key, work.per_key),
@@ -148,9 +149,9 @@ class RateLimiter:
         found = {}
         for scope, (name, size) in scopes.items():
             if name is not None and size is not None:
-                bucket = self.buckets.setdefault((scope, name), Bucket(size, MINUTE, now))
+                bucket = self.buckets.get((scope, name)) or Bucket(size, MINUTE, now)
                 bucket.fill(now)
-                found[scope] = bucket
+                found[scope, name] = bucket
         return found
 
 

@@ -11,7 +11,8 @@ HOUR: Final = 3600.0
 DAY: Final = 24 * HOUR
 MONTH: Final = 30 * DAY
 Measure = Literal["requests", "seconds", "cost"]
-Scope = Literal["ip", "total"]
+Scope = Literal["session", "ip", "key", "total"]
+"""Whose a limit is; total is of all clients together."""
 UNITS: Final = {
     ("requests", HOUR): "requests an hour",
     ("requests", DAY): "requests a day",

@@ -82,9 +82,11 @@ class RayLimiter:
         if self._is_limited:
             await answer
 
-    async def allowances(self, client: Client) -> list[Allowance]:
-        """Return what is left of each limit."""
-        return cast("list[Allowance]", await self._handle.allowances.remote(client)) if self._is_limited else []
+    async def allowances(self, client: Client) -> list[Allowance] | Refusal:
+        """Return what is left of each limit, or why that is not known."""
+        if not self._is_limited:
+            return []
+        return cast("list[Allowance] | Refusal", await self._handle.allowances.remote(client))
 
     async def tally(self) -> Tally:
         """Return what was asked for since the limiter started."""

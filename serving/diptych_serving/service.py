@@ -48,8 +48,8 @@ class Limiter(Protocol):
     async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
         """Count the work of a request that was let in."""
 
-    async def allowances(self, client: Client) -> list[Allowance]:
-        """Return what is left of each limit."""
+    async def allowances(self, client: Client) -> list[Allowance] | Refusal:
+        """Return what is left of each limit, or why that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,10 @@ class Service:
 
     async def allowances(self, client: Client) -> list[Allowance]:
         """Return what is left of each limit that is set. Raises Refused when nobody can tell."""
-        return [] if self.limiter is None else await _told(self.limiter.allowances(client))
+        told = [] if self.limiter is None else await _told(self.limiter.allowances(client))
+        if isinstance(told, Refusal):
+            raise limited(told)
+        return told
 
     async def _admit(self, client: Client, work: float) -> None:
         refusal = None if self.limiter is None else await _told(self.limiter.admit(client, work))

@@ -1,5 +1,6 @@
 """Commands as people type them, and a transcript of what came."""
 
+import json
 import os
 import re
 import shlex
@@ -56,7 +57,17 @@ class Shell:
     def told(self, what: str, path: str) -> str:
         """Return what `kubectl get` says of a field, empty when there is none; not written, as it is asked often."""
         done = self._run(f"kubectl get {what} -o jsonpath='{{{path}}}'", 60)
-        return done.stdout if done.returncode == 0 else ""
+        is_absent = "not found" in done.stdout or "array index out of bounds" in done.stdout
+        assert done.returncode == 0 or is_absent, f"{what} {path}: {done.stdout}"
+        return "" if is_absent else done.stdout
+
+    def restarts(self, pods: str) -> dict[str, int]:
+        """Return how often the containers of each pod were restarted, by the pod's uid."""
+        found = json.loads(self.quietly(f"kubectl get {pods} -o json"))["items"]
+        return {
+            pod["metadata"]["uid"]: sum(each["restartCount"] for each in pod["status"].get("containerStatuses", ()))
+            for pod in found
+        }
 
     def wait_any(self, what: str, path: str, values: Sequence[str], timeout_s: float = 120) -> None:
         """Wait for one of several values of a field, among them of objects that may not be there yet."""

@@ -21,7 +21,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 OPERATOR = "app.kubernetes.io/name=diptych,app.kubernetes.io/component=operator"
 HEAD = "pods -l diptych.dev/job=long,ray.io/node-type=head"
 RAY = "pods -l ray.io/is-ray-node=yes"
-PODS = ".items[*]['metadata.uid','status.containerStatuses[*].restartCount']"
 BARRED = (8265, 6379, 10001)
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
@@ -74,10 +73,10 @@ def test_helm_test_passes(busy: Shell) -> None:
 
 
 def test_an_upgrade_restarts_neither_jobs_nor_deployments(busy: Shell, node: "Access") -> None:
-    before, step = busy.told(RAY, PODS), _step(busy)
+    before, step = busy.restarts(RAY), _step(busy)
     busy(install(node, "upgrade", "--set ray.headCpus=200m"), timeout_s=330)
     until(lambda: _step(busy) > step, 120, every_s=1)
-    assert busy.told(RAY, PODS) == before
+    assert busy.restarts(RAY) == before
     assert busy.told("finetunejob/long", ".status.attempt") == "1"
     assert _is_ready(busy)
 
@@ -93,13 +92,13 @@ def test_a_second_replica_takes_over(busy: Shell, node: "Access") -> None:
 
 
 def test_uninstalled_and_installed_again_it_takes_up_what_was_there(busy: Shell, node: "Access") -> None:
-    before = busy.told(RAY, PODS)
+    before = busy.restarts(RAY)
     busy(f"helm uninstall diptych -n {HOME} --wait", timeout_s=180)
     assert len(busy("kubectl get finetunejob,diffusiondeployment,pvc -o name").split()) == 3
     step = _step(busy)
     busy(install(node), timeout_s=330)
     until(lambda: _step(busy) > step, 120, every_s=1)
-    assert busy.told(RAY, PODS) == before
+    assert busy.restarts(RAY) == before
     assert busy.told("finetunejob/long", ".status.attempt") == "1"
     until(lambda: _is_ready(busy), 60, every_s=1)
 

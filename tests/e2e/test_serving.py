@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 ENGINES = "pods -l diptych.dev/deployment=noto,ray.io/node-type=worker"
-STARTS = ".items[*]['metadata.uid','status.containerStatuses[*].restartCount']"
 PROMPT, SEED = "red apple", 7
 HOW = {"num_inference_steps": 20, "guidance_scale": 3}
 Pixels = NDArray[np.uint8]
@@ -145,7 +144,7 @@ def test_diptych_serve_draws_the_same(
 
 
 def test_a_better_version_is_drawn_with_under_load_and_rolled_back_by_one_command(served: Served) -> None:
-    shell, engines, first = served.shell, served.shell.told(ENGINES, STARTS), served.run
+    shell, engines, first = served.shell, served.shell.restarts(ENGINES), served.run
     with Load(served.url, "noto") as load:
         shell.apply(job("second", training={"steps": 80}, promotion={"model": "noto"}))
         shell("kubectl wait finetunejob/second --for=condition=Succeeded --timeout=12m", timeout_s=750)
@@ -155,7 +154,7 @@ def test_a_better_version_is_drawn_with_under_load_and_rolled_back_by_one_comman
         until(lambda: served.run == first, 120, every_s=1)
     assert load.answered
     assert not load.failed
-    assert shell.told(ENGINES, STARTS) == engines
+    assert shell.restarts(ENGINES) == engines
 
 
 def test_a_lost_engine_is_replaced_and_what_it_drew_is_drawn_again(served: Served) -> None:

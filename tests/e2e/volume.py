@@ -29,6 +29,6 @@ def losses(shell: Shell, job: str) -> dict[tuple[str, int], float]:
 
     A step that was done again after an interruption stands there again: the last line counts.
     """
-    lines = shell.quietly(f"kubectl exec keeper -- sh -c 'cat /store/runs/*{job}*/metrics.jsonl'").splitlines()
+    lines = shell.quietly(f"kubectl exec keeper -- sh -c 'cat /store/runs/*/{job}-*/metrics.jsonl'").splitlines()
     rows = [json.loads(line) for line in lines]
     return {(kind, row["step"]): row[kind] for row in rows for kind in ("loss", "val_loss") if kind in row}

@@ -16,7 +16,7 @@ from diptych_serving.page.form import Form, compare_body, streamed
 from diptych_serving.page.pictures import file_name, side_of, write_pictures
 from diptych_serving.page.problem import Problem, duration, problem_html, problem_of
 from diptych_serving.page.snippets import curl, public_url, python
-from diptych_serving.page.words import done_html, facts_html, left_html
+from diptych_serving.page.words import done_html, facts_html, remaining_html
 from support.adapters import saved_adapter
 from support.http_server import listening
 from support.tiny_models import make_pipeline
@@ -126,12 +126,12 @@ def test_what_is_left_of_limits_is_told_the_tightest_first() -> None:
     hour = {"scope": "total", "unit": "requests an hour", "limit": 60, "remaining": 59.0}
     work = {"scope": "session", "unit": "work units a minute", "limit": 1.5, "remaining": 0.75}
     many = {"scope": "ip", "unit": "requests a day", "limit": 1000, "remaining": 1000.0}
-    html = left_html([many, hour, work, many])
+    html = remaining_html([many, hour, work, many])
     assert html == (
         "<p>left: <b>0.7</b> of 1.5 work units a minute · <b>59</b> of 60 requests an hour for all visitors"
         " · <b>1,000</b> of 1,000 requests a day</p>"
     )
-    assert left_html([]) == ""
+    assert remaining_html([]) == ""
 
 
 def test_every_wrong_field_is_told_by_the_name_that_the_page_has_for_it() -> None:

@@ -327,7 +327,7 @@ def test_a_server_that_wants_a_key_is_asked_with_one(deployment: Deployment) -> 
 
 
 def test_what_is_left_of_a_limit_is_shown_before_and_after_a_drawing(deployment: Deployment) -> None:
-    left = deployment.window.page.locator("#left")
+    left = deployment.window.page.locator("#remaining")
     deployment.follow(rateLimit={"session": {"maxRequests": 500}})
     try:
         expect(left).to_contain_text("of 500 requests in this session")
@@ -345,7 +345,7 @@ def test_a_limit_is_read_by_people_and_ends_with_it(deployment: Deployment) -> N
         deployment.until_refused()
         for words in ("A limit is reached", "TotalRequestsPerHour", "Try again in"):
             expect(deployment.problem).to_contain_text(words)
-        expect(page.locator("#left")).to_have_text("left: 0 of 1 requests an hour for all visitors")
+        expect(page.locator("#remaining")).to_have_text("left: 0 of 1 requests an hour for all visitors")
         assert "Traceback" not in page.inner_text("body")
     finally:
         deployment.follow()

@@ -11,6 +11,7 @@ from diptych_serving.page.problem import Problem, problem_of
 
 CONNECT_TIMEOUT_S: Final = 10.0
 FACTS_TIMEOUT_S: Final = 10.0
+LIMITS_TIMEOUT_S: Final = 1.0
 DRAWING: Final = httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S)
 """How long a picture may take is the server's to say."""
 Event = tuple[str, Mapping[str, Any]]
@@ -39,13 +40,12 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the deployment offers: the replies of /v1/deployment, /v1/models, /v1/examples and /v1/limits."""
+    """What the deployment offers: the replies of /v1/deployment, /v1/models and /v1/examples."""
 
     deployment: Mapping[str, Any]
     models: list[Mapping[str, Any]] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)
     templates: list[str] = field(default_factory=list)
-    limits: list[Mapping[str, Any]] = field(default_factory=list)
 
     @property
     def adapters(self) -> list[Mapping[str, Any]]:
@@ -70,19 +70,21 @@ class Api:
             deployment = await _get(client, "/v1/deployment")
             models = await _get(client, "/v1/models")
             examples = await _get(client, "/v1/examples")
-            limits = await _get(client, "/v1/limits")
         templates = [str(template["name"]) for template in examples["templates"]]
-        return Offer(deployment, models["data"], examples["prompts"], templates, limits["limits"])
+        return Offer(deployment, models["data"], examples["prompts"], templates)
 
-    async def limits(self, visitor: Visitor) -> list[Mapping[str, Any]]:
-        """Return what is left of the visitor's limits. Raises Problem."""
-        async with self._asking(visitor) as client:
-            left: list[Mapping[str, Any]] = (await _get(client, "/v1/limits"))["limits"]
-        return left
+    async def limits(self, visitor: Visitor) -> list[Mapping[str, Any]] | None:
+        """Return what is left of the visitor's limits; None where nobody tells it soon: no picture waits for it."""
+        try:
+            async with self._asking(visitor, LIMITS_TIMEOUT_S) as client:
+                limits: list[Mapping[str, Any]] = (await _get(client, "/v1/limits"))["limits"]
+        except Problem:
+            return None
+        return limits
 
-    def _asking(self, visitor: Visitor) -> httpx2.AsyncClient:
+    def _asking(self, visitor: Visitor, timeout_s: float = FACTS_TIMEOUT_S) -> httpx2.AsyncClient:
         headers = visitor.headers()
-        return httpx2.AsyncClient(base_url=self.url, timeout=FACTS_TIMEOUT_S, headers=headers, trust_env=False)
+        return httpx2.AsyncClient(base_url=self.url, timeout=timeout_s, headers=headers, trust_env=False)
 
     async def compare(self, body: Mapping[str, Any], visitor: Visitor) -> AsyncGenerator[Event, None]:
         """Yield what happens to a comparison; whoever stops listening ends it. Raises Problem."""

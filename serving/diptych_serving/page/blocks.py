@@ -46,7 +46,7 @@ def page_app(api_url: str, title: str) -> FastAPI:
 def _wire(blocks: gr.Blocks, view: View, handlers: Handlers) -> None:
     _wire_drawing(view, handlers)
     choices, shown = view.choices, view.shown
-    told = [view.facts, view.left, view.strengths]
+    told = [view.facts, view.remaining, view.strengths]
     offered = [*told, view.reload, view.key, view.examples, *parts(choices), *parts(view.buttons)]
     for event in (blocks.load, view.reload.tick, view.key.submit):
         event(handlers.load, view.key, offered, **HIDDEN)
@@ -60,7 +60,7 @@ def _wire_drawing(view: View, handlers: Handlers) -> None:
     """Draw at a click or Enter, with the seed that stands there, the last one again, or a new one."""
     choices, buttons, shown, seed = view.choices, view.buttons, view.shown, view.choices.seed
     inputs = {view.strengths, view.key, shown.mode, *parts(choices)}
-    outputs = [view.key, view.last_seed, view.left, *parts(buttons), *parts(shown)]
+    outputs = [view.key, view.last_seed, view.remaining, *parts(buttons), *parts(shown)]
     drawing: dict[str, Any] = {"inputs": inputs, "outputs": outputs, **HIDDEN}
     buttons.draw.click(handlers.draw, **drawing)
     choices.prompt.submit(handlers.draw, **drawing)

@@ -25,7 +25,7 @@ from diptych_serving.page.words import (
     facts_html,
     heading,
     labels_html,
-    left_html,
+    remaining_html,
     waiting_html,
 )
 
@@ -47,31 +47,32 @@ class Handlers:
 
     async def load(self, key: str, request: gr.Request) -> Updates:
         """Show what the deployment offers; look again later while it offers nothing, or when there is a key."""
-        view = self.view
+        view, visitor = self.view, visitor_of(request, key)
         try:
-            offer = await self.api.offer(visitor_of(request, key))
+            offer = await self.api.offer(visitor)
         except Problem as problem:
             told = {view.facts: heading(self.title) + problem_html(problem)}
             wants_key = problem.status in WANTS_KEY
             return {**told, view.reload: gr.Timer(active=not wants_key), view.key: gr.Textbox(visible=wants_key)}
         return {
             view.facts: facts_html(self.title, offer),
-            view.left: left_html(offer.limits),
             view.reload: gr.Timer(active=False),
             view.strengths: offer.strengths,
             view.examples: gr.Dataset(samples=[[prompt] for prompt in offer.prompts], visible=bool(offer.prompts)),
             **self._choices(offer),
             **self._free(interactive=True),
+            **await self._remaining(visitor),
         }
 
     async def follow(self, values: dict[Any, Any], request: gr.Request) -> Updates:
         """Show which adapters came, went or failed meanwhile; what the visitor has chosen stays."""
         view = self.view
+        visitor = visitor_of(request, values[view.key])
         try:
-            offer = await self.api.offer(visitor_of(request, values[view.key]))
+            offer = await self.api.offer(visitor)
         except Problem:
             return {view.facts: gr.skip()}
-        facts = {view.facts: facts_html(self.title, offer), view.left: left_html(offer.limits)}
+        facts = {view.facts: facts_html(self.title, offer), **await self._remaining(visitor)}
         if values[view.strengths] in (None, offer.strengths):
             return facts
         return {
@@ -82,35 +83,36 @@ class Handlers:
 
     async def draw(self, values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Updates]:
         """Draw what is chosen, telling how far it is. The end is one update: of two in a row one can get lost."""
-        view, idle, is_drawn = self.view, self.busy(drawing=False), False
+        view, is_drawn, visitor = self.view, False, visitor_of(request, values[self.view.key])
         try:
             with tempfile.TemporaryDirectory(prefix="diptych-") as folder, self.stops.heard(_session(request)) as stop:
                 strengths = self._strengths(values)
                 yield {**self.busy(drawing=True), view.shown.status: waiting_html()}
                 body = compare_body(Form(**view.choices.read(values)), strengths)
-                visitor = visitor_of(request, values[view.key])
                 mode = str(values[view.shown.mode])
                 async with aclosing(self.api.compare(streamed(body), visitor)) as events:
                     async for event in until(stop, events):
                         is_drawn = event[0] == "done"
                         told = self._told(event, body, Path(folder), mode)
                         sent = self._request(event, body, request, visitor)
-                        yield told | sent | ({**idle, **await self._left(visitor)} if is_drawn else {})
+                        yield told | sent | (await self._idle(visitor) if is_drawn else {})
                 if not is_drawn:
-                    yield {**idle, **({view.shown.status: STOPPED} if stop.is_set() else {})}
+                    yield {**await self._idle(visitor), **({view.shown.status: STOPPED} if stop.is_set() else {})}
         except Problem as problem:
             wants_key = {view.key: gr.Textbox(visible=True)} if problem.status in WANTS_KEY else {}
-            yield {**idle, view.shown.status: problem_html(problem), **wants_key}
+            yield {**await self._idle(visitor), view.shown.status: problem_html(problem), **wants_key}
         except Exception:  # noqa: BLE001 -- a visitor is told in words, whatever it was
             _log.exception("The page failed.")
-            yield {**idle, view.shown.status: problem_html(UNKNOWN)}
+            yield {**self.busy(drawing=False), view.shown.status: problem_html(UNKNOWN)}
 
-    async def _left(self, visitor: Visitor) -> Updates:
+    async def _idle(self, visitor: Visitor) -> Updates:
+        """Return what is seen while nothing is drawn."""
+        return {**self.busy(drawing=False), **await self._remaining(visitor)}
+
+    async def _remaining(self, visitor: Visitor) -> Updates:
         """Return what is left of the visitor's limits; what stands there stays where nobody can tell."""
-        try:
-            return {self.view.left: left_html(await self.api.limits(visitor))}
-        except Problem:
-            return {}
+        limits = await self.api.limits(visitor)
+        return {} if limits is None else {self.view.remaining: remaining_html(limits)}
 
     def _strengths(self, values: Mapping[Any, Any]) -> Mapping[str, float]:
         """Return the adapters' own strengths. Raises Problem while the page has not heard what is served."""

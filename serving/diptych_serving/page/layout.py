@@ -77,7 +77,7 @@ class View:
     key: gr.Textbox
     buttons: Buttons
     shown: Shown
-    left: gr.HTML
+    remaining: gr.HTML
     """What is left of the visitor's limits."""
     strengths: gr.State
     """The adapters' own, by name; None until the page knows what is served."""
@@ -97,7 +97,7 @@ def lay_out(title: str) -> View:
     with gr.Row():
         with gr.Column(scale=4, min_width=340):
             choices, key, buttons, examples = _left()
-            left = gr.HTML(elem_id="left", padding=False)
+            remaining = gr.HTML(elem_id="remaining", padding=False)
         with gr.Column(scale=6, min_width=400):
             shown = _right()
     return View(
@@ -107,7 +107,7 @@ def lay_out(title: str) -> View:
         key=key,
         buttons=buttons,
         shown=shown,
-        left=left,
+        remaining=remaining,
         strengths=gr.State(None),
         last_seed=gr.State(""),
         reload=gr.Timer(RELOAD_S, active=False),

@@ -14,9 +14,9 @@ STOPPED: Final = "<p>stopped.</p>"
 CSS: Final = """
 .gradio-container { max-width: 1240px !important; width: 100%; margin: 0 auto !important; }
 #seeds { align-items: flex-end; }
-#facts p, #left p { font-size: 0.9rem; }
+#facts p, #remaining p { font-size: 0.9rem; }
 #facts h1 { font-size: 1.5rem; font-weight: 650; margin: 0.2rem 0 0; }
-#facts p, #status p, #left p { margin: 0.15rem 0; color: var(--body-text-color-subdued); }
+#facts p, #status p, #remaining p { margin: 0.15rem 0; color: var(--body-text-color-subdued); }
 #facts code, .problem code { font-size: 0.85em; }
 #labels { margin-bottom: -0.8rem; }
 #gallery, #gallery .grid-wrap { min-height: 12rem; }
@@ -55,13 +55,13 @@ def bar_html(step: int, total: int) -> str:
     return f'<div class="bar"><div style="width:{share}%"></div></div><p>step {step} of {total}</p>'
 
 
-def left_html(limits: Sequence[Mapping[str, Any]]) -> str:
+def remaining_html(limits: Sequence[Mapping[str, Any]]) -> str:
     """Return what is left of a visitor's limits, the tightest first; nothing where none is set."""
-    tightest = sorted(limits, key=lambda limit: limit["remaining"] / max(limit["limit"], 1))[:MOST_LIMITS]
-    return f"<p>left: {' · '.join(map(_left, tightest))}</p>" if tightest else ""
+    tightest = sorted(limits, key=lambda limit: limit["remaining"] / limit["limit"])[:MOST_LIMITS]
+    return f"<p>left: {' · '.join(map(_remaining, tightest))}</p>" if tightest else ""
 
 
-def _left(limit: Mapping[str, Any]) -> str:
+def _remaining(limit: Mapping[str, Any]) -> str:
     unit, whose = escape(limit["unit"]), " for all visitors" if limit["scope"] == "total" else ""
     return f"<b>{math.floor(limit['remaining'] * 10) / 10:,.10g}</b> of {limit['limit']:,.10g} {unit}{whose}"
 
