@@ -65,7 +65,7 @@ def test_the_training_process_is_killed(storm: Shell) -> None:
     worker = storm.told(WORKER, ".items[0].metadata.name")
     killed = trainers(storm, worker)
     assert killed
-    storm(f"kubectl exec {worker} -c ray -- kill -9 {' '.join(killed)}")
+    storm(f"kubectl exec {worker} -c ray -- sh -c 'kill -9 {' '.join(killed)}'")
     until(lambda: bool(set(trainers(storm, worker)) - set(killed)), PATIENCE_S, every_s=1)
     until(lambda: reached(storm, before), PATIENCE_S, every_s=1)
 

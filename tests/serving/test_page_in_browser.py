@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import grpc
 import httpx2
 import pytest
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from playwright.sync_api import Locator, expect
 
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
@@ -164,6 +165,9 @@ def test_grpc_clients_need_to_know_nothing_of_the_page(deployment: Deployment) -
     with grpc.insecure_channel(f"127.0.0.1:{GRPC_PORT}") as channel:
         request = pb.GenerateRequest(params=pb.Params(prompt="a dog", seed=7, steps=2))
         assert [image.seed for image in ImageServiceStub(channel).Generate(request, timeout=60).images] == [7]
+        with pytest.raises(grpc.RpcError) as refused:
+            ProtoReflectionDescriptorDatabase(channel).get_services()
+        assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED, "reflection is for those who ask for it"
 
 
 def test_another_title_begins_the_page_anew_and_nothing_else(deployment: Deployment) -> None:
