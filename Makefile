@@ -7,6 +7,7 @@ RUN := $(UV) run --frozen --no-sync
 RESTARTS := tests/faults/test_api_server_trouble.py# kills the API server: alone, or what follows may find it lame
 EIGHT_BITS := --with bitsandbytes==0.50.2# beside the environment: diffusers and peft import it wherever it is, 2 s in every process
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
+ELSEWHERE := $(addprefix --ignore=tests/,e2e integration serving/deployed training/on_ray serving/test_page_in_browser.py)# not even imported
 SHARED_RAY := -n 2 --dist loadscope --no-loadscope-reorder
 .PHONY: init lint type unit test deployed integration cluster node e2e e2e-smoke images page demo docs proto generate bench clean
 
@@ -19,9 +20,9 @@ lint: init
 type: init
 	$(RUN) mypy
 unit: init
-	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (slow or fuzz or ray or deployed or browser or integration or e2e)" $(PARALLEL)
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (slow or fuzz or ray or deployed or browser or integration or e2e)" $(PARALLEL) $(ELSEWHERE)
 test: init
-	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (eight_bits or ray or deployed or browser or integration or e2e)" $(PARALLEL)
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (eight_bits or ray or deployed or browser or integration or e2e)" $(PARALLEL) $(ELSEWHERE)
 	$(RUN) $(EIGHT_BITS) python -m pytest tests/training/test_eight_bits.py
 	$(RUN) pytest -m ray $(SHARED_RAY)
 deployed: init
