@@ -77,10 +77,9 @@ class RayLimiter:
         return cast("Refusal | None", await answer) if self._is_limited else None
 
     async def finished(self, client: Client, seconds: float, *, succeeded: bool) -> None:
-        """Count the work of a request that was let in."""
-        answer = self._handle.finished.remote(client, seconds, succeeded=succeeded)
+        """Count the work of a request that was let in; without limits nobody asks for it."""
         if self._is_limited:
-            await answer
+            await self._handle.finished.remote(client, seconds, succeeded=succeeded)
 
     async def allowances(self, client: Client) -> list[Allowance] | Refusal:
         """Return what is left of each limit, or why that is not known."""
