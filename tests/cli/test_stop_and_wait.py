@@ -12,6 +12,8 @@ from diptych_api.report import Failure
 from diptych_training.run_store import RunStore
 from support.recorded_run import diptych, recorded, report
 
+pytestmark = pytest.mark.slow
+
 WORKER = """\
 import signal, sys
 from fsspec.implementations.local import LocalFileSystem

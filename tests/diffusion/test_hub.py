@@ -13,6 +13,8 @@ from diptych_diffusion.pipeline import load
 from support.hub import COMMIT, REPO, Hub, hub_of, impatient
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 

@@ -7,6 +7,8 @@ from diffusers import UNet2DConditionModel
 from diptych_api.training import LoRA
 from diptych_diffusion.lora import inject, parameter_report
 
+pytestmark = pytest.mark.slow
+
 COMMON = {
     "sample_size": 64,
     "in_channels": 4,

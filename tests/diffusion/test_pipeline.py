@@ -18,6 +18,8 @@ from diptych_diffusion.prompts import encode
 from support.hub import COMMIT
 from support.tiny_models import make_pipeline
 
+pytestmark = pytest.mark.slow
+
 UNET = "unet/diffusion_pytorch_model.safetensors"
 TEXT = "text_encoder/model.safetensors"
 
