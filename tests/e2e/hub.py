@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from cluster.objects import Values, reference
+from e2e.pods import LOW_PORTS, container, pod
 from e2e.shell import ROOT
 
 PORT = 443
@@ -21,27 +22,13 @@ def hub_that_refuses(image: str) -> Iterator[Values]:
     yield reference("v1", "ConfigMap", "hub") | {"data": {"hub.py": (ROOT / "tests/support/hub.py").read_text()}}
     yield reference("v1", "Secret", "hub") | {"stringData": {"HF_ENDPOINT": f"http://hub:{PORT}", "token": "expired"}}
     yield reference("v1", "Service", "hub") | {"spec": {"selector": {"app": "hub"}, "ports": [{"port": PORT}]}}
-    container = {
-        "name": "hub",
-        "image": image,
-        "command": ["python", "-c", PROGRAM],
-        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "volumeMounts": [{"name": "program", "mountPath": "/hub"}],
-        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
-    }
-    security = {
-        "runAsNonRoot": True,
-        "runAsUser": 1000,
-        "seccompProfile": {"type": "RuntimeDefault"},
-        "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
-    }
-    pod = reference("v1", "Pod", "hub") | {
-        "spec": {
-            "securityContext": security,
-            "containers": [container],
-            "volumes": [{"name": "program", "configMap": {"name": "hub"}}],
-        }
-    }
-    pod["metadata"]["labels"] = {"app": "hub"}
-    yield pod
+    serving = container(
+        "hub",
+        image,
+        ["python", "-c", PROGRAM],
+        ("32Mi", "128Mi"),
+        volumeMounts=[{"name": "program", "mountPath": "/hub"}],
+        readinessProbe={"tcpSocket": {"port": PORT}, "periodSeconds": 1},
+    )
+    program = {"name": "program", "configMap": {"name": "hub"}}
+    yield pod("hub", serving, labels={"app": "hub"}, security=LOW_PORTS, volumes=[program])

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from cluster.objects import Values
-from e2e.shell import ROOT
+from e2e.shell import ROOT, Shell
 
 LITTLE = {"spec": {"containers": [{"name": "ray", "resources": {"requests": {"cpu": "250m"}}}]}}
 """Pods that are booked with less than they use, so that several jobs fit."""
@@ -23,6 +23,11 @@ def job(name: str, **changes: Any) -> Values:
     example: Values = yaml.safe_load((ROOT / "examples" / "noto-style.yaml").read_text(encoding="utf-8"))
     spec = merged(merged(example["spec"], SMALL), changes)
     return example | {"metadata": {"name": name}, "spec": spec}
+
+
+def step(shell: Shell, name: str) -> int:
+    """Return the step that a job's status tells."""
+    return int(shell.told(f"finetunejob/{name}", ".status.progress.step") or 0)
 
 
 def workspace() -> Values:

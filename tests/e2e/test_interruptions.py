@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.conftest import HOME
-from e2e.jobs import job, workspace
+from e2e.jobs import job, step, workspace
 from e2e.shell import Shell
 from e2e.volume import keeper, losses
 from support.waiting import until
@@ -41,7 +41,7 @@ def storm(shared_shell: Shell, calm: object) -> Iterator[Shell]:
     """Yield a shell beside the same job under another name, which trains."""
     shell = shared_shell
     shell.apply(job("storm", training=LONG, retry={"backoffLimit": 5}))
-    until(lambda: step(shell) > 0, PATIENCE_S, every_s=1)
+    until(lambda: step(shell, "storm") > 0, PATIENCE_S, every_s=1)
     yield shell
     shell("kubectl delete finetunejob/storm finetunejob/calm")
 
@@ -61,7 +61,7 @@ def test_the_container_runtime_crashes(storm: Shell, node: "Access") -> None:
 
 
 def test_the_training_process_is_killed(storm: Shell) -> None:
-    before = step(storm)
+    before = step(storm, "storm")
     worker = storm.told(WORKER, ".items[0].metadata.name")
     killed = trainers(storm, worker)
     assert killed
@@ -71,7 +71,7 @@ def test_the_training_process_is_killed(storm: Shell) -> None:
 
 
 def test_the_head_is_deleted(storm: Shell) -> None:
-    attempt, before = number(storm), step(storm)
+    attempt, before = number(storm), step(storm, "storm")
     storm(f"kubectl delete pod {storm.told(HEAD, '.items[0].metadata.name')}", timeout_s=180)
     until(lambda: number(storm) == attempt + 1, PATIENCE_S, every_s=1)
     until(lambda: reached(storm, before), PATIENCE_S, every_s=1)
@@ -79,7 +79,7 @@ def test_the_head_is_deleted(storm: Shell) -> None:
 
 
 def test_the_job_is_suspended_and_resumed(storm: Shell) -> None:
-    before = step(storm)
+    before = step(storm, "storm")
     storm("diptych suspend storm")
     storm(f"kubectl wait {PODS} --for=delete --timeout=180s", timeout_s=200)
     storm.wait("finetunejob/storm", ".status.phase", "Suspended", 60)
@@ -88,7 +88,7 @@ def test_the_job_is_suspended_and_resumed(storm: Shell) -> None:
 
 
 def test_the_node_is_drained(storm: Shell) -> None:
-    before = step(storm)
+    before = step(storm, "storm")
     node = storm.told(WORKER, ".items[0].spec.nodeName")
     pods = "--pod-selector=diptych.dev/job=storm --force --delete-emptydir-data"
     try:
@@ -112,11 +112,6 @@ def trainers(shell: Shell, worker: str) -> list[str]:
     return [Path(file).parent.name for file in files]
 
 
-def step(shell: Shell) -> int:
-    """Return the step that the job's status tells."""
-    return int(shell.told("finetunejob/storm", ".status.progress.step") or 0)
-
-
 def number(shell: Shell) -> int:
     """Return the attempt."""
     return int(shell.told("finetunejob/storm", ".status.attempt") or 0)
@@ -124,11 +119,13 @@ def number(shell: Shell) -> int:
 
 def reached(shell: Shell, before: int) -> bool:
     """Return whether the job trains again and has come further than it was."""
-    return shell.told("finetunejob/storm", ".status.phase") in ("Running", "Succeeded") and step(shell) > before
+    return (
+        shell.told("finetunejob/storm", ".status.phase") in ("Running", "Succeeded") and step(shell, "storm") > before
+    )
 
 
 def goes_on(shell: Shell) -> None:
     """Wait until more steps are told, in the attempt that there was."""
-    attempt, before = number(shell), step(shell)
-    until(lambda: step(shell) > before, 120, every_s=1)
+    attempt, before = number(shell), step(shell, "storm")
+    until(lambda: step(shell, "storm") > before, 120, every_s=1)
     assert number(shell) == attempt

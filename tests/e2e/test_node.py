@@ -10,6 +10,7 @@ import yaml
 
 from cluster.manifests import ray_job
 from cluster.objects import Values, conditions, reference
+from e2e.pods import container, pod
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -101,19 +102,17 @@ def _wait(node: "Access", space: str, *pods: str, until: str = "condition=Ready"
 
 def _pod(name: str, image: str, script: str, role: str = "", claim: str = "") -> Values:
     store = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
-    container = {
-        "name": "main",
-        "image": image,
-        "command": ["sh", "-c", script],
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "32Mi"}},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "volumeMounts": [{"name": "store", "mountPath": "/store"}],
-    }
-    security = {"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
-    pod = reference("v1", "Pod", name, SPACE)
-    pod["metadata"]["labels"] = {"app": name, "role": role}
-    fixed = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "securityContext": security}
-    return pod | {"spec": fixed | {"containers": [container], "volumes": [{"name": "store"} | store]}}
+    mounts = [{"name": "store", "mountPath": "/store"}]
+    made = pod(
+        name,
+        container("main", image, ["sh", "-c", script], ("16Mi", "32Mi"), volumeMounts=mounts),
+        labels={"app": name, "role": role},
+        security={"fsGroup": 1000},
+        restartPolicy="Never",
+        terminationGracePeriodSeconds=0,
+        volumes=[{"name": "store"} | store],
+    )
+    return made | {"metadata": made["metadata"] | {"namespace": SPACE}}
 
 
 def _service(name: str) -> Values:

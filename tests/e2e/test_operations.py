@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from cluster.objects import Values, reference
+from cluster.objects import Values
 from e2e.conftest import HOME, install
 from e2e.deployments import deployment
-from e2e.jobs import job, workspace
+from e2e.jobs import job, step, workspace
+from e2e.pods import SLEEP, container, pod
 from e2e.shell import Shell
 from support.waiting import until
 
@@ -32,7 +33,7 @@ def busy(shared_shell: Shell) -> Iterator[Shell]:
     shell.apply(deployment("base", adapters=None))
     shell("kubectl wait diffusiondeployment/base --for=condition=Ready --timeout=8m", timeout_s=500)
     shell.apply(workspace(), job("long", training={"steps": 100_000}))
-    until(lambda: _step(shell) > 0, 400, every_s=1)
+    until(lambda: step(shell, "long") > 0, 400, every_s=1)
     yield shell
     shell("kubectl delete finetunejob/long diffusiondeployment/base")
 
@@ -73,9 +74,9 @@ def test_helm_test_passes(busy: Shell) -> None:
 
 
 def test_an_upgrade_restarts_neither_jobs_nor_deployments(busy: Shell, node: "Access") -> None:
-    before, step = busy.restarts(RAY), _step(busy)
+    before, reached = busy.restarts(RAY), step(busy, "long")
     busy(install(node, "upgrade", "--set ray.headCpus=200m"), timeout_s=330)
-    until(lambda: _step(busy) > step, 120, every_s=1)
+    until(lambda: step(busy, "long") > reached, 120, every_s=1)
     assert busy.restarts(RAY) == before
     assert busy.told("finetunejob/long", ".status.attempt") == "1"
     assert _is_ready(busy)
@@ -87,17 +88,17 @@ def test_a_second_replica_takes_over(busy: Shell, node: "Access") -> None:
     killed = _writer(busy)
     busy(f"kubectl delete pod {killed} -n {HOME} --force --grace-period=0")
     until(lambda: _writer(busy) not in ("", killed), 60, every_s=1)
-    step = _step(busy)
-    until(lambda: _step(busy) > step, 60, every_s=1)
+    reached = step(busy, "long")
+    until(lambda: step(busy, "long") > reached, 60, every_s=1)
 
 
 def test_uninstalled_and_installed_again_it_takes_up_what_was_there(busy: Shell, node: "Access") -> None:
     before = busy.restarts(RAY)
     busy(f"helm uninstall diptych -n {HOME} --wait", timeout_s=180)
     assert len(busy("kubectl get finetunejob,diffusiondeployment,pvc -o name").split()) == 3
-    step = _step(busy)
+    reached = step(busy, "long")
     busy(install(node), timeout_s=330)
-    until(lambda: _step(busy) > step, 120, every_s=1)
+    until(lambda: step(busy, "long") > reached, 120, every_s=1)
     assert busy.restarts(RAY) == before
     assert busy.told("finetunejob/long", ".status.attempt") == "1"
     until(lambda: _is_ready(busy), 60, every_s=1)
@@ -108,25 +109,11 @@ def _writer(shell: Shell) -> str:
     return shell.told(f"lease/diptych-operator -n {HOME}", ".spec.holderIdentity")
 
 
-def _step(shell: Shell) -> int:
-    return int(shell.told("finetunejob/long", ".status.progress.step") or 0)
-
-
 def _is_ready(shell: Shell) -> bool:
     return shell.told("diffusiondeployment/base", '.status.conditions[?(@.type=="Ready")].status') == "True"
 
 
 def _caller(name: str, image: str, job: str = "") -> Values:
     """Return a pod that can call others; with a job's label it is one of the job's pods for NetworkPolicies."""
-    container = {
-        "name": "caller",
-        "image": image,
-        "command": ["sleep", "100000"],
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-    }
-    security = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
-    spec = {"containers": [container], "securityContext": security, "terminationGracePeriodSeconds": 0}
-    pod = reference("v1", "Pod", name) | {"spec": spec}
-    pod["metadata"]["labels"] = {"diptych.dev/job": job} if job else {}
-    return pod
+    labels = {"diptych.dev/job": job} if job else {}
+    return pod(name, container("caller", image, SLEEP), labels=labels, terminationGracePeriodSeconds=0)

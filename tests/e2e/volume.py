@@ -2,7 +2,8 @@
 
 import json
 
-from cluster.objects import Values, reference
+from cluster.objects import Values
+from e2e.pods import SLEEP, container, pod
 from e2e.shell import Shell
 
 CLAIM = "diptych-workspace"
@@ -10,18 +11,9 @@ CLAIM = "diptych-workspace"
 
 def keeper(image: str) -> Values:
     """Return a pod that does nothing but hold the volume at /store."""
-    container = {
-        "name": "keeper",
-        "image": image,
-        "command": ["sleep", "100000"],
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "volumeMounts": [{"name": "store", "mountPath": "/store"}],
-    }
-    security = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
+    keeping = container("keeper", image, SLEEP, volumeMounts=[{"name": "store", "mountPath": "/store"}])
     volume = {"name": "store", "persistentVolumeClaim": {"claimName": CLAIM}}
-    spec = {"containers": [container], "securityContext": security, "volumes": [volume]}
-    return reference("v1", "Pod", "keeper") | {"spec": spec | {"terminationGracePeriodSeconds": 0}}
+    return pod("keeper", keeping, volumes=[volume], terminationGracePeriodSeconds=0)
 
 
 def losses(shell: Shell, job: str) -> dict[tuple[str, int], float]:
