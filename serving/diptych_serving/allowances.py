@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel, Field
 
 from diptych_serving.rate_limit import Client, RateLimiter
-from diptych_serving.rate_rules import MINUTE, Scope
+from diptych_serving.rate_rules import Scope
 
 
 class Allowance(BaseModel):
@@ -47,13 +47,13 @@ def _session(limiter: RateLimiter, client: Client, now: float) -> Iterator[Allow
 def _windows(limiter: RateLimiter, client: Client, now: float) -> Iterator[Allowance]:
     for rule in (rule for rule in limiter.rules if rule.measure != "cost"):
         window = limiter.window(rule, client, now)
-        ends_in = window.start + rule.length_s - now if window.used else 0.0
+        ends_in = window.left_s(now) if window.used else 0.0
         yield _left(rule.reason, rule.scope, rule.unit, rule.limit, rule.limit - window.used, ends_in)
 
 
 def _work(limiter: RateLimiter, client: Client, now: float) -> Iterator[Allowance]:
     for (scope, _), bucket in limiter.shares(client, now).items():
-        full_in = (bucket.size - bucket.tokens) * MINUTE / bucket.size
+        full_in = bucket.wait_s(bucket.size)
         yield _left("WorkPerMinute", scope, "work units a minute", bucket.size, bucket.tokens, full_in)
 
 

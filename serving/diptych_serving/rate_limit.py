@@ -109,7 +109,7 @@ class RateLimiter:
         for rule in self.rules:
             window = self.window(rule, client, now)
             if window.used >= rule.limit:
-                wait_s = window.start + rule.length_s - now
+                wait_s = window.left_s(now)
                 asked = "the service" if rule.scope == "total" else "this address"
                 message = f"The limit of {asked} is reached: {rule.limit:g} {rule.unit}."
                 return Refusal(rule.reason, f"{message} Try again in {in_words(wait_s)}.", wait_s)

@@ -25,9 +25,13 @@ class Window:
     start: float
     used: float = 0.0
 
+    def left_s(self, now: float) -> float:
+        """Return in how many seconds the window ends."""
+        return self.start + self.length_s - now
+
     def is_over(self, now: float) -> bool:
         """Whether the window has ended."""
-        return now >= self.start + self.length_s
+        return self.left_s(now) <= 0
 
 
 @dataclass(slots=True)
