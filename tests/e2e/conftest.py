@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cluster.node.fixtures import fresh_namespace
+from e2e.installing import HOME, install
 from e2e.recording import recorded
 from e2e.shell import ROOT, Shell
 
 if TYPE_CHECKING:
     from cluster.node.access import Access
 
-HOME = "diptych-system"
 TRANSCRIPTS = Path(os.environ.get("DIPTYCH_E2E_TRANSCRIPTS") or ROOT / ".pytest_cache" / "e2e")
-CHOSEN = "--set ray.headCpus=250m,ray.headMemory=3Gi"
-"""A node of two cores has room for a head and a worker."""
 
 
 @pytest.fixture(scope="session")
@@ -47,16 +45,6 @@ def shared_shell(
     """Yield a shell whose commands are about a namespace that the tests of a file share."""
     with fresh_namespace(node) as namespace:
         yield _shell(installed, namespace, tmp_path_factory.mktemp("shell"), request.path.stem)
-
-
-def install(node: "Access", how: str = "install", more: str = "") -> str:
-    """Return the command that installs or upgrades Diptych."""
-    operator, ray = node.load(node.images.operator), node.load(node.images.ray)
-    repository, _, tag = operator.rpartition(":")
-    images = f"--set image.repository={repository},image.tag={tag},ray.image={ray}"
-    return (
-        f"helm {how} diptych charts/diptych -n {HOME} --create-namespace {images} {CHOSEN} {more} --wait --timeout 5m"
-    )
 
 
 def _shell(installed: Shell, namespace: str, folder: Path, name: str) -> Shell:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.conftest import HOME
+from e2e.installing import HOME
 from e2e.jobs import job, step, workspace
 from e2e.shell import Shell
 from e2e.volume import keeper, losses

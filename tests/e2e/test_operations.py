@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from cluster.objects import Values
-from e2e.conftest import HOME, install
 from e2e.deployments import deployment
+from e2e.installing import HOME, install
 from e2e.jobs import job, step, workspace
 from e2e.pods import SLEEP, container, pod
 from e2e.shell import Shell
@@ -48,6 +48,10 @@ def test_the_dashboard_asks_for_the_token(busy: Shell) -> None:
         wrong = base64.b64encode(b"another").decode()
         assert httpx2.get(jobs, headers={"Authorization": f"Bearer {wrong}"}).status_code in (401, 403)
         assert httpx2.get(jobs, headers={"Authorization": f"Bearer {token}"}).is_success
+
+
+def test_the_log_of_the_heads_container_is_the_programs_own(busy: Shell) -> None:
+    assert "Training" in busy("diptych logs long --pod")
 
 
 def test_strangers_are_kept_out_of_a_ray_cluster(busy: Shell, node: "Access") -> None:

@@ -28,7 +28,8 @@ from support.deployment_specs import deployments
 from support.waiting import until
 
 pytestmark = pytest.mark.integration
-DEPLOYMENTS = 300
+DEPLOYMENTS = 500
+CHILDREN = {"RayService", "NetworkPolicy", "PodDisruptionBudget", "Ingress", "HTTPRoute"}
 DEFAULTS = Defaults(image="image:1")
 bounded = settings(
     max_examples=DEPLOYMENTS,
@@ -44,7 +45,7 @@ def test_the_children_of_random_deployments_are_taken_and_kept_as_they_are(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     prepare(control_plane, namespace)
-    taken = []
+    taken: list[set[str]] = []
 
     @bounded
     @given(found=deployments(namespace))
@@ -58,10 +59,11 @@ def test_the_children_of_random_deployments_are_taken_and_kept_as_they_are(
         if found.spec.pods.priority_class_name is None and found.spec.pods.service_account_name is None:
             for pod in pods(children[0], namespace):
                 control_plane.api.create(pod, dry_run=True)
-        taken.append(found)
+        taken.append({child["kind"] for child in children})
 
     run()
     assert len(taken) > DEPLOYMENTS // 2
+    assert set().union(*taken) == CHILDREN
 
 
 def prepare(control_plane: ControlPlane, namespace: str) -> None:

@@ -53,11 +53,18 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Access"]:
     """Yield the cluster: the one that was given, or a node of this machine."""
+    with opened(tmp_path_factory.mktemp("node")) as access:
+        yield access
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator["Access"]:
+    """Yield the cluster: the one that was given, or a node that runs in the folder for the time of the body."""
     from cluster.node.access import Access, Images  # noqa: PLC0415 - takes time
     from cluster.node.node import running_node  # noqa: PLC0415 - takes time
     from cluster.node.programs import BUSYBOX, VERSITYGW  # noqa: PLC0415 - takes time
 
-    failures = Path(os.environ.get("DIPTYCH_E2E_LOGS") or tmp_path_factory.mktemp("failures"))
+    failures = Path(os.environ.get("DIPTYCH_E2E_LOGS") or folder.with_name(f"{folder.name}-failures"))
     if is_given():
         images = Images(
             os.environ[OPERATOR_IMAGE],
@@ -67,7 +74,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Access"]:
         )
         yield Access(Path(os.environ["KUBECONFIG"]), images, failures)
         return
-    with running_node(tmp_path_factory.mktemp("node")) as running:
+    with running_node(folder) as running:
         images = Images(
             os.environ.get(OPERATOR_IMAGE) or "localhost/diptych/operator:dev",
             os.environ.get(RAY_IMAGE) or "localhost/diptych/ray:dev",
