@@ -26,6 +26,7 @@ from diptych_serving.bodies import (
     PicturesReply,
 )
 from diptych_serving.body_limit import BodyLimit
+from diptych_serving.connection_age import ConnectionAge
 from diptych_serving.deployment_facts import DeploymentReply, describe
 from diptych_serving.jobs import Jobs, outcome
 from diptych_serving.jobs_api import Key
@@ -96,6 +97,7 @@ def build_http(
     app.add_middleware(BodyLimit, largest=lambda: get_service().directory.limits.max_body_bytes)
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], **EXPOSED)
+    app.add_middleware(ConnectionAge)
     keyed = (
         _drawing(get_service, get_jobs),
         jobs_api.router(get_service, get_jobs),

@@ -28,6 +28,7 @@ def asked(shell: Shell, node: "Access") -> Iterator[Shell]:
     shell("kubectl wait diffusiondeployment/green --for=condition=Ready --timeout=8m", timeout_s=500)
     asking = ("python", "-c", CLIENT, "green-images", "8000")
     shell.apply(pod("client", container("client", node.images.ray, asking, ("64Mi", "256Mi")), restartPolicy="Never"))
+    shell("kubectl wait pod/client --for=condition=Ready --timeout=2m", timeout_s=150)
     until(lambda: len(answers(shell)) > 1, 120, every_s=1)
     yield shell
     shell("kubectl delete diffusiondeployment/green pod/client --wait")

@@ -2,7 +2,8 @@
 
 KubeRay reads the state of Ray Serve, then sends the new configuration, then writes what it had read: so the first
 status of a new generation may tell of the old configuration. It looks again every two seconds and writes what is new.
-So a status counts once KubeRay had time to look again.
+So a status counts once KubeRay had time to look again. Of a new deployment it counts at once: where no head was ready
+yet, no configuration can have been sent before this one.
 """
 
 from dataclasses import dataclass
@@ -29,13 +30,14 @@ def settling(look: Look, step: Step) -> Settling:
     state, service = look.state, look.service
     if step.stage != "Following" or state is None or service is None or service.hash != step.desired:
         return Settling(taken_in=False)
-    if any(not _repairs(action) for action in step.actions):
+    if state.observed < state.generation or any(not _repairs(action) for action in step.actions):
         return Settling(taken_in=False)
-    if state.pending or state.observed < state.generation or not state.applications:
-        return Settling(taken_in=False)
-    first = state.generation <= 1
-    if first or look.status.rollout.config_hash == step.desired:
-        return Settling(taken_in=True)
+    is_known = look.status.rollout.config_hash == step.desired
+    if not state.active:
+        return Settling(taken_in=is_known or not state.has_head)
+    tells = bool(state.applications) and not state.pending
+    if is_known or not tells:
+        return Settling(taken_in=is_known and tells)
     waited_s = (look.now - _since(look)).total_seconds()
     return Settling(taken_in=True) if waited_s >= SETTLE_S else Settling(taken_in=False, wait_s=SETTLE_S - waited_s)
 

@@ -24,7 +24,7 @@ SERVING = ("Initializing", "Deploying", "Promoted", "Running")
         ((*SERVING, "UpdateFailed"), "Degraded", ("False", "DeployFailed")),
         ((*SERVING, "Updating"), "Updating", ("False", "Updating")),
         ((*SERVING, "UpgradeStarted"), "Updating", ("False", "Updating")),
-        ((*SERVING, "UpgradeStarted", "UpgradeDeploying", "UpgradeDone"), "Ready", ("True", "Ready")),
+        ((*SERVING, "UpgradeStarted", "UpgradeDeploying", "UpgradeDone"), "Updating", ("False", "Updating")),
         (("ValidationFailed",), "Failed", ("False", "SpecInvalid")),
     ],
 )
@@ -47,6 +47,34 @@ def test_ready_tells_where_clients_find_it() -> None:
     }
     assert gallery.status["rayClusterName"] == gallery.active
     assert ("Ready", "Every application runs the wanted configuration.") in gallery.told()
+
+
+def test_a_new_deployment_is_ready_at_once_though_kuberay_writes_into_its_spec() -> None:
+    gallery = Gallery()
+    made = gallery.ray_service
+    written = made["metadata"] | {"generation": made["metadata"]["generation"] + 1}
+    gallery.world.memory.put({**made, "metadata": written}, "KubeRay")
+    gallery.serve()
+    assert gallery.ray_service["metadata"]["generation"] == 2
+    assert gallery.condition("Ready") == ("True", "Ready")
+
+
+def test_a_change_while_the_first_application_starts_is_waited_for() -> None:
+    gallery = Gallery()
+    gallery.play("Initializing", "Deploying")
+    gallery.change(limits={"maxSteps": 5})
+    gallery.play("Promoted", "Running")
+    assert gallery.condition("Ready")[0] == "False"
+    gallery.world.wait(SETTLED_S)
+    assert gallery.condition("Ready") == ("True", "Ready")
+
+
+def test_another_cluster_takes_over_and_is_ready_after_kuberay_has_looked_again() -> None:
+    gallery = Gallery()
+    gallery.serve()
+    gallery.play("UpgradeStarted", "UpgradeDeploying", "UpgradeDone")
+    gallery.world.wait(SETTLED_S)
+    assert gallery.condition("Ready") == ("True", "Ready")
 
 
 def test_a_status_that_may_tell_of_the_old_configuration_is_not_believed_at_once() -> None:
