@@ -8,6 +8,7 @@ RESTARTS := tests/faults/test_api_server_trouble.py# kills the API server: alone
 EIGHT_BITS := --with bitsandbytes==0.50.2# beside the environment: diffusers and peft import it wherever it is, 2 s in every process
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 ELSEWHERE := $(addprefix --ignore=tests/,e2e integration serving/deployed training/on_ray serving/test_page_in_browser.py)# not even imported
+E2E_RESULT := .pytest_cache/e2e/result.xml# beside the transcripts
 SHARED_RAY := -n 2 --dist loadscope --no-loadscope-reorder
 .PHONY: init lint type unit test deployed integration cluster node e2e e2e-smoke images page demo docs proto generate bench clean
 
@@ -35,9 +36,12 @@ cluster: init
 	@PYTHONPATH=tests $(RUN) python -m cluster
 node: init
 	@PYTHONPATH=tests $(RUN) python -m cluster.node
-e2e e2e-smoke: init
+e2e-smoke: init
 	PYTHONPATH=tests $(RUN) python -m cluster.node.prepare
-	$(RUN) pytest -m e2e $(if $(filter e2e-smoke,$@),tests/e2e/test_smoke.py)
+	$(RUN) pytest -m e2e tests/e2e/test_smoke.py
+e2e: init
+	PYTHONPATH=tests $(RUN) python -m cluster.node.prepare
+	$(RUN) pytest -m e2e tests/e2e --junitxml $(E2E_RESULT); code=$$?; PYTHONPATH=tests $(RUN) python -m e2e.record $(E2E_RESULT); exit $$code
 images:
 	@images/build.sh
 page: init

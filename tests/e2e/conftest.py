@@ -12,23 +12,21 @@ import pytest
 from cluster.node.fixtures import fresh_namespace
 from e2e.installing import HOME, install
 from e2e.recording import recorded
-from e2e.shell import ROOT, Shell
+from e2e.shell import TRANSCRIPTS, Shell
 
 if TYPE_CHECKING:
     from cluster.node.access import Access
 
-TRANSCRIPTS = Path(os.environ.get("DIPTYCH_E2E_TRANSCRIPTS") or ROOT / ".pytest_cache" / "e2e")
-
 
 @pytest.fixture(scope="session")
-def installed(node: "Access", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+def installed(node: "Access") -> Iterator[Shell]:
     """Yield a shell to a cluster on which the chart was installed as its page tells."""
-    shell = Shell(node.kubeconfig, tmp_path_factory.mktemp("install") / "transcript.txt")
+    shell = Shell(node.kubeconfig, _transcript("install"))
     shell(install(node), timeout_s=330)
     record = os.environ.get("DIPTYCH_E2E_RECORD")
     with recorded(node.kubeconfig, Path(record)) if record else nullcontext():
         yield shell
-    shell(f"helm uninstall diptych -n {HOME} --wait", timeout_s=180)
+    shell.quietly(f"helm uninstall diptych -n {HOME} --wait", timeout_s=180)
 
 
 @pytest.fixture
@@ -50,9 +48,13 @@ def shared_shell(
 def _shell(installed: Shell, namespace: str, folder: Path, name: str) -> Shell:
     kubeconfig = folder / "kubeconfig"
     shutil.copy(installed.kubeconfig, kubeconfig)
+    shell = Shell(kubeconfig, _transcript(name))
+    shell(f"kubectl config set-context --current --namespace {namespace}")
+    return shell
+
+
+def _transcript(name: str) -> Path:
     TRANSCRIPTS.mkdir(parents=True, exist_ok=True)
     transcript = TRANSCRIPTS / f"{name}.txt"
     transcript.unlink(missing_ok=True)
-    shell = Shell(kubeconfig, transcript)
-    shell(f"kubectl config set-context --current --namespace {namespace}")
-    return shell
+    return transcript

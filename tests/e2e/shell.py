@@ -20,6 +20,7 @@ from cluster.tools import find
 from support.waiting import until
 
 ROOT = Path(__file__).parents[2]
+TRANSCRIPTS = Path(os.environ.get("DIPTYCH_E2E_TRANSCRIPTS") or ROOT / ".pytest_cache" / "e2e")
 FORWARDED = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 
 
@@ -93,7 +94,9 @@ class Shell:
 
     @contextmanager
     def running(self, command: str) -> Iterator[None]:
-        """Keep a command running until Ctrl-C."""
+        """Keep a command running until Ctrl-C; what it says goes into the transcript as it comes."""
+        with self.transcript.open("a", encoding="utf-8") as file:
+            file.write(f"$ {command}\n")
         with (
             self.transcript.open("a", encoding="utf-8") as file,
             subprocess.Popen(shlex.split(command), cwd=ROOT, env=self.environment, stdout=file, stderr=file) as running,

@@ -1,6 +1,7 @@
 """The whole way: a job trains in Ray pods, a deployment serves its adapter, base and tuned are compared."""
 
 import io
+import re
 from pathlib import Path
 
 import grpc
@@ -19,7 +20,10 @@ PROMPT, SEED = "red apple", 7
 
 def test_from_a_job_to_compared_pictures(shell: Shell, tmp_path: Path) -> None:
     shell(f"{SMALL}/job | kubectl apply -f -")
-    shell("kubectl wait finetunejob/noto-style --for=condition=Succeeded --timeout=15m", timeout_s=930)
+    with shell.running("kubectl get finetunejob noto-style -w"):
+        shell("kubectl wait finetunejob/noto-style --for=condition=Succeeded --timeout=15m", timeout_s=930)
+    seen = re.findall(r"^noto-style +(\w+) +(\d+)%", shell.transcript.read_text(encoding="utf-8"), re.MULTILINE)
+    assert any(phase == "Running" and 0 < int(percent) < 100 for phase, percent in seen), seen
     line = shell("kubectl get finetunejob noto-style").splitlines()[1]
     assert "Succeeded" in line
     assert "100%" in line
