@@ -24,9 +24,9 @@ class QuietHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def answering(handler: type[BaseHTTPRequestHandler], address: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[int]:
+def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
     """Serve from a thread while the body runs; yield the port."""
-    with ThreadingHTTPServer(address, handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=[POLL_S])
         thread.start()
         try:

@@ -68,10 +68,10 @@ def impatient(patch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def hub_of(folder: Path, kind: str = "models", address: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[Hub]:
+def hub_of(folder: Path, kind: str = "models") -> Iterator[Hub]:
     """Serve a repository; its kind is models or datasets."""
     hub = Hub(folder, kind)
-    with answering(type("Handler", (_Handler,), {"hub": hub}), address) as port:
+    with answering(type("Handler", (_Handler,), {"hub": hub})) as port:
         hub.url = f"http://127.0.0.1:{port}"
         yield hub
 
