@@ -79,6 +79,13 @@ def test_a_pod_says_nothing_of_settings_that_its_operator_honours() -> None:
     assert ignored(given, in_pod=True) == []
 
 
+def test_fewer_workers_are_said_to_be_in_vain_on_one_machine_only() -> None:
+    given = spec(resources={"workers": 2, "minWorkers": 1, "pods": {}})
+    one, cluster = ignored(given), ignored(given, on_cluster=True)
+    assert "spec.resources.minWorkers has no effect on one machine." in one
+    assert cluster == ["spec.resources.pods has no effect outside Kubernetes."]
+
+
 def test_relative_paths_of_a_pod_start_at_the_workspace_and_examples_may_come_with_the_image(tmp_path: Path) -> None:
     workspace, image = tmp_path / "workspace", tmp_path / "image"
     (workspace / "pictures").mkdir(parents=True)

@@ -153,8 +153,8 @@ def _ray_for_captions(run: Run, options: RunOptions) -> AbstractContextManager[N
 
 
 def _phases(run: Run, options: RunOptions) -> int | None:
-    notes = (ignored(run.given, in_pod=options.mounts is not None), warned(run.given), substitutes(run.given))
-    for sentence in chain(*notes):
+    in_vain = ignored(run.given, in_pod=options.mounts is not None, on_cluster=options.address is not None)
+    for sentence in chain(in_vain, warned(run.given), substitutes(run.given)):
         run.reporter.update(message=sentence)
     manifest = prepare_pictures(run)
     if options.prepare_only:

@@ -73,9 +73,14 @@ def _refused_evaluation(settings: Evaluation) -> Iterator[str]:
             yield f"spec.evaluation.metrics: {name} needs spec.evaluation.extractors.{network}, a network's folder."
 
 
-def ignored(spec: FineTuneJobSpec, *, in_pod: bool = False) -> list[str]:
-    """Return one sentence for each setting that changes nothing here. Those of a pod are the operator's to honour."""
-    told = [] if in_pod else [f"spec.{name} has no effect on one machine." for name in _of_a_cluster(spec)]
+def ignored(spec: FineTuneJobSpec, *, in_pod: bool = False, on_cluster: bool = False) -> list[str]:
+    """Return one sentence for each setting that changes nothing here.
+
+    Those of a pod are the operator's to honour; a Ray cluster that is no pod's honours the number of workers.
+    """
+    where = "outside Kubernetes" if on_cluster else "on one machine"
+    names = [name for name in _of_kubernetes(spec) if not (on_cluster and name == "resources.minWorkers")]
+    told = [] if in_pod else [f"spec.{name} has no effect {where}." for name in names]
     if spec.effective_method != "LoRA":
         told += [f"spec.{name} has no effect with method {spec.effective_method}." for name in _of_an_adapter(spec)]
     if spec.training.sharding != "None" and spec.resources.workers == 1:
@@ -93,7 +98,7 @@ def warned(spec: FineTuneJobSpec) -> Iterator[str]:
         )
 
 
-def _of_a_cluster(spec: FineTuneJobSpec) -> Iterator[str]:
+def _of_kubernetes(spec: FineTuneJobSpec) -> Iterator[str]:
     yield from (_camel(name) for name in IGNORED_LOCALLY if name in spec.model_fields_set)
     given = spec.resources.model_fields_set
     yield from (f"resources.{_camel(name)}" for name in IGNORED_RESOURCES if name in given)
