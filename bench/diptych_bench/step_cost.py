@@ -11,7 +11,7 @@ from unittest import mock
 
 from diptych_bench.figures import Spread
 from diptych_bench.processes import cpu_seconds, tree
-from diptych_training.letters import Letter, Progress
+from diptych_training.letters import Ending, Letter, Progress
 from diptych_training.mailbox import Sender
 from diptych_training.worker import WorkerConfig
 
@@ -68,7 +68,7 @@ class Cost:
         return cls(round(trainer_s * per_step, 2), round(sum(cpu_s.values()) * per_step, 2), Spread.of(wall))
 
 
-def train_stamped(config: WorkerConfig, stamps: Stamps, file: Path) -> bool:
+def train_stamped(config: WorkerConfig, stamps: Stamps, file: Path) -> Ending:
     """Train as a Ray worker does, and write the clocks to ``file``. Runs in the worker."""
     from diptych_training import worker_loop  # noqa: PLC0415 - the controller, which reads this, need not load torch
 
@@ -78,10 +78,10 @@ def train_stamped(config: WorkerConfig, stamps: Stamps, file: Path) -> bool:
             return super().__call__(letter)
 
     with mock.patch.object(worker_loop, "Sender", StampingSender):
-        complete = worker_loop.train_share(config["share"], config["mailbox"])
+        ending = worker_loop.train_share(config["share"], config["mailbox"])
     values = {"worker": os.getpid(), "stamps": [asdict(stamp) for stamp in stamps.kept]}
     file.write_text(json.dumps(values), encoding="utf-8")
-    return complete
+    return ending
 
 
 def written_cost(file: Path) -> Cost:

@@ -2,11 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from diptych_api.errors import DiptychError
 from diptych_api.evaluation_report import GateDecision
 from diptych_api.report import ArtifactRef, MetricValue, Phase
 from diptych_api.training import EarlyStopping
+
+
+class Ending(StrEnum):
+    """Why a worker group has ended, without an error."""
+
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    LEAVING = "leaving"
+    """One of its nodes is about to go; all is saved."""
 
 
 @dataclass(frozen=True, slots=True)

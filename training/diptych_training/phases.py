@@ -27,7 +27,7 @@ from diptych_training.data.card import describe
 from diptych_training.data.listing import SUMMARY
 from diptych_training.data.manifest import Manifest, left_out, prepare, told_dropped, write
 from diptych_training.gate import told
-from diptych_training.letters import Finished
+from diptych_training.letters import Ending, Finished
 from diptych_training.mailbox import open_mailbox, take
 from diptych_training.order import order_of, total_steps
 from diptych_training.packing import pack_manifest
@@ -42,6 +42,7 @@ from diptych_training.site import DATA, encoded, run_folder, shared_folder
 from diptych_training.worker import finish_run
 
 GO_ON = "Run the same command again to go on."
+ELSEWHERE = "A node is about to go. Saved at step {step}; training goes on where there is room."
 PACKAGES = ("diptych", "torch", "diffusers", "peft", "transformers", "ray")
 
 
@@ -174,10 +175,14 @@ def _train(run: Run, share: Share) -> bool:
         run.reporter.update(phase="Training", attempt=attempt.number)
         work = replace(share, spec=attempt.spec)
         try:
-            return fit(work, open_mailbox(), run.stop.is_set, run.reporter.on_letter)
+            ending = fit(work, open_mailbox(), run.stop.is_set, run.reporter.on_letter)
         except RunFailed as error:
             attempt = attempt.after(error)
             run.reporter.update(message=attempt.message)
+        else:
+            if ending is not Ending.LEAVING or run.stop.is_set():
+                return ending is Ending.COMPLETE
+            run.reporter.update(message=ELSEWHERE.format(step=run.reporter.report.step))
 
 
 def finish_artifact(run: Run, share: Share) -> Finished:

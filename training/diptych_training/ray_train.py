@@ -20,7 +20,7 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from diptych_api.cluster import Resources
 from diptych_api.errors import DiptychError, Interrupted, RetryLater, UnsupportedHere
-from diptych_training.letters import Letter
+from diptych_training.letters import Ending, Letter
 from diptych_training.mailbox import Mailbox, take
 from diptych_training.ray_failures import failure_of
 from diptych_training.share import Share
@@ -102,8 +102,8 @@ def _check_gpus(resources: Resources) -> None:
 
 def fit(
     share: Share, mailbox: ActorHandle[Mailbox], wants_stop: Callable[[], bool], on_letter: Callable[[Letter], None]
-) -> bool:
-    """Run one worker group to its end; return whether training is complete.
+) -> Ending:
+    """Run one worker group to its end; return why it ended.
 
     Ray's own checkpoints are not used (the run store keeps ours), so its storage is a folder of this attempt only and
     a torn snapshot of Ray's can never be met again.
@@ -141,7 +141,7 @@ def fit(
             raise errors[0] from failure
         if isinstance(failure, TrainingFailedError):
             raise failure_of(failure) from failure
-        return bool(cast("Any", running.result()).return_value)
+        return Ending(cast("Any", running.result()).return_value)
 
 
 def _heard(

@@ -6,7 +6,7 @@ from ray.actor import ActorHandle
 
 from diptych_api.sources import Base
 from diptych_diffusion.loading import loading
-from diptych_training.letters import Finished
+from diptych_training.letters import Ending, Finished
 from diptych_training.mailbox import Mailbox
 from diptych_training.share import Share
 
@@ -18,8 +18,8 @@ class WorkerConfig(TypedDict):
     mailbox: ActorHandle[Mailbox]
 
 
-def train_worker(config: WorkerConfig) -> bool:
-    """Train one worker's share; return whether training is complete."""
+def train_worker(config: WorkerConfig) -> Ending:
+    """Train one worker's share; return why it ended."""
     with loading():
         from diptych_training.worker_loop import train_share  # noqa: PLC0415 - the controller need not load torch
 

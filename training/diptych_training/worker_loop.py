@@ -12,7 +12,8 @@ from diptych_api.errors import DiptychError
 from diptych_training.bringing import brought
 from diptych_training.building import build_loop
 from diptych_training.checkpoint import CheckpointState, CheckpointWriter, load, newest
-from diptych_training.letters import Tell
+from diptych_training.leaving import a_node_leaves, heeding_nodes
+from diptych_training.letters import Ending, Tell
 from diptych_training.loop import Loop
 from diptych_training.mailbox import Mailbox, Sender
 from diptych_training.out_of_memory import advice, doing, memory_named
@@ -21,8 +22,8 @@ from diptych_training.share import Share
 from diptych_training.station import heeding
 
 
-def train_share(share: Share, mailbox: ActorHandle[Mailbox]) -> bool:
-    """Train this worker's share from the newest checkpoint on; return whether training is complete.
+def train_share(share: Share, mailbox: ActorHandle[Mailbox]) -> Ending:
+    """Train this worker's share from the newest checkpoint on; return why it ended.
 
     An error of ours goes to the driver by the mailbox before it ends the worker group, so that no other worker waits
     for this one and the driver learns the reason.
@@ -35,13 +36,15 @@ def train_share(share: Share, mailbox: ActorHandle[Mailbox]) -> bool:
         raise
 
 
-def _train(share: Share, sender: Sender) -> bool:
+def _train(share: Share, sender: Sender) -> Ending:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    heard = heeding(sender if rank == 0 else _deaf, os.environ)
+    heard = heeding(heeding_nodes(sender) if rank == 0 else _deaf, os.environ)
     with memory_named(doing(share.spec), advice(share.spec)), heard as tell:
-        return _train_loop(share, build_loop(share, get_device(), tell, rank=rank, world=world))
+        if _train_loop(share, build_loop(share, get_device(), tell, rank=rank, world=world)):
+            return Ending.COMPLETE
+    return Ending.LEAVING if a_node_leaves() else Ending.STOPPED
 
 
 def _train_loop(share: Share, loop: Loop) -> bool:

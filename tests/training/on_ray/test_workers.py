@@ -19,7 +19,7 @@ from diptych_training.captioning.on_ray import ray_batches
 from diptych_training.captioning.provider import Captions, Shown, Silence, TooLarge
 from diptych_training.checkpoint import newest_step
 from diptych_training.data.entry import Entry, Manifest
-from diptych_training.letters import Letter, Progress
+from diptych_training.letters import Ending, Letter, Progress
 from diptych_training.mailbox import open_mailbox
 from diptych_training.ray_train import fit
 from support.bare_runs import Listener, train
@@ -100,7 +100,7 @@ def learned(folder: Path, name: str, **resources: int) -> dict[int, float]:
             listener(letter)
 
     share = tiny_share(folder, **FIFTY, output={"uri": name}, resources=resources)
-    assert fit(share, open_mailbox(), lambda: False, hear)
+    assert fit(share, open_mailbox(), lambda: False, hear) is Ending.COMPLETE
     return listener.losses()
 
 
