@@ -70,7 +70,7 @@ def running(folder: Path, address: str) -> Iterator[subprocess.Popen[str]]:
     }
     job = {"apiVersion": "diptych.dev/v1alpha1", "kind": "FineTuneJob", "metadata": {"name": "moved"}}
     (folder / "job.yaml").write_text(yaml.safe_dump(job | {"spec": SPEC | places}), encoding="utf-8")
-    command = [PROGRAMS / "diptych", "run", folder / "job.yaml", "--address", address]
+    command: list[str | Path] = [PROGRAMS / "diptych", "run", folder / "job.yaml", "--address", address]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             yield process
