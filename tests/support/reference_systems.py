@@ -43,7 +43,7 @@ OWN: Final = {
     "flickr30k": ("dataset.split.count=2", "evaluation.scheduler=DDIM"),
     "pencil": ("dataset.split.count=2",),
 }
-SERVED: Final = ("defaults.size=64", "defaults.scheduler=DDIM", "resources.gpus=0")
+SERVED: Final = ("defaults.size=32", "defaults.scheduler=DDIM", "limits.minSide=32", "resources.gpus=0")
 NETWORKS: Final = {
     "CLIP-ViT-B-32-laion2B-s34B-b79K": make_clip,
     "clip-vit-base-patch32": make_clip,
