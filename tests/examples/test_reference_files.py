@@ -52,7 +52,7 @@ def test_every_system_has_a_job_and_a_deployment() -> None:
         ("pencil", "LoRA", "30 epochs", 1, 1e-4, 512),
     ],
 )
-def test_a_job_learns_as_its_system_did(  # noqa: PLR0913, PLR0917 - a row of a table
+def test_a_job_learns_as_its_system_did(
     system: str, method: str, length: object, batch: int, rate: float, pixels: int
 ) -> None:
     spec = resolved(system)
@@ -69,10 +69,9 @@ def test_an_adapter_has_the_shape_of_its_system(system: str, rank: int, alpha: f
     assert set(lora.target_modules) == {"to_q", "to_k", "to_v", "to_out.0"}
 
 
-def test_questions_are_those_of_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def test_questions_are_those_of_the_systems() -> None:
     assert job_of("astronomy").spec.training.samples.prompts == list(prompts_of("astronomy"))
-    assert prompts_of(str(job_of("pencil").spec.evaluation.suite)) == prompts_of("neon-cat") * 16
+    assert job_of("pencil").spec.evaluation.prompts == list(prompts_of("neon-cat") * 16)
     for system, suite in (("astronomy", "astronomy"), ("everyday", "everyday"), ("flowers", "flowers")):
         assert deployment_of(system).spec.examples == list(prompts_of(suite))
 

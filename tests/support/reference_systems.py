@@ -1,8 +1,10 @@
-"""The reference systems of the examples, made small: the base that ships, pictures of this repository, random networks."""
+"""The reference systems of the examples, made small: the base that ships, pictures that are here, random networks."""
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +14,15 @@ import pyarrow.parquet as pq
 from diptych_api.diffusiondeployment import DiffusionDeployment
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.resource import Resource
+from diptych_api.servingconfig import registry_config, wire
 from diptych_api.yaml_reader import read_resource
+from diptych_cli.found_adapters import find_adapters
+from diptych_diffusion.base_files import resolve_base
+from support.counting_limiter import CountingLimiter
 from support.example_runs import Ended, run_without_ray
 from support.judges import make_clip, make_inception, make_lpips
 from support.seers import make_florence2, make_qwen2_vl
+from support.services import Served, served
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 REFERENCE: Final = ROOT / "examples/reference"
@@ -23,7 +30,8 @@ SYSTEMS: Final = ("astronomy", "everyday", "flowers", "flickr30k", "pencil")
 SHIPPED: Final = ("base.huggingFace=null", "base.builtin=tiny-emoji")
 SHORT: Final = (
     *("training.epochs=null", "training.steps=2", "training.batchSize=2", "training.warmupSteps=0"),
-    *("training.validation.draws=1", "evaluation.inferenceSteps=1", "dataset.image.size=32", "resources.gpusPerWorker=0"),
+    *("training.validation.draws=1", "evaluation.inferenceSteps=1", "dataset.image.size=32"),
+    "resources.gpusPerWorker=0",
 )
 HERE: Final = ("publish.huggingFaceRepo=null", "publish.token=null")
 OWN: Final = {
@@ -63,13 +71,12 @@ LAYOUTS: Final = {
 
 @dataclass
 class Systems:
-    """A folder with all that the jobs name, and the runs that were made there; each system is run once."""
+    """A folder with all that the jobs name, in which they run."""
 
     folder: Path
-    _ended: dict[str, Ended] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Fill the folder. A picture of the sky is there twice, in two classes; two flowers and all paintings lack words."""
+        """Fill the folder. A picture of the sky is there twice, in two classes; two flowers have no caption."""
         for name, make in NETWORKS.items():
             make(self.folder / "networks" / name)
         for name, layout in LAYOUTS.items():
@@ -80,13 +87,19 @@ class Systems:
             (flowers / f"captions/{stem}.txt").unlink()
         shutil.make_archive(str(flowers), "zip", flowers)
         _paint(next((self.folder / "wikiart").rglob("*.parquet")))
-        shutil.copytree(REFERENCE, self.folder / "examples/reference")
 
-    def ended(self, system: str) -> Ended:
-        """Return the run of a system's job, made small."""
-        if system not in self._ended:
-            self._ended[system] = run_without_ray(job_of(system, *SHIPPED, *SHORT, *OWN[system]), self.folder)
-        return self._ended[system]
+    def run(self, system: str) -> Ended:
+        """Run the job of a system to its end, made small."""
+        return run_without_ray(job_of(system, *SHIPPED, *SHORT, *OWN[system]), self.folder)
+
+    @contextmanager
+    def serving(self, system: str, base: Sequence[str] = SHIPPED) -> Iterator[Served]:
+        """Serve the deployment of a system with what its job left, as `diptych serve` finds it."""
+        spec = deployment_of(system, *base, *SERVED).spec
+        adapters = find_adapters(spec, self.folder / "runs/local")
+        with served(resolve_base(spec.base, self.folder), limiter=CountingLimiter(spec.rate_limit)) as service:
+            service.configure(**wire(registry_config(spec, adapters)))
+            yield service
 
 
 def _paint(path: Path) -> None:
