@@ -22,12 +22,12 @@ SURER: Final = 30
 ENDS: Final = {"bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 49407}
 
 
-def make_pictures(folder: Path, count: int, side: int, seed: int) -> None:
-    """Write pictures of soft shapes and noise; those of another seed are of other colours."""
+def make_pictures(folder: Path, count: int, side: int, across: int, darkest: int) -> None:
+    """Write pictures of noise over so many soft shapes across, none of them darker than told."""
     folder.mkdir(parents=True)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(across)
     for number in range(count):
-        shapes = rng.integers(20 * seed, 256, (8, 8, 3)).astype(np.uint8)
+        shapes = rng.integers(darkest, 256, (across, across, 3)).astype(np.uint8)
         soft = np.asarray(PIL.Image.fromarray(shapes).resize((side, side), PIL.Image.Resampling.BICUBIC), np.int16)
         noisy = soft + rng.normal(0, 8, soft.shape).astype(np.int16)
         PIL.Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{number:05}.png")

@@ -39,8 +39,8 @@ def metrics(pictures: int, side: int, rounds: int) -> None:
 
 
 def _prepare(folder: Path, pictures: int, side: int, theirs: list[str]) -> None:
-    for seed, name in enumerate(("real", "drawn")):
-        make_pictures(folder / name, pictures, side, seed)
+    make_pictures(folder / "real", pictures, side, across=8, darkest=0)
+    make_pictures(folder / "drawn", pictures, side, across=2, darkest=128)
     make_prompts(folder / "prompts.json", pictures)
     make_networks(folder)
     answer(theirs, WAYS_FILE, folder, "theirs", "words")

@@ -29,7 +29,7 @@ def our_sets(folder: Path) -> Figures:
     judge = networks.embedder(str(folder / "inception"))
     drawn, real = _pictures(folder / "drawn"), _pictures(folder / "real")
     features, once = [judge.features(drawn), judge.features(real)], [np.ones(len(drawn)), np.ones(len(real))]
-    scored = sets.inception_score(judge.probabilities(drawn))
+    scored = sets.inception_score(judge.probabilities(features[0]))
     found = {"FID": sets.fid(*features), "KID": sets.kid(*features), "InceptionScore": scored}
     return {name: [statistic(*once)] for name, statistic in found.items()}
 
