@@ -1,10 +1,7 @@
 """How many pictures a core looks into in a second, against others' ways, and encodes for training."""
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +9,7 @@ import numpy as np
 import PIL.Image
 
 from diptych_bench.figures import Spread, save, show
+from diptych_bench.foreign import answer, python_with
 from diptych_bench.machine import this_machine, watched
 
 WAYS_FILE: Final = Path(__file__).with_name("data_ways.py")
@@ -30,7 +28,7 @@ def rates(pictures: int, rounds: int) -> None:
         folder = Path(scratch)
         make_pictures(folder / "few" / "all", 10, seed=1)
         size = make_pictures(folder / "many" / "all", pictures, seed=2)
-        turns: dict[str, list[dict[str, Any]]] = {way: [] for way in (*OURS, *OTHERS)}
+        turns: dict[str, list[Mapping[str, Any]]] = {way: [] for way in (*OURS, *OTHERS)}
         for _ in range(rounds):
             for way, done in turns.items():
                 done.append(_turn(folder, way))
@@ -61,25 +59,11 @@ def make_pictures(folder: Path, count: int, seed: int) -> int:
     return sum(sizes) // count
 
 
-def _turn(folder: Path, way: str) -> dict[str, Any]:
-    python = [sys.executable] if way in OURS else _uv(OTHERS[way])
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    }
-    command = [*python, str(WAYS_FILE), str(folder), way]
-    ended = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)  # noqa: S603 - ours
-    return dict(json.loads(ended.stdout.splitlines()[-1]))
+def _turn(folder: Path, way: str) -> Mapping[str, Any]:
+    return answer(python_with(*OTHERS.get(way, ())), WAYS_FILE, folder, way)
 
 
-def _uv(packages: tuple[str, ...]) -> list[str]:
-    uv = os.environ.get("UV", "uv")
-    return [uv, "run", "--quiet", "--no-project", *(x for package in packages for x in ("--with", package)), "python"]
-
-
-def _figures(turns: list[dict[str, Any]], pictures: int) -> tuple[Spread, float]:
+def _figures(turns: list[Mapping[str, Any]], pictures: int) -> tuple[Spread, float]:
     spread = Spread.of([pictures / turn["cpu_s"] for turn in turns])
     return spread, round(1e7 / spread.median / 3600, 1)
 

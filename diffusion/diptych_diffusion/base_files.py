@@ -12,7 +12,7 @@ from diptych_api.runstore import ARTIFACT_FILE
 from diptych_api.sources import Base
 from diptych_diffusion.archives import base_from_archive
 from diptych_diffusion.builtin import builtin_folder
-from diptych_diffusion.fetch import from_hub, from_store
+from diptych_diffusion.fetch import INDEX, from_hub, from_store
 from diptych_diffusion.fingerprint import folder_digest, weights_digest
 from diptych_diffusion.safe_files import check_folder, load_stored, read_json
 
@@ -44,7 +44,7 @@ CODE_KEYS: Final = (
 def resolve_base(base: Base, cache_dir: Path, *, with_checker: bool = False, only_configs: bool = False) -> Path:
     """Return a local folder with the base's files, downloading it below ``cache_dir`` where needed.
 
-    An artifact's folder means the pipeline in it, as FromScratch leaves one.
+    An artifact's folder means the pipeline in it, as FromScratch leaves one; published, its parts lie at the top.
     ``with_checker`` downloads its safety checker too, where it has one; ``only_configs`` leaves a hub's weights there.
 
     Raises:
@@ -66,7 +66,7 @@ def resolve_base(base: Base, cache_dir: Path, *, with_checker: bool = False, onl
 
 def _local(uri: str) -> Path:
     folder = Path(uri.removeprefix("file://")).expanduser()
-    if (folder / ARTIFACT_FILE).is_file():
+    if (folder / ARTIFACT_FILE).is_file() and not (folder / INDEX).is_file():
         folder /= FOLDERS["Pipeline"]
     if not folder.is_dir():
         raise BaseInvalid(f"The base {uri} is not a folder on this machine.", hint=f"Looked for {folder.absolute()}.")

@@ -15,6 +15,8 @@ from diptych_diffusion.hub import COMPLETE, Repository
 from diptych_diffusion.object_store import file_system
 from diptych_diffusion.store_copy import download, refusals
 
+INDEX: Final = "model_index.json"
+"""What a pipeline's folder has at its top."""
 WANTED: Final = re.compile(
     r"((unet|vae|text_encoder|tokenizer|scheduler)/)?[A-Za-z0-9_][A-Za-z0-9._-]*\.(safetensors|json|txt)"
 )
@@ -51,7 +53,7 @@ def from_hub(
         return folder
     repository = Repository("model", model.repo, model.revision, model.token, BaseInvalid)
     names = wanted_files(repository.sizes(), with_checker=with_checker)
-    if "model_index.json" not in names:
+    if INDEX not in names:
         raise BaseInvalid(f"{model.repo} at {model.revision} has no model_index.json: it is not a diffusers pipeline.")
     if only_configs:
         repository.download(folder, [name for name in names if not name.endswith(".safetensors")])
@@ -74,10 +76,11 @@ def from_store(uri: str, cache_dir: Path, *, with_checker: bool = False) -> Path
 
 def _copy(uri: str, cache_dir: Path, *, with_checker: bool) -> Path:
     files, root = file_system(uri)
-    root = f"{root}/{FOLDERS['Pipeline']}" if files.exists(f"{root}/{ARTIFACT_FILE}") else root
+    if files.exists(f"{root}/{ARTIFACT_FILE}") and not files.exists(f"{root}/{INDEX}"):
+        root = f"{root}/{FOLDERS['Pipeline']}"
     by_name = {path.removeprefix(root).lstrip("/"): entry for path, entry in files.find(root, detail=True).items()}
     names = wanted_files(by_name, with_checker=with_checker)
-    if "model_index.json" not in names:
+    if INDEX not in names:
         raise BaseInvalid(f"{uri} has no model_index.json.", hint="Give the folder of a diffusers pipeline.")
     state = [[name, *(str(by_name[name].get(key)) for key in VERSION_KEYS)] for name in names]
     folder = cache_dir / hashlib.sha256(json.dumps([uri, state]).encode()).hexdigest()[:32]

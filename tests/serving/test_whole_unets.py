@@ -113,6 +113,22 @@ def test_a_pipeline_and_a_bare_unet_are_served_too(base: Path, tuned: Path, part
         assert service.keeper.facts["whole"].method == "FullUNet"
 
 
+def test_a_published_model_has_its_parts_at_the_top_and_is_served_as_adapter_and_as_base(
+    base: Path, tuned: Path, tmp_path: Path
+) -> None:
+    published = tmp_path / "published"
+    shutil.copytree(tuned / "pipeline", published)
+    shutil.copy(tuned / "artifact.json", published)
+    fsspec.filesystem("memory").put(str(published), "/public/model", recursive=True)
+    places = {"here": str(published), "stored": "memory://public/model"}
+    with served(base) as service:
+        service.configure(adapters=[{"name": name, "uri": uri} for name, uri in places.items()], defaults=DEFAULTS)
+        facts = service.keeper.facts
+        assert {name: facts[name].state for name in places} == dict.fromkeys(places, "Loaded"), facts
+    whole = load(tuned / "pipeline").digest
+    assert {load(resolve_base(Base(uri=uri), tmp_path)).digest for uri in places.values()} == {whole}
+
+
 def test_the_digest_that_a_job_tells_is_that_of_its_artifact(base: Path, tuned: Path, tmp_path: Path) -> None:
     """As the operator passes it on from a job's status."""
     digest = files_digest(verify_artifact(tuned).files)

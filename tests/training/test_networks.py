@@ -64,8 +64,9 @@ def test_inception_enlarges_as_tensorflow_1_did_and_tells_classes(pictures: Pict
     np.testing.assert_allclose(enlarged(row, 8)[0, 0, 0].numpy(), expected)
     network = embedder(str(make_inception(tmp_path)))
     assert network.probabilities is not None
-    assert network.features(pictures[:1]).shape == (1, 2048)
-    chances = network.probabilities(pictures[:1])
+    features = network.features(pictures[:1])
+    assert features.shape == (1, 2048)
+    chances = network.probabilities(features)
     assert chances.shape == (1, 1008)
     assert chances.sum() == pytest.approx(1)
 

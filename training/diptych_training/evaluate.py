@@ -36,6 +36,7 @@ from diptych_training.suites import is_file, prompts_of
 PACKAGES: Final = ("diptych", "torch", "diffusers", "transformers", "peft")
 DTYPES: Final = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 MOST_REFERENCES: Final = 10_000
+NO_BASE: Final = "A model from scratch has no base to be held against. Promote it by hand: diptych promote."
 OnProgress = Callable[[int, int], None]
 
 
@@ -115,7 +116,7 @@ def evaluate(models: Models, exam: Exam, store: RunStore, on_progress: OnProgres
         variant=exam.settings.variant,
         variants=_variants(exam, album, viewer),
         verdict=_verdict(metrics),
-        gate=None if exam.contest is None else _decision(exam, exam.contest, album, metrics, viewer),
+        gate=None if exam.contest is None else _decision(exam, exam.contest, album, metrics, models),
         seconds_per_image=round(seconds / (album.drawn or 1), 4),
         versions={package: version(package) for package in PACKAGES},
         time=datetime.now(UTC).replace(microsecond=0),
@@ -228,10 +229,12 @@ def _pairs(request: SampleRequest, album: Album, measurements: Sequence[Measurem
 
 
 def _decision(
-    exam: Exam, contest: Contest, album: Album, metrics: Sequence[MetricResult], viewer: Components
+    exam: Exam, contest: Contest, album: Album, metrics: Sequence[MetricResult], models: Models
 ) -> GateDecision:
     """Return whether the artifact is better than the current version or, where there is none, than its base."""
     incumbent = contest.incumbent
+    if incumbent is None and models.base is None:
+        return not_comparable(contest.promotion, None, NO_BASE)
     if incumbent is None:
         return decide(contest.promotion, metrics, None, promotes=contest.promotes)
     if incumbent.problem:
@@ -239,6 +242,7 @@ def _decision(
     wanted = [gate.metric for gate in contest.promotion.gates]
     settings = exam.settings.model_copy(update={"metrics": wanted})
     views = Views(incumbent.measured, exam.rivals, partial(_references, exam))
+    viewer = models.base or models.tuned
     results = [each.result for each in measure(replace(album, base=album.incumbent), settings, views, viewer)]
     return decide(contest.promotion, results, incumbent.run, promotes=contest.promotes)
 

@@ -68,18 +68,23 @@ class Panel:
         return perceptual(str(self.extractors.lpips), self.device)
 
     @cached_property
+    def drawn(self) -> tuple[Features, Features | None]:
+        """What the network of KID and FID sees in the pictures of tuned and base."""
+        return self._drawn(self.embedder.features)
+
+    @cached_property
     def features(self) -> Sides:
-        """What the network of KID and FID sees."""
-        return self._sides(self.embedder.features)
+        """The same, and what it sees in real pictures."""
+        return Sides(*self.drawn, self.embedder.features(self.references()))
 
     @cached_property
     def clip_features(self) -> Sides:
         """What CLIP sees."""
-        return self._sides(self.clip.pictures)
+        return Sides(*self._drawn(self.clip.pictures), self.clip.pictures(self.references()))
 
-    def _sides(self, see: Embed) -> Sides:
+    def _drawn(self, see: Embed) -> tuple[Features, Features | None]:
         base = self.evidence.base
-        return Sides(see(self.evidence.tuned), None if base is None else see(base), see(self.references()))
+        return see(self.evidence.tuned), None if base is None else see(base)
 
 
 def clip_score(panel: Panel) -> Measurement:
@@ -182,15 +187,16 @@ def _fid(panel: Panel) -> Measurement:
 
 
 def _inception_score(panel: Panel) -> Measurement:
-    probabilities, evidence = panel.embedder.probabilities, panel.evidence
+    probabilities = panel.embedder.probabilities
     if probabilities is None:
         kind = panel.embedder.network.kind
         return told_nothing("InceptionScore", f"It needs the classes of Inception v3, which {kind} has not.")
-    if len(evidence.tuned) < FEWEST:
-        return told_nothing("InceptionScore", f"{len(evidence.tuned)} pictures are too few.")
-    base = None if evidence.base is None else inception_score(probabilities(evidence.base))
-    tuned = inception_score(probabilities(evidence.tuned))
-    sizes = (len(evidence.tuned), FEW)
+    drawn, before = panel.drawn
+    if len(drawn) < FEWEST:
+        return told_nothing("InceptionScore", f"{len(drawn)} pictures are too few.")
+    base = None if before is None else inception_score(probabilities(before))
+    tuned = inception_score(probabilities(drawn))
+    sizes = (len(drawn), FEW)
     measured = _by(panel.embedder.network, _resampled("InceptionScore", base, tuned, sizes, lower_is_better=False))
     return _warned(measured, True, "one split of all pictures; few pictures make it too low")
 

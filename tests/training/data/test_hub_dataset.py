@@ -13,6 +13,7 @@ import pytest
 
 from diptych_api.dataset import Dataset
 from diptych_api.errors import DatasetInvalid
+from diptych_training.data.facts import facts_of
 from diptych_training.data.hub_files import split_files
 from diptych_training.data.manifest import Manifest, prepare, read_entry
 
@@ -72,6 +73,15 @@ def test_columns_and_rows_may_be_chosen_and_capped(tmp_path: Path, dataset: Make
     manifest = prepared(spec, tmp_path / "work")
     assert [e.captions for e in manifest.train] == [("1", "long 1"), ("3", "long 3"), ("5", "long 5")]
     assert len(list(manifest.root.rglob("*.png"))) == 3, "pictures that nobody asked for take no room"
+
+
+def test_pictures_without_a_column_of_captions_get_them_written(tmp_path: Path, dataset: Make) -> None:
+    root = written(tmp_path / "root", {"train.parquet": table(4).drop(["text"])})
+    captioning = {"provider": "Template", "prompt": "a picture in {style}"}
+    spec = dataset(root, layout="HubDataset", captioning=captioning)
+    manifest = prepared(spec, tmp_path / "work")
+    assert [e.captions for e in manifest.train] == [("a picture in ink",), ("a picture in oil",)] * 2
+    assert facts_of(spec, root).pictures == 4
 
 
 def test_a_picture_has_the_same_name_whatever_else_is_chosen(tmp_path: Path, dataset: Make) -> None:

@@ -40,7 +40,8 @@ def hub_rows(path: Path, dataset: Dataset, *, pictures: bool = True) -> Iterator
     """
     with _faults_named(path):
         columns = _Columns.of(path, _schema(path), dataset)
-        names = [*([columns.picture] if pictures else []), columns.caption, *columns.metadata]
+        words = [] if columns.caption is None else [columns.caption]
+        names = [*([columns.picture] if pictures else []), *words, *columns.metadata]
         number = 0
         for batch in _batches(path, names):
             batch.validate(full=True)  # or the offsets of a hostile file lead anywhere
@@ -49,7 +50,8 @@ def hub_rows(path: Path, dataset: Dataset, *, pictures: bool = True) -> Iterator
                 told = {name: columns.label(name, fields[name]) for name in names}
                 metadata = {name: told[name] for name in columns.metadata}
                 if all(str(metadata[name]) == value for name, value in dataset.where.items()):
-                    yield HubRow(path.name, number, told.get(columns.picture), told[columns.caption], metadata)
+                    caption = "" if columns.caption is None else told[columns.caption]
+                    yield HubRow(path.name, number, told.get(columns.picture), caption, metadata)
 
 
 def row_count(path: Path) -> int:
@@ -72,7 +74,8 @@ def _faults_named(path: Path) -> Iterator[None]:
 @dataclass(frozen=True, slots=True)
 class _Columns:
     picture: str
-    caption: str
+    caption: str | None
+    """None where captions will be written and the file has no column for them."""
     metadata: tuple[str, ...]
     labels: Mapping[str, tuple[str, ...]]
     """Names of the classes that a column of numbers stands for."""
@@ -82,7 +85,9 @@ class _Columns:
         there = dict.fromkeys(schema.names)
         plain = {field.name for field in schema if _is_plain(field.type)}
         picture = _found(path, there, "imageColumn", dataset.image_column)
-        caption = _found(path, there, "captionColumn", dataset.caption_column)
+        caption = column(there, dataset.caption_column)
+        if caption is None and not dataset.writes_captions:
+            raise _missing(path, there, "captionColumn", dataset.caption_column)
         asked = [_found(path, dict.fromkeys(n for n in there if n in plain), "where", name) for name in dataset.where]
         rest = [name for name in dict.fromkeys([*asked, *there]) if name in plain - {picture, caption}]
         return cls(picture, caption, tuple(rest[:MAX_METADATA]), _labels(schema))
@@ -96,10 +101,14 @@ class _Columns:
 def _found(path: Path, there: Mapping[str, object], option: str, name: str) -> str:
     found = column(there, name)
     if found is None:
-        raise DatasetInvalid(
-            f"{path} has no column {name} for spec.dataset.{option}.", hint=f"There is: {', '.join(there) or 'none'}."
-        )
+        raise _missing(path, there, option, name)
     return found
+
+
+def _missing(path: Path, there: Mapping[str, object], option: str, name: str) -> DatasetInvalid:
+    return DatasetInvalid(
+        f"{path} has no column {name} for spec.dataset.{option}.", hint=f"There is: {', '.join(there) or 'none'}."
+    )
 
 
 def _is_plain(kind: pa.DataType) -> bool:

@@ -144,7 +144,10 @@ class BlockE(nn.Module):
 
 
 class Inception(nn.Module):
-    """From uint8 pictures ``[B, 3, H, W]`` to 2048 features and 1008 logits."""
+    """From uint8 pictures ``[B, 3, H, W]`` to 2048 features; ``fc`` without its bias makes 1008 logits of them.
+
+    The Inception Score has left the bias out since its beginnings.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -158,15 +161,14 @@ class Inception(nn.Module):
         self.Mixed_7a, self.Mixed_7b, self.Mixed_7c = BlockD(768), BlockE(1280), BlockE(2048, last=True)
         self.fc = nn.Linear(FEATURES, CLASSES)
 
-    def forward(self, pictures_B3HW: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features ``[B, 2048]`` and logits ``[B, 1008]``, without the bias as the Inception Score has it."""
+    def forward(self, pictures_B3HW: Tensor) -> Tensor:
+        """Return features ``[B, 2048]``."""
         x = (enlarged(pictures_B3HW.float(), SIDE) - 128) / 128
         x = _through(x, self.Conv2d_1a_3x3, self.Conv2d_2a_3x3, self.Conv2d_2b_3x3)
         x = _through(F.max_pool2d(x, 3, stride=2), self.Conv2d_3b_1x1, self.Conv2d_4a_3x3)
         x = _through(F.max_pool2d(x, 3, stride=2), self.Mixed_5b, self.Mixed_5c, self.Mixed_5d)
         x = _through(x, self.Mixed_6a, self.Mixed_6b, self.Mixed_6c, self.Mixed_6d, self.Mixed_6e)
-        features = _through(x, self.Mixed_7a, self.Mixed_7b, self.Mixed_7c).mean((2, 3))
-        return features, features @ self.fc.weight.T
+        return _through(x, self.Mixed_7a, self.Mixed_7b, self.Mixed_7c).mean((2, 3))
 
 
 def enlarged(x_BCHW: Tensor, side: int) -> Tensor:

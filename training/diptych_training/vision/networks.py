@@ -38,11 +38,11 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Embedder:
-    """Gives each picture features ``[N, D]``; ``probabilities`` those of its classes, where the network has any."""
+    """Gives each picture features ``[N, D]``; ``probabilities`` makes of them those of classes, where it has any."""
 
     network: Network
     features: Embed
-    probabilities: Embed | None = None
+    probabilities: Callable[[Features], Features] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +137,15 @@ def _inception(folder: NetworkFolder, device: torch.device | str) -> Embedder:
     net, digest = folder.filled(Inception())
     net.to(device)
 
+    weight_CD = net.fc.weight.detach().double().cpu()
+
     def features(pictures: Sequence[Picture]) -> Tensor:
-        return torch.as_tensor(net(_channels_first(pictures).to(device))[0])
+        return torch.as_tensor(net(_channels_first(pictures).to(device)))
 
-    def probabilities(pictures: Sequence[Picture]) -> Tensor:
-        return torch.as_tensor(net(_channels_first(pictures).to(device))[1]).double().softmax(1)
+    def probabilities(features_ND: Features) -> Features:
+        return (torch.from_numpy(features_ND) @ weight_CD.T).softmax(1).numpy()
 
-    return Embedder(
-        Network(folder.kind, digest),
-        lambda pictures: _in_batches(features, pictures),
-        lambda pictures: _in_batches(probabilities, pictures),
-    )
+    return Embedder(Network(folder.kind, digest), lambda pictures: _in_batches(features, pictures), probabilities)
 
 
 def _dinov2(folder: NetworkFolder, device: torch.device | str) -> Embedder:
