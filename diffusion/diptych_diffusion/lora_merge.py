@@ -19,6 +19,6 @@ def merged(module: M) -> M:
     copy = deepcopy(module)
     for part in copy.modules():
         if isinstance(part, LoraLayer):
-            part.merge()  # type: ignore[attr-defined]  # of every layer that peft makes, but not of the class that they share
+            part.merge()
     recurse_remove_peft_layers(copy)
     return copy

@@ -15,6 +15,9 @@ from torch.export import Dim
 from diptych_diffusion.components import Components
 
 TIMESTEPS: Final = 1000
+MOST_TRACED: Final = 63
+"""Rows up to which diffusers' networks take one path; beyond, they only copy what is in memory already. A graph that
+was traced below serves any number, but torch traces twice when it is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ def _unet(components: Components) -> Part:
             torch.randn(size.rows, tokens, width, generator=random),
         )
 
-    batch, step = Dim("batch"), latent_step(components)
+    batch, step = Dim("batch", max=MOST_TRACED), latent_step(components)
     sides = {2: step * Dim("h"), 3: step * Dim("w")} if step > 1 else {2: Dim("h"), 3: Dim("w")}
     return Part(
         "unet",
@@ -152,5 +155,5 @@ def _vae_decoder(components: Components) -> Part:
     def draw(size: Size, random: Generator) -> tuple[Tensor, ...]:
         return (torch.randn(size.rows, channels, size.height, size.width, generator=random),)
 
-    free = ({0: Dim("batch"), 2: Dim("h"), 3: Dim("w")},)
+    free = ({0: Dim("batch", max=MOST_TRACED), 2: Dim("h"), 3: Dim("w")},)
     return Part("vae_decoder", "vae", _Decoder(components.vae), ("latent_sample",), "sample", free, draw)
