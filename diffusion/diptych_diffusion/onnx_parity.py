@@ -74,6 +74,7 @@ def _checked(part: Part, case: Case) -> Case:
         raise ArtifactInvalid(
             f"{part.name}: ONNX Runtime and PyTorch differ by {case.max_abs_diff:.2g} where outputs reach "
             f"{case.largest_output:.2g}, at inputs {case.inputs}; {BOUND:g} of that is allowed.",
-            hint="Nothing was written. Report this, with the versions of torch, onnxscript and onnxruntime.",
+            hint="Nothing was written. Very large weights of an adapter lose digits when they are merged; without such "
+            "an adapter report this, with the versions of torch, onnxscript and onnxruntime.",
         )
     return case

@@ -11,9 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from diptych_api.finetunejob import FineTuneJob
+from diptych_api.yaml_reader import read_resource
 from diptych_diffusion import onnx_parity
 from diptych_diffusion.builtin import builtin_folder
-from support.adapters import saved_adapter
+from diptych_training.run_store import RunStore
+from support.adapter_runs import leave_artifact
+from support.adapters import random_adapter, saved_adapter
 from support.recorded_run import diptych
 from support.waiting import until
 
@@ -47,9 +51,17 @@ def test_a_stranger_draws_the_tuned_picture_with_onnx_runtime_alone(place: Path)
     assert abs(pixels(place / "onnx.png") - pixels(place / "base.png")).mean() > 5
 
 
-def test_a_run_is_exported_after_one_that_was_killed_and_replaced_only_when_asked(run: Path) -> None:
+@pytest.fixture
+def usual(begun: RunStore, place: Path, base: Path) -> Path:
+    """The folder of a run whose adapter is as large as adapters are; that of `run` loses digits when it is merged."""
+    job = read_resource(place / "job.yaml", ["base.builtin=null", f"base.uri={base}"])
+    assert isinstance(job, FineTuneJob)
+    return leave_artifact(begun, job.spec, random_adapter(base))
+
+
+def test_a_run_is_exported_after_one_that_was_killed_and_replaced_only_when_asked(usual: Path) -> None:
     program = str(Path(sys.executable).with_name("diptych"))
-    command = [program, "export", str(run), "--format", "onnx", "-o", "out"]
+    command = [program, "export", str(usual), "--format", "onnx", "-o", "out"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
         until(lambda: any(Path().glob(f"{LEFTOVERS}/files/text_encoder/config.json")) or killed.poll() is not None)
         killed.kill()
@@ -57,14 +69,16 @@ def test_a_run_is_exported_after_one_that_was_killed_and_replaced_only_when_aske
     assert not Path("out").exists()
     assert len(list(Path().glob(LEFTOVERS))) == 1
 
-    told = json.loads(diptych("export", run, "--format", "onnx", "-o", "out", "--json").stdout)
+    ended = diptych("export", usual, "--format", "onnx", "-o", "out", "--json")
+    assert ended.exit_code == 0, ended.output
+    told = json.loads(ended.stdout)
     assert (told["format"], told["how"]) == ("onnx", "converted")
     assert list(told["parity"]["parts"]) == ["text_encoder", "unet", "vae_decoder"]
     assert told["parity"] == json.loads(Path("out/parity.json").read_text())
     assert sorted(told["files"]) == sorted(str(path) for path in Path("out").rglob("*") if path.is_file())
     assert not list(Path().glob(LEFTOVERS))
 
-    again = diptych("export", run, "--format", "onnx", "-o", "out")
+    again = diptych("export", usual, "--format", "onnx", "-o", "out")
     assert (again.exit_code, "out exists" in again.stderr) == (2, True)
 
 
