@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from diptych_api.errors import ArtifactInvalid
 from diptych_api.training import LoRA
 from diptych_diffusion.components import Components
-from diptych_diffusion.lora import adapter_state, attach_all, set_enabled
+from diptych_diffusion.lora import adapter_state, attach_all, inject, set_enabled, trainable
 from diptych_diffusion.lora_merge import merged
 from diptych_diffusion.onnx_folder import write_onnx
 from diptych_diffusion.onnx_parity import Parity, compare
@@ -41,6 +41,11 @@ class Written:
         """Return what a stranger's ONNX Runtime makes of the inputs."""
         session = onnxruntime.InferenceSession(self.folder / part / "model.onnx", providers=["CPUExecutionProvider"])
         return torch.from_numpy(session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})[0])
+
+
+@pytest.fixture(autouse=True)
+def same_inputs() -> None:
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +137,20 @@ def test_outputs_that_are_no_numbers_are_never_alike(written: Written, tmp_path:
     np.full((tmp_path / "model.onnx.data").stat().st_size // 4, np.nan, np.float32).tofile(tmp_path / "model.onnx.data")
     with pytest.raises(ArtifactInvalid, match="differ by nan"):
         compare(part, tmp_path / "model.onnx", (Size(2, 8, 8),))
+
+
+@torch.inference_mode()
+def test_a_text_encoder_s_adapter_is_merged_too(written: Written) -> None:
+    model = load(written.model.folder)
+    words = torch.randint(514, (2, 16))
+    base = model.text_encoder(words)[0]
+    inject(model.text_encoder, LoRA(rank=4, alpha=8, target_modules=["q_proj", "v_proj"]), seed=1)
+    for _, parameter in trainable(model.text_encoder):
+        parameter.add_(0.1 * torch.randn(parameter.shape))
+    attached = model.text_encoder(words)[0]
+    found = parts_of(model)[0].network
+    torch.testing.assert_close(merged(found)(words), attached, rtol=0, atol=2e-5)
+    assert (attached - base).abs().max() > 0.01
 
 
 KINDS: dict[str, Callable[[], LoRA]] = {
