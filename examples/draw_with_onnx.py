@@ -19,17 +19,15 @@ from PIL import Image
 from transformers import CLIPTokenizer
 
 Array = NDArray[np.float32]
+SESSIONS: dict[str, onnxruntime.InferenceSession] = {}
 
 
 def run(folder: Path, part: str, **inputs: NDArray[np.generic]) -> Array:
-    """Return what one part makes of its inputs."""
+    """Return what one part makes of its inputs; each is loaded once."""
     if part not in SESSIONS:
         SESSIONS[part] = onnxruntime.InferenceSession(folder / part / "model.onnx", providers=["CPUExecutionProvider"])
     output: Array = SESSIONS[part].run(None, inputs)[0]
     return output
-
-
-SESSIONS: dict[str, onnxruntime.InferenceSession] = {}
 
 
 def encode(folder: Path, prompts: list[str]) -> Array:
