@@ -15,7 +15,7 @@ SHARED_RAY := -n 2 --dist loadscope --no-loadscope-reorder
 .cache/uv/bin/uv:
 	python3 -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv==0.13.8
 init: $(UV)
-	@$(UV) sync --frozen --extra serving --extra operator
+	@$(UV) sync --frozen --extra serving --extra operator --extra onnx
 lint: init
 	$(RUN) ruff check && $(RUN) ruff format --check && $(RUN) lint-imports
 type: init

@@ -19,6 +19,7 @@ from diptych_diffusion.components import Components
 from diptych_diffusion.fingerprint import weights_digest
 from diptych_diffusion.lora import attach_all
 from diptych_diffusion.pipeline import load
+from diptych_training.run_store import RunStore
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,10 +45,14 @@ def find_model(run: str | None, adapter: Path | None, base: str | None, device: 
     if run is None:
         wanted = parse_base(base or DEFAULT_BASE)
         return _assemble(wanted, adapter, None, device)
-    store = find_run(run)
+    return model_of(find_run(run), base, device)
+
+
+def model_of(store: RunStore, base: str | None, device: str) -> Model:
+    """Return the model that a run left, on its own base or on another one. Raises DiptychError."""
     record = record_of(store)
     if record is None:
-        raise UserError(f"{shown(store.uri())} has no artifact yet.", hint=f"See diptych status {run}")
+        raise UserError(f"{shown(store.uri())} has no artifact yet.", hint=f"See diptych status {shown(store.uri())}")
     folder, artifact = fetch_artifact(store)
     if "Pipeline" in artifact.formats:
         if base is not None:

@@ -3,7 +3,9 @@
 import json
 import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import typer
 
@@ -20,6 +22,7 @@ FORMATS: dict[str, ArtifactFormat] = {
     "pipeline": "Pipeline",
 }
 WEIGHTS = ".safetensors"
+ONNX_LIBRARIES: Final = ("onnx", "onnx_ir", "onnxruntime", "onnxscript")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +33,20 @@ class ExportRequest:
     overrides: tuple[str, ...]
     form: str
     output: Path
+    base: str | None = None
     force: bool = False
     as_json: bool = False
 
 
 def export(request: ExportRequest) -> None:
     """Write the artifact, or an adapter that came from elsewhere, in one form. Raises DiptychError."""
+    if request.form == "onnx":
+        _export_onnx(request)
+        return
+    if request.base is not None:
+        raise UserError(f"--base has no meaning for {request.form}.", hint="Leave it out, or use --format onnx.")
     _check_output(request)
-    if _is_adapter(Path(request.target)):
+    if is_adapter(Path(request.target)):
         source, how = Path(request.target), "converted"
         written = _convert(source, request)
     else:
@@ -56,8 +65,21 @@ def export(request: ExportRequest) -> None:
         typer.echo("\n".join(f"✓ {how} {path}" for path in written))
 
 
-def _is_adapter(path: Path) -> bool:
+def is_adapter(path: Path) -> bool:
+    """Whether a path holds an adapter that came from elsewhere, as far as names tell."""
     return path.suffix == WEIGHTS or (path / "adapter_config.json").is_file() or any(path.glob(f"*{WEIGHTS}"))
+
+
+def _export_onnx(request: ExportRequest) -> None:
+    if missing := [name for name in ONNX_LIBRARIES if find_spec(name) is None]:
+        raise UnsupportedHere(
+            f"--format onnx needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed.",
+            hint=f"Install Diptych with its extra onnx, or: pip install {' '.join(missing)}",
+        )
+    with loading():
+        from diptych_cli.exporting_onnx import export_onnx  # noqa: PLC0415 - imports torch and the libraries above
+
+    export_onnx(request)
 
 
 def _check_output(request: ExportRequest) -> None:

@@ -1,8 +1,10 @@
 """The noise schedulers that draw, all diffusers' own, on the base's own noise schedule."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, Final
 
+import diffusers
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
@@ -46,3 +48,10 @@ def make_scheduler(config: Mapping[str, Any], name: Scheduler, steps: int) -> An
     if scheduler.timesteps.max() >= schedule.num_train_timesteps:  # leading spacing with an offset, one step too many
         raise SpecInvalid(f"{name} cannot take {steps} steps with this base.", hint="Use fewer steps.")
     return scheduler
+
+
+def published_scheduler(config: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the base's own class, one of fifteen
+    """Return the base's scheduler as it is saved for other programs: it never clips, because latents are not pixels."""
+    kind = getattr(diffusers, str(config["_class_name"]))
+    own = {"clip_sample": False} if "clip_sample" in inspect.signature(kind).parameters else {}
+    return kind.from_config({**config, **own})

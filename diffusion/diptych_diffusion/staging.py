@@ -13,6 +13,7 @@ from diptych_api.errors import StoreUnwritable
 
 FILES, COMPLETE = "files", "complete.json"
 PREFIX = ".unpack-"
+EXPORT_PREFIX = ".diptych-export-"
 JUNK = frozenset({"__MACOSX", ".DS_Store"})
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST})
 
@@ -23,8 +24,8 @@ def staged(final: Path) -> Iterator[Path]:
 
     What killed processes left behind is removed first.
     """
-    _sweep(final.parent)
-    folder, descriptor = _claim(final.parent)
+    _sweep(final.parent, PREFIX)
+    folder, descriptor = _claim(final.parent, PREFIX)
     try:
         (folder / FILES).mkdir()
         yield folder / FILES
@@ -36,6 +37,26 @@ def staged(final: Path) -> Iterator[Path]:
         except OSError:
             if not is_complete(final):  # else another process was faster, with the same files
                 raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+@contextmanager
+def whole(final: Path) -> Iterator[Path]:
+    """Give a folder to fill that takes the place of ``final`` at once, whatever is there, and only if all goes well.
+
+    What killed processes left behind is removed first.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(final.parent, EXPORT_PREFIX)
+    folder, descriptor = _claim(final.parent, EXPORT_PREFIX)
+    try:
+        (folder / FILES).mkdir()
+        yield folder / FILES
+        if final.exists():
+            final.rename(folder / "replaced")
+        (folder / FILES).rename(final)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
@@ -65,9 +86,9 @@ def full_disk_named(workdir: Path) -> Iterator[None]:
         raise
 
 
-def _claim(parent: Path) -> tuple[Path, int]:
+def _claim(parent: Path, prefix: str) -> tuple[Path, int]:
     while True:
-        folder = parent / f"{PREFIX}{secrets.token_hex(8)}"
+        folder = parent / f"{prefix}{secrets.token_hex(8)}"
         folder.mkdir()
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
         if _lock(descriptor) is not False and folder.exists():
@@ -75,8 +96,8 @@ def _claim(parent: Path) -> tuple[Path, int]:
         os.close(descriptor)  # a sweep took it between mkdir and lock
 
 
-def _sweep(parent: Path) -> None:
-    for folder in parent.glob(f"{PREFIX}*"):
+def _sweep(parent: Path, prefix: str) -> None:
+    for folder in parent.glob(f"{prefix}*"):
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:

@@ -32,7 +32,7 @@ OPTIONS = {
     ],
     "track": ["target", "overrides"],
     "publish": ["target", "overrides", "dry_run", "anyway"],
-    "export": ["target", "overrides", "form", "output", "force", "as_json"],
+    "export": ["target", "overrides", "form", "output", "base", "force", "as_json"],
     "serve": ["deployment", "overrides", "runs", "host", "address"],
     "compare": [
         *("prompt", "server", "arms", "negative", "template", "seed", "steps", "guidance", "scheduler", "size"),

@@ -58,7 +58,7 @@ def test_settings_that_would_change_the_result_are_refused(place: Path) -> None:
     changes = ("export.formats=[ONNX]", "evaluation.suite=mine", "dataset.captioning.provider=OpenAI")
     ended = diptych("validate", "job.yaml", *(word for change in changes for word in ("--set", change)))
     assert ended.exit_code == 2
-    assert "spec.export.formats: ONNX" in ended.stderr
+    assert "spec.export.formats: ONNX is made of a finished run: diptych export --format onnx" in ended.stderr
     assert "spec.evaluation.suite: mine is no suite" in ended.stderr
     assert "spec.dataset.captioning.endpoint: provider OpenAI needs it" in ended.stderr
 

@@ -1,11 +1,9 @@
 """A complete diffusers pipeline folder from the parts of a model, readable without Diptych."""
 
-import inspect
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import diffusers
 import torch
 from diffusers import StableDiffusionPipeline
 from torch import nn
@@ -16,6 +14,7 @@ from diptych_diffusion.fingerprint import weights_digest
 from diptych_diffusion.model_files import no_progress_bar
 from diptych_diffusion.pipeline import load
 from diptych_diffusion.safe_files import read_json
+from diptych_diffusion.schedulers import published_scheduler
 
 PARTS: Final = ("unet", "vae", "text_encoder")
 HINT: Final = "Keep the checkpoint, and report this: training should not end so."
@@ -24,15 +23,14 @@ HINT: Final = "Keep the checkpoint, and report this: training should not end so.
 def save_pipeline(folder: Path, parts: Components) -> None:
     """Write model_index.json, weights as safetensors, tokenizer and scheduler; the safety checker stays out.
 
-    Predicted pictures are never clipped while sampling: latents are not pixels. vocab.json and merges.txt lie beside
-    tokenizer.json for programs on transformers 4.
+    vocab.json and merges.txt lie beside tokenizer.json for programs on transformers 4.
     """
     pipeline = StableDiffusionPipeline(
         vae=parts.vae,
         text_encoder=parts.text_encoder,
         tokenizer=parts.tokenizer,
         unet=parts.denoiser,
-        scheduler=_scheduler(parts),
+        scheduler=published_scheduler(parts.scheduler_config),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -59,12 +57,6 @@ def check_pipeline(folder: Path, parts: Components) -> None:
     prompt = "a cat, and 2 more"
     if saved.tokenizer(prompt)["input_ids"] != parts.tokenizer(prompt)["input_ids"]:
         raise ArtifactInvalid("The saved tokenizer is not the one that was used.", hint=HINT)
-
-
-def _scheduler(parts: Components) -> Any:  # noqa: ANN401 - the base's own class, one of fifteen
-    kind = getattr(diffusers, str(parts.scheduler_config["_class_name"]))
-    own = {"clip_sample": False} if "clip_sample" in inspect.signature(kind).parameters else {}
-    return kind.from_config({**parts.scheduler_config, **own})
 
 
 def _write_vocabulary(folder: Path) -> None:

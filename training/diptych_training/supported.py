@@ -59,7 +59,8 @@ def _refused_captioning(settings: Captioning) -> Iterator[str]:
 def _refused_forms(spec: FineTuneJobSpec) -> Iterator[str]:
     for name in spec.export.formats:
         if name not in FORMATS:
-            yield f"spec.export.formats: {name} is not supported yet; PEFT, Diffusers and Kohya are."
+            how = "made of a finished run: diptych export --format onnx" if name == "ONNX" else "not supported yet"
+            yield f"spec.export.formats: {name} is {how}; a job writes PEFT, Diffusers and Kohya."
     if spec.lora.use_dora and "formats" in spec.export.model_fields_set and "Kohya" in spec.export.formats:
         yield "spec.export.formats: Kohya files cannot hold DoRA; leave Kohya out or set spec.lora.useDora to false."
 

@@ -14,6 +14,7 @@ EXAMPLES = examples(
     ("diptych export job.yaml --format kohya -o noto.safetensors", "One file for ComfyUI, A1111 and their kin."),
     ("diptych export runs/local/noto-style-1a2b3c4d --format diffusers -o noto", "For load_lora_weights of diffusers."),
     ("diptych export noto.safetensors --format peft -o noto-peft", "Converts an adapter that came from elsewhere."),
+    ("diptych export job.yaml --format onnx -o noto-onnx", "The whole model for ONNX Runtime, adapter merged."),
 )
 
 
@@ -24,9 +25,10 @@ class FormatName(StrEnum):
     DIFFUSERS = "diffusers"
     KOHYA = "kohya"
     PIPELINE = "pipeline"
+    ONNX = "onnx"
 
 
-def command(
+def command(  # noqa: PLR0913 - one parameter for each option
     target: Target,
     overrides: Overrides = None,
     *,
@@ -35,10 +37,17 @@ def command(
         typer.Option(
             "--format",
             metavar="FORM",
-            help="peft or diffusers (a folder), kohya (one file), pipeline (a whole model).",
+            help="peft or diffusers (a folder), kohya (one file), pipeline or onnx (a whole model).",
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="PATH", help="File or folder that is written.")],
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BASE",
+            help="For onnx: the adapter's base. \\[default: the run's, or builtin:tiny-emoji]",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -48,4 +57,4 @@ def command(
     """
     from diptych_cli.exporting import ExportRequest, export  # noqa: PLC0415 - imports pydantic's models
 
-    export(ExportRequest(target, tuple(overrides or ()), form.value, output, force=force, as_json=as_json))
+    export(ExportRequest(target, tuple(overrides or ()), form.value, output, base, force=force, as_json=as_json))
