@@ -40,6 +40,20 @@ def active(applications: str, **values: Any) -> Values:
     return SEEN | {"activeServiceStatus": {"applicationStatuses": applications, "rayClusterStatus": READY}} | values
 
 
+def taken_over(new: Values) -> Values:
+    """Return a change in which the pending cluster takes the place of the one before; its own status may lag behind."""
+    serving = {
+        "applicationStatuses": "$applications RUNNING HEALTHY",
+        "rayClusterName": "$pending",
+        "rayClusterStatus": new,
+    }
+    return SEEN | {
+        "activeServiceStatus": serving,
+        "pendingServiceStatus": "$emptied",
+        "conditions": conditions(READY_NOW, NO_UPGRADE),
+    }
+
+
 RAYSERVICE_STATES: dict[str, State] = {
     "Initializing": State(
         NEW,
@@ -115,22 +129,21 @@ RAYSERVICE_STATES: dict[str, State] = {
             "conditions": conditions(READY_NOW, UPGRADE),
         },
     ),
-    "UpgradeDeploying": State(
-        SERVING, SEEN | {"pendingServiceStatus": {"applicationStatuses": "$applications DEPLOYING UPDATING"}}
-    ),
-    "UpgradeDone": State(
+    "UpgradeDeployingWithoutWorkers": State(
         SERVING,
         SEEN
         | {
-            "activeServiceStatus": {
-                "applicationStatuses": "$applications RUNNING HEALTHY",
-                "rayClusterName": "$pending",
-                "rayClusterStatus": READY,
-            },
-            "pendingServiceStatus": "$emptied",
-            "conditions": conditions(READY_NOW, NO_UPGRADE),
+            "pendingServiceStatus": {
+                "applicationStatuses": "$applications DEPLOYING UPDATING",
+                "rayClusterStatus": cluster(HEAD_READY, PROVISIONING),
+            }
         },
     ),
+    "UpgradeDeploying": State(
+        SERVING, SEEN | {"pendingServiceStatus": {"applicationStatuses": "$applications DEPLOYING UPDATING"}}
+    ),
+    "UpgradeDone": State(SERVING, taken_over(READY)),
+    "UpgradeDoneWithoutWorkers": State(SERVING, taken_over(cluster(HEAD_READY, PROVISIONING))),
     "InitializingTimeout": State(
         STARTING,
         {

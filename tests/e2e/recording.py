@@ -5,7 +5,9 @@
 
 import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -22,23 +24,15 @@ KINDS = ("rayjobs", "rayservices")
 
 @contextmanager
 def recorded(kubeconfig: Path, folder: Path) -> Iterator[None]:
-    """Keep what is told of KubeRay's objects for the time of the body."""
+    """Keep what is told of KubeRay's objects for the time of the body; a watch that the API server ends begins anew."""
     folder.mkdir(parents=True, exist_ok=True)
+    program = f"{find('kubectl')} --kubeconfig={kubeconfig} get $0 -A --watch -o json"
     with contextlib.ExitStack() as stack:
         for kind in KINDS:
             file = stack.enter_context((folder / f"{kind}.json").open("ab"))
-            command: list[str | Path] = [
-                find("kubectl"),
-                f"--kubeconfig={kubeconfig}",
-                "get",
-                kind,
-                "-A",
-                "--watch",
-                "-o",
-                "json",
-            ]
-            watching = stack.enter_context(subprocess.Popen(command, stdout=file))
-            stack.callback(watching.terminate)
+            command = ["bash", "-c", f"while {program}; do :; done", kind]
+            watching = stack.enter_context(subprocess.Popen(command, stdout=file, start_new_session=True))
+            stack.callback(os.killpg, watching.pid, signal.SIGTERM)
         yield
 
 
@@ -88,8 +82,9 @@ def main(folders: Iterable[str]) -> None:
     """Write the lives of a recording beside it, one file for each object."""
     for folder in map(Path, folders):
         for kind in KINDS:
-            for life in lives((folder / f"{kind}.json").read_text(encoding="utf-8")).values():
-                path = folder / f"{life['kind']}-{life['name']}.json"
+            found = lives((folder / f"{kind}.json").read_text(encoding="utf-8")).values()
+            for number, life in enumerate(found, 1):
+                path = folder / f"{number:02}-{life['kind']}-{life['name']}.json"
                 path.write_text(json.dumps(life, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
