@@ -9,7 +9,7 @@ EIGHT_BITS := --with bitsandbytes==0.50.2# beside the environment: diffusers and
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 ELSEWHERE := $(addprefix --ignore=tests/,e2e integration serving/deployed training/on_ray serving/test_page_in_browser.py)# not even imported
 E2E_RESULT := .pytest_cache/e2e/result.xml# beside the transcripts
-SHARED_RAY := -n 2 --dist loadscope --no-loadscope-reorder
+PAIR := -n 2 --dist loadscope --no-loadscope-reorder
 .PHONY: init lint type unit test deployed integration cluster node e2e e2e-smoke images page demo docs proto generate bench clean
 
 .cache/uv/bin/uv:
@@ -25,12 +25,12 @@ unit: init
 test: init
 	OMP_NUM_THREADS=1 $(RUN) pytest -m "not (eight_bits or ray or deployed or browser or integration or e2e)" $(PARALLEL) $(ELSEWHERE)
 	$(RUN) $(EIGHT_BITS) python -m pytest tests/training/test_eight_bits.py
-	$(RUN) pytest -m ray $(SHARED_RAY)
+	$(RUN) pytest -m ray $(PAIR)
 deployed: init
-	$(RUN) pytest -m deployed $(SHARED_RAY)
+	$(RUN) pytest -m deployed $(PAIR)
 integration: init
 	PYTHONPATH=tests $(RUN) python -m cluster.tools
-	$(RUN) pytest -m integration --timeout 900 --ignore=$(RESTARTS) || $(RUN) pytest -m integration --timeout 900 --ignore=$(RESTARTS) --last-failed
+	$(RUN) pytest -m integration $(PAIR) --timeout 900 --ignore=$(RESTARTS) || $(RUN) pytest -m integration --timeout 900 --ignore=$(RESTARTS) --last-failed
 	$(RUN) pytest -m integration --timeout 900 $(RESTARTS)
 cluster: init
 	@PYTHONPATH=tests $(RUN) python -m cluster
