@@ -80,7 +80,7 @@ def _ours(place: Place, name: str, steps: int) -> tuple[Way, Values]:
     with place.watched(*OF_JOBS) as watch:
         began = time.monotonic()
         place.shell.apply(job(name, training={"steps": steps}))
-        watch.wait(told("FineTuneJob", name, "phase", "Succeeded"), MOST_S)
+        watch.wait(told("FineTuneJob", name, "phase", "Succeeded", "Failed"), MOST_S)
         way = reached(JOB, watch.sights, began)
         child = unsealed(watch.wait(told("RayJob", name, "jobDeploymentStatus", "Complete"), MOST_S).thing)
     if child is None:

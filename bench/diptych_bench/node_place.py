@@ -46,13 +46,13 @@ def installed() -> Iterator[Place]:
     with tempfile.TemporaryDirectory(prefix="diptych-bench-") as scratch, opened(Path(scratch) / "node") as access:
         shell = Shell(access.kubeconfig, Path(scratch) / "transcript.txt")
         command = install(access)  # brings the images
-        with watched_namespace(access.kubeconfig, HOME, (POD,)) as watch:
-            began = time.monotonic()
-            shell(command, timeout_s=330)
-            watch.wait(lambda sight: is_ready(sight.thing), MOST_S)
         try:
+            with watched_namespace(access.kubeconfig, HOME, (POD,)) as watch:
+                began = time.monotonic()
+                shell(command, timeout_s=330)
+                watch.wait(lambda sight: is_ready(sight.thing), MOST_S)
             with fresh_namespace(access) as namespace:
                 shell(f"kubectl config set-context --current --namespace {namespace}")
                 yield Place(shell, namespace, watch, began)
         finally:
-            shell(f"helm uninstall diptych -n {HOME} --wait", timeout_s=180)
+            shell(f"helm uninstall diptych -n {HOME} --wait --ignore-not-found", timeout_s=180)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from kubernetes import config, dynamic
+from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from diptych_bench.node_milestones import Kind, Sight
@@ -71,5 +72,5 @@ def _follow(client: dynamic.DynamicClient, kind: Kind, namespace: str, watch: Wa
                 if over.is_set():
                     return
                 watch.take(Sight(time.monotonic(), event["raw_object"]))
-        except HTTPError:  # a stream that was cut: the next one begins with all there is
-            continue
+        except (HTTPError, ApiException):  # a stream that was cut: the next one begins with all there is
+            over.wait(1)

@@ -36,7 +36,7 @@ def _ways(place: Place) -> Iterator[tuple[str, Sequence[Reached]]]:
     with place.watched(*OF_JOBS) as watch:
         began = time.monotonic()
         place.shell.apply(job("noto"))
-        watch.wait(told("FineTuneJob", "noto", "phase", "Succeeded"), MOST_S)
+        watch.wait(told("FineTuneJob", "noto", "phase", "Succeeded", "Failed"), MOST_S)
         yield "a FineTuneJob of 40 steps", reached(JOB, watch.sights, began)
     with place.watched(*OF_DEPLOYMENTS) as watch:
         began = time.monotonic()

@@ -24,7 +24,8 @@ def export_onnx(request: ExportRequest) -> None:
         if not request.as_json:
             typer.echo(f"  {parity.part}: within {parity.max_abs_diff:.1e} of PyTorch at {len(parity.cases)} sizes")
 
-    with full_disk_named(request.output.absolute().parent), whole(request.output.absolute()) as folder:
+    output = request.output.absolute()
+    with full_disk_named(output.parent), whole(output, lambda: _check_output(request)) as folder:
         write_onnx(folder, model.components, _origin(model), tell)
         names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     _tell_files(request, [request.output / name for name in names])

@@ -196,8 +196,8 @@ class ObjectStore(AbstractFileSystem):  # type: ignore[misc] # fsspec ships no t
         return self._buckets[name], name, key
 
     def _bucket(self, name: str) -> Bucket:
-        places = ENDPOINTS if self.protocol == "s3" else (EMULATOR,)
-        allow_http = any(os.environ.get(variable, "").startswith("http://") for variable in places)
+        urls = [os.environ.get(name, "") for name in ENDPOINTS] if self.protocol == "s3" else [_emulator()]
+        allow_http = any(url.startswith("http://") for url in urls)
         client = {
             "allow_http": allow_http,
             "connect_timeout": timedelta(seconds=CONNECT_S),
@@ -215,9 +215,15 @@ class _ObjectReader(AbstractBufferedFile):  # type: ignore[misc] # fsspec ships 
         return data
 
 
+def _emulator() -> str:
+    """Return the URL of what takes the place of Google's store; HOST:PORT is spoken to without TLS, as by others."""
+    place = os.environ.get(EMULATOR, "")
+    return place if "://" in place or not place else f"http://{place}"
+
+
 def _emulated(scheme: str) -> dict[str, str]:
     """Return what leads gs:// to a server in the place of Google's; nothing where none is named."""
-    if scheme != "gs" or not (url := os.environ.get(EMULATOR)):
+    if scheme != "gs" or not (url := _emulator()):
         return {}
     nobody = {"client_email": "", "private_key": "", "private_key_id": ""}
     return {"service_account_key": json.dumps({"gcs_base_url": url, "disable_oauth": True, **nobody})}

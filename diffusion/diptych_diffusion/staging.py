@@ -5,17 +5,19 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from diptych_api.errors import StoreUnwritable
 
-FILES, COMPLETE = "files", "complete.json"
+FILES, COMPLETE, REPLACED = "files", "complete.json", "replaced"
 PREFIX = ".unpack-"
 EXPORT_PREFIX = ".diptych-export-"
 JUNK = frozenset({"__MACOSX", ".DS_Store"})
-UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST})
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+IN_THE_WAY = frozenset({errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY, errno.EXDEV})
+UNWRITABLE = FULL | IN_THE_WAY | {errno.EROFS, errno.EACCES}
 
 
 @contextmanager
@@ -43,10 +45,11 @@ def staged(final: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole(final: Path) -> Iterator[Path]:
-    """Give a folder to fill that takes the place of ``final`` at once, whatever is there, and only if all goes well.
+def whole(final: Path, check: Callable[[], None] = lambda: None) -> Iterator[Path]:
+    """Give a folder to fill that takes the place of ``final``, and only if all goes well.
 
-    What killed processes left behind is removed first.
+    ``check`` is asked just before, and raises where what is there by then may not be replaced. What killed processes
+    left behind is removed first, and what they had moved away comes back.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     _sweep(final.parent, EXPORT_PREFIX)
@@ -54,9 +57,8 @@ def whole(final: Path) -> Iterator[Path]:
     try:
         (folder / FILES).mkdir()
         yield folder / FILES
-        if final.exists():
-            final.rename(folder / "replaced")
-        (folder / FILES).rename(final)
+        check()
+        _replace(final, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
@@ -86,6 +88,26 @@ def full_disk_named(workdir: Path) -> Iterator[None]:
         raise
 
 
+def _replace(final: Path, folder: Path) -> None:
+    """Put the files of a claimed folder in the place of ``final``, which waits in it meanwhile."""
+    before = folder / REPLACED / final.name
+    if final.exists():
+        before.parent.mkdir()
+        final.rename(before)
+    try:
+        (folder / FILES).rename(final)
+    except OSError:
+        _bring_back(folder)
+        raise
+
+
+def _bring_back(folder: Path) -> None:
+    """Put what was to be replaced where it was, unless something is there."""
+    for before in (folder / REPLACED).glob("*"):
+        if not (final := folder.parent / before.name).exists():
+            before.rename(final)
+
+
 def _claim(parent: Path, prefix: str) -> tuple[Path, int]:
     while True:
         folder = parent / f"{prefix}{secrets.token_hex(8)}"
@@ -104,6 +126,7 @@ def _sweep(parent: Path, prefix: str) -> None:
             continue
         try:
             if _lock(descriptor):
+                _bring_back(folder)
                 shutil.rmtree(folder, ignore_errors=True)
         finally:
             os.close(descriptor)

@@ -30,10 +30,32 @@ def test_a_folder_is_whole_or_not_there_wherever_its_maker_was_killed(tmp_path: 
 
 
 def test_what_is_replaced_is_never_mixed_with_what_replaces_it(tmp_path: Path) -> None:
-    final = tmp_path / "out"
+    final, seen = tmp_path / "out", set()
+    fill(final, "old")
     for _ in kill_points(lambda _: fill(final, "new"), "staging.py", "test_staging.py"):
-        assert not final.exists() or contents(final) in (["old", "old"], ["new", "new"])
+        seen.add(final.exists())
+        fill(tmp_path / "other", "of somebody else")  # what was moved away comes back with the next export
+        assert contents(final) in (["old", "old"], ["new", "new"])
         fill(final, "old")
+    assert seen == {True, False}
+
+
+def test_what_appeared_meanwhile_stays(tmp_path: Path) -> None:
+    final = tmp_path / "out"
+
+    def check() -> None:
+        if final.exists():
+            raise FileExistsError(final)
+
+    def meanwhile() -> None:
+        with whole(final, check) as folder:
+            (folder / "one").write_text("new")
+            final.mkdir()
+            (final / "thesis.txt").write_text("of years")
+
+    with pytest.raises(FileExistsError):
+        meanwhile()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "thesis.txt"]
 
 
 def test_a_maker_that_fails_leaves_what_was_there(tmp_path: Path) -> None:

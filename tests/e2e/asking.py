@@ -1,6 +1,6 @@
 """A client in a pod: asks a deployment for pictures one after the other until SIGTERM, then tells what came of it.
 
-It runs by itself, from standard input of the image's Python, and keeps its connection as clients do.
+It runs by itself, in the image's Python, and keeps its connection as clients do.
 """
 
 import http.client

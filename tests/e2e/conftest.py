@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def installed(node: "Access") -> Iterator[Shell]:
     """Yield a shell to a cluster on which the chart was installed as its page tells."""
+    for earlier in TRANSCRIPTS.glob("*.txt"):
+        earlier.unlink()
     shell = Shell(node.kubeconfig, _transcript("install"))
     shell(install(node), timeout_s=330)
     record = os.environ.get("DIPTYCH_E2E_RECORD")

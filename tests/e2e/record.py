@@ -76,7 +76,8 @@ def filled(page: str, part: str, text: str) -> str:
 
 def transcript() -> str:
     """Return what was typed on the whole way and what came, without this machine's folders."""
-    texts = [PLACES.sub("", (TRANSCRIPTS / f"{name}.txt").read_text(encoding="utf-8")) for name in TOLD]
+    files = [TRANSCRIPTS / f"{name}.txt" for name in TOLD]
+    texts = [PLACES.sub("", file.read_text(encoding="utf-8")) for file in files if file.exists()]
     return f"```console\n{''.join(texts).strip()}\n```"
 
 

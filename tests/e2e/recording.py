@@ -30,7 +30,7 @@ def recorded(kubeconfig: Path, folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for kind in KINDS:
             file = stack.enter_context((folder / f"{kind}.json").open("ab"))
-            command = ["bash", "-c", f"while {program}; do :; done", kind]
+            command = ["bash", "-c", f"while :; do {program}; sleep 1; done", kind]
             watching = stack.enter_context(subprocess.Popen(command, stdout=file, start_new_session=True))
             stack.callback(os.killpg, watching.pid, signal.SIGTERM)
         yield

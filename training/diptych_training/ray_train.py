@@ -127,7 +127,7 @@ def fit(
             run_config=RunConfig(
                 name=f"attempt-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
-                failure_config=FailureConfig(max_failures=0),
+                failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),  # attempts are ours to count
             ),
         )
         running = pool.submit(trainer.fit)

@@ -3,7 +3,8 @@
 KubeRay reads the state of Ray Serve, then sends the new configuration, then writes what it had read: so the first
 status of a new generation may tell of the old configuration. It looks again every two seconds and writes what is new.
 So a status counts once KubeRay had time to look again. Of a new deployment it counts at once: where no head was ready
-yet, no configuration can have been sent before this one.
+yet, no configuration can have been sent before this one. (A head that was ready, and is not while the spec changes, is
+no hole: the first status of a cluster that takes over tells of no endpoints yet.)
 """
 
 from dataclasses import dataclass
