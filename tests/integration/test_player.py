@@ -35,6 +35,10 @@ LIVES = {
     "RayService": {
         "is updated": [*TO_SERVING, "Updating", "UpdateFailed", "Unhealthy", "NoEndpoints", "Running"],
         "gets a new cluster": [*TO_SERVING, "UpgradeStarted", "UpgradeDeploying", "UpgradeDone", "Running"],
+        "gets one whose status lags": [
+            *TO_SERVING,
+            *("UpgradeStarted", "UpgradeDeployingWithoutWorkers", "UpgradeDoneWithoutWorkers", "Running"),
+        ],
         "never starts": [
             "Initializing",
             "DeployingWithoutWorkers",

@@ -11,13 +11,21 @@ from support.specs import resources
 EVIL = "$(touch /pwned)`id`;\"'\n$PATH ${HOME} && reboot #\u2028\x85"
 
 
+HOST: dict[str, Any] = {"ingressHost": "art.example.org", "ingressClass": "nginx", "tlsSecret": "tls"}
+WAYS_IN = ({}, {}, HOST, HOST | {"gateway": "infra/gate"})
+"""Real names, from which an Ingress and a route can be made; those that are drawn mostly cannot."""
+
+
 def deployments(namespace: str = "art") -> st.SearchStrategy[DiffusionDeployment]:
     """Return a strategy for deployments of a namespace."""
-    return resources(DiffusionDeployment).map(lambda values: _stored(values, namespace))
+    drawn = st.tuples(resources(DiffusionDeployment), st.sampled_from(WAYS_IN))
+    return drawn.map(lambda found: _stored(*found, namespace))
 
 
-def _stored(values: dict[str, Any], namespace: str) -> DiffusionDeployment:
+def _stored(values: dict[str, Any], way_in: dict[str, Any], namespace: str) -> DiffusionDeployment:
     spec = {name: value for name, value in values["spec"].items() if name not in {"managedBy", "suspend"}}
+    if way_in:
+        spec["endpoints"] = spec.get("endpoints", {}) | {"http": way_in}
     template = {"name": "x", "template": f"{EVIL}{{prompt}}"}
     free = {"examples": [EVIL], "ui": {"title": EVIL}, "promptTemplates": [template]}
     head = {"name": values["metadata"]["name"], "namespace": namespace, "uid": "u", "generation": 1}

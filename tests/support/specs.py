@@ -208,13 +208,6 @@ def _endpoints(values: Values, choice: int) -> Values:
     return values
 
 
-def _http(values: Values, choice: int) -> Values:
-    """Return names that name something in three of four cases: of other text no Ingress and no route is made."""
-    gateway = ("gate", "infra/gate")[choice % 2]
-    real = {"ingressHost": f"art-{choice}.example.org", "ingressClass": "nginx", "tlsSecret": "tls", "gateway": gateway}
-    return {name: real.get(name, value) if choice % 4 else value for name, value in values.items()}
-
-
 _ADAPTER_WAYS = _one_of("uri", "fromJob", "fromModel", default="s3://bucket/adapter")
 _OUTPUT_WAYS = _one_of("uri", "pvc", default="runs")
 PORTS = (("http", "port"), ("grpc", "port"), ("compatible", "port"), ("compatible", "pingPort"))
@@ -230,7 +223,6 @@ RULES: dict[str, Callable[[Values, int], Values]] = {
     "Auth": lambda values, _: values if "apiKeys" in values else _without(values, "adminRoutes"),
     "Autoscaling": _autoscaling,
     "Limits": _sides,
-    "HTTPEndpoint": _http,
     "Endpoints": _endpoints,
     "FineTuneJobStatus": _status,
     "DiffusionDeploymentStatus": _status,
