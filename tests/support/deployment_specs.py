@@ -12,7 +12,7 @@ EVIL = "$(touch /pwned)`id`;\"'\n$PATH ${HOME} && reboot #\u2028\x85"
 
 
 HOST: dict[str, Any] = {"ingressHost": "art.example.org", "ingressClass": "nginx", "tlsSecret": "tls"}
-WAYS_IN = ({}, {}, HOST, HOST | {"gateway": "infra/gate"})
+WAYS_IN: tuple[dict[str, Any], ...] = ({}, {}, HOST, HOST | {"gateway": "infra/gate"})
 """Real names, from which an Ingress and a route can be made; those that are drawn mostly cannot."""
 
 
