@@ -8,8 +8,6 @@ from typing import Final, Literal
 from cluster.objects import Values, conditions
 
 Whose = Literal["Diptych", "KubeRay", "Kubernetes", "Ray", "the program", "the user"]
-Kind = tuple[str, str]
-"""apiVersion and kind."""
 ENDED: Final = ("Complete", "Failed")
 GROUP: Final = "ray.io/node-type"
 

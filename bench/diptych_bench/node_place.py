@@ -10,8 +10,9 @@ from typing import Final
 
 from cluster.node import prepare
 from cluster.node.fixtures import fresh_namespace, opened
-from diptych_bench.node_milestones import Kind, is_ready
-from diptych_bench.node_watch import POD, Watch, watched_namespace
+from diptych_bench.node_milestones import is_ready
+from diptych_bench.node_watch import Watch, watched_namespace
+from diptych_operator.kinds import POD, Kind
 from e2e.installing import HOME, install
 from e2e.shell import Shell
 from support.waiting import until

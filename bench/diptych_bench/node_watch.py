@@ -12,18 +12,21 @@ from kubernetes import config, dynamic
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from diptych_bench.node_milestones import Kind, Sight
-from diptych_operator.kinds import DIFFUSION_DEPLOYMENT, FINE_TUNE_JOB, FINE_TUNE_REPORT, RAY_JOB, RAY_SERVICE
-
-RAY_CLUSTER: Final[Kind] = ("ray.io/v1", "RayCluster")
-POD: Final[Kind] = ("v1", "Pod")
-OF_RAY_JOBS: Final = ((RAY_JOB.api_version, RAY_JOB.kind), RAY_CLUSTER, POD)
-OF_JOBS: Final = (*((kind.api_version, kind.kind) for kind in (FINE_TUNE_JOB, FINE_TUNE_REPORT)), *OF_RAY_JOBS)
-OF_DEPLOYMENTS: Final = (
-    *((kind.api_version, kind.kind) for kind in (DIFFUSION_DEPLOYMENT, RAY_SERVICE)),
-    RAY_CLUSTER,
+from diptych_bench.node_milestones import Sight
+from diptych_operator.kinds import (
+    DIFFUSION_DEPLOYMENT,
+    FINE_TUNE_JOB,
+    FINE_TUNE_REPORT,
     POD,
+    RAY_JOB,
+    RAY_SERVICE,
+    Kind,
 )
+
+RAY_CLUSTER: Final = Kind("ray.io", "v1", "rayclusters", "RayCluster")
+OF_RAY_JOBS: Final = (RAY_JOB, RAY_CLUSTER, POD)
+OF_JOBS: Final = (FINE_TUNE_JOB, FINE_TUNE_REPORT, *OF_RAY_JOBS)
+OF_DEPLOYMENTS: Final = (DIFFUSION_DEPLOYMENT, RAY_SERVICE, RAY_CLUSTER, POD)
 
 
 @dataclass
@@ -65,7 +68,7 @@ def watched_namespace(kubeconfig: Path, namespace: str, kinds: Sequence[Kind]) -
 
 
 def _follow(client: dynamic.DynamicClient, kind: Kind, namespace: str, watch: Watch, over: threading.Event) -> None:
-    resource = client.resources.get(api_version=kind[0], kind=kind[1])
+    resource = client.resources.get(api_version=kind.api_version, kind=kind.kind)
     while not over.is_set():
         try:
             for event in resource.watch(namespace=namespace, timeout=600):

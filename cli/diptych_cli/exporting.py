@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,7 +46,8 @@ def export(request: ExportRequest) -> None:
         return
     if request.base is not None:
         raise UserError(f"--base has no meaning for {request.form}.", hint="Leave it out, or use --format onnx.")
-    _check_output(request)
+    _check_form(request)
+    check_output(request)
     if is_adapter(Path(request.target)):
         source, how = Path(request.target), "converted"
         written = _convert(source, request)
@@ -59,10 +61,7 @@ def export(request: ExportRequest) -> None:
         else:
             has = ", ".join(name for name, form in FORMATS.items() if form in record.formats)
             raise UnsupportedHere(f"The artifact has no {request.form} form.", hint=f"It has: {has}.")
-    if request.as_json:
-        typer.echo(json.dumps({"format": request.form, "how": how, "files": list(map(str, written))}))
-    else:
-        typer.echo("\n".join(f"✓ {how} {path}" for path in written))
+    tell_files(request, how, written)
 
 
 def is_adapter(path: Path) -> bool:
@@ -82,11 +81,27 @@ def _export_onnx(request: ExportRequest) -> None:
     export_onnx(request)
 
 
-def _check_output(request: ExportRequest) -> None:
+def tell_files(request: ExportRequest, how: str, files: Iterable[Path], **more: object) -> None:
+    """Tell what was written, and for scripts what ``more`` there is to know."""
+    if request.as_json:
+        typer.echo(json.dumps({"format": request.form, "how": how, "files": list(map(str, files)), **more}))
+    else:
+        typer.echo("\n".join(f"✓ {how} {path}" for path in files))
+
+
+def _check_form(request: ExportRequest) -> None:
     if request.form == "kohya" and request.output.suffix != WEIGHTS:
         raise UserError(f"{request.output}: a kohya export is one file.", hint=f"Name it {request.output}{WEIGHTS}.")
-    taken = request.output.exists() and (request.output.is_file() or any(request.output.iterdir()))
-    if taken and not request.force:
+
+
+def is_taken(place: Path) -> bool:
+    """Whether something is there that an export would replace."""
+    return place.exists() and (place.is_file() or any(place.iterdir()))
+
+
+def check_output(request: ExportRequest) -> None:
+    """Raise UserError where something would be replaced unasked."""
+    if is_taken(request.output) and not request.force:
         raise UserError(f"{request.output} exists.", hint="Choose another name, or replace it with --force.")
 
 

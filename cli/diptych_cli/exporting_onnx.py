@@ -8,7 +8,7 @@ import typer
 
 from diptych_api.errors import UserError
 from diptych_cli.drawing_model import Model, find_model, model_of
-from diptych_cli.exporting import ExportRequest, is_adapter
+from diptych_cli.exporting import ExportRequest, check_output, is_adapter, is_taken, tell_files
 from diptych_cli.runs import find_run
 from diptych_diffusion.onnx_folder import PARITY, write_onnx
 from diptych_diffusion.onnx_parity import Parity
@@ -28,7 +28,8 @@ def export_onnx(request: ExportRequest) -> None:
     with full_disk_named(output.parent), whole(output, lambda: _check_output(request)) as folder:
         write_onnx(folder, model.components, _origin(model), tell)
         names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    _tell_files(request, [request.output / name for name in names])
+    parity = json.loads((request.output / PARITY).read_bytes())
+    tell_files(request, "converted", [request.output / name for name in names], parity=parity)
 
 
 def _model(request: ExportRequest) -> Model:
@@ -44,19 +45,6 @@ def _origin(model: Model) -> dict[str, Any]:
 
 def _check_output(request: ExportRequest) -> None:
     """Refuse to replace anything but an earlier export, and that unasked."""
-    place = request.output
-    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
-        return
-    if not (place / PARITY).is_file():
-        raise UserError(f"{place} exists and is no ONNX export.", hint="Choose another name, or remove it.")
-    if not request.force:
-        raise UserError(f"{place} exists.", hint="Choose another name, or replace it with --force.")
-
-
-def _tell_files(request: ExportRequest, files: list[Path]) -> None:
-    if request.as_json:
-        parity = json.loads((request.output / PARITY).read_bytes())
-        told = {"format": "onnx", "how": "converted", "files": list(map(str, files)), "parity": parity}
-        typer.echo(json.dumps(told))
-    else:
-        typer.echo("\n".join(f"✓ converted {path}" for path in files))
+    if is_taken(request.output) and not (request.output / PARITY).is_file():
+        raise UserError(f"{request.output} exists and is no ONNX export.", hint="Choose another name, or remove it.")
+    check_output(request)

@@ -9,8 +9,9 @@ from diptych_api.artifact import FOLDERS, ArtifactRecord, files_digest
 from diptych_api.errors import AdapterInvalid
 from diptych_api.runstore import ARTIFACT_FILE
 from diptych_diffusion.adapter_files import TEXT_FOLDER
-from diptych_diffusion.fetch import INDEX, VERSION_KEYS, wanted_files
+from diptych_diffusion.fetch import VERSION_KEYS, wanted_files
 from diptych_diffusion.fingerprint import file_digest
+from diptych_diffusion.folder_kinds import INDEX, holds_forms
 from diptych_diffusion.object_store import file_system
 from diptych_diffusion.store_copy import download, refusals
 
@@ -25,8 +26,6 @@ WANTED: Final = (".safetensors", ".json")
 def fetch_adapter(uri: str, cache_dir: Path) -> Path:
     """Return a local folder or file of a LoRA or of a whole UNet; an artifact's folder means the form that is served.
 
-    A pipeline that was published has its parts at the top, beside the artifact's record.
-
     Raises:
         AdapterInvalid: when nothing is there, or it is too large to be an adapter.
         UnsupportedHere: for a kind of place that no installed package knows.
@@ -39,7 +38,7 @@ def fetch_adapter(uri: str, cache_dir: Path) -> Path:
     path = Path(uri.removeprefix("file://")).expanduser()
     if not path.exists():
         raise AdapterInvalid(f"There is no {path} on this machine.", hint="Check the adapter's uri.")
-    if not (path / ARTIFACT_FILE).is_file() or (path / INDEX).is_file():
+    if not holds_forms(lambda name: (path / name).is_file()):
         return path
     return path / _form(str(path), {form for form in SERVED if (path / form).is_dir()})
 
@@ -81,7 +80,7 @@ def _copy(uri: str, cache_dir: Path) -> Path:
     """Copy the adapter's files, under a name that no other state of them has; of an artifact, its record too."""
     files, root = file_system(uri)
     record, form = f"{root}/{ARTIFACT_FILE}", "."
-    if files.exists(record) and not files.exists(f"{root}/{INDEX}"):
+    if holds_forms(lambda name: files.exists(f"{root}/{name}")):
         form = _form(uri, {form for form in SERVED if files.exists(f"{root}/{form}")})
     place = root if form == "." else f"{root}/{form}"
     entries = files.find(place, maxdepth=DEEPEST, detail=True)

@@ -8,12 +8,12 @@ from typing import Final
 
 from diptych_api.artifact import FOLDERS
 from diptych_api.errors import BaseInvalid, UnsupportedHere
-from diptych_api.runstore import ARTIFACT_FILE
 from diptych_api.sources import Base
 from diptych_diffusion.archives import base_from_archive
 from diptych_diffusion.builtin import builtin_folder
-from diptych_diffusion.fetch import INDEX, from_hub, from_store
+from diptych_diffusion.fetch import from_hub, from_store
 from diptych_diffusion.fingerprint import folder_digest, weights_digest
+from diptych_diffusion.folder_kinds import holds_forms
 from diptych_diffusion.safe_files import check_folder, load_stored, read_json
 
 CLASSES: Final = {
@@ -66,7 +66,7 @@ def resolve_base(base: Base, cache_dir: Path, *, with_checker: bool = False, onl
 
 def _local(uri: str) -> Path:
     folder = Path(uri.removeprefix("file://")).expanduser()
-    if (folder / ARTIFACT_FILE).is_file() and not (folder / INDEX).is_file():
+    if holds_forms(lambda name: (folder / name).is_file()):
         folder /= FOLDERS["Pipeline"]
     if not folder.is_dir():
         raise BaseInvalid(f"The base {uri} is not a folder on this machine.", hint=f"Looked for {folder.absolute()}.")

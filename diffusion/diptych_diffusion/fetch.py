@@ -9,14 +9,12 @@ from typing import Final
 
 from diptych_api.artifact import FOLDERS
 from diptych_api.errors import BaseInvalid, UnsupportedHere
-from diptych_api.runstore import ARTIFACT_FILE
 from diptych_api.sources import HuggingFaceModel
+from diptych_diffusion.folder_kinds import INDEX, holds_forms
 from diptych_diffusion.hub import COMPLETE, Repository
 from diptych_diffusion.object_store import file_system
 from diptych_diffusion.store_copy import download, refusals
 
-INDEX: Final = "model_index.json"
-"""What a pipeline's folder has at its top."""
 WANTED: Final = re.compile(
     r"((unet|vae|text_encoder|tokenizer|scheduler)/)?[A-Za-z0-9_][A-Za-z0-9._-]*\.(safetensors|json|txt)"
 )
@@ -76,7 +74,7 @@ def from_store(uri: str, cache_dir: Path, *, with_checker: bool = False) -> Path
 
 def _copy(uri: str, cache_dir: Path, *, with_checker: bool) -> Path:
     files, root = file_system(uri)
-    if files.exists(f"{root}/{ARTIFACT_FILE}") and not files.exists(f"{root}/{INDEX}"):
+    if holds_forms(lambda name: files.exists(f"{root}/{name}")):
         root = f"{root}/{FOLDERS['Pipeline']}"
     by_name = {path.removeprefix(root).lstrip("/"): entry for path, entry in files.find(root, detail=True).items()}
     names = wanted_files(by_name, with_checker=with_checker)

@@ -14,6 +14,7 @@ import onnxscript
 import torch
 
 from diptych_diffusion.components import Components
+from diptych_diffusion.folder_kinds import INDEX
 from diptych_diffusion.onnx_file import OPSET, write_part
 from diptych_diffusion.onnx_parity import BOUND, Parity, compare
 from diptych_diffusion.onnx_parts import example, parts_of, pixel_step, sizes
@@ -42,7 +43,7 @@ def write_onnx(folder: Path, components: Components, made_from: dict[str, Any], 
     shutil.copytree(components.folder / "tokenizer", folder / "tokenizer")
     scheduler = published_scheduler(components.scheduler_config)
     scheduler.save_pretrained(folder / "scheduler")
-    _write_json(folder / "model_index.json", _index(type(scheduler).__name__))
+    _write_json(folder / INDEX, _index(type(scheduler).__name__))
     _write_json(folder / PARITY, {**made_from, **_report(components, folder, found)})
 
 

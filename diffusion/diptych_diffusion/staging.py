@@ -15,9 +15,12 @@ FILES, COMPLETE, REPLACED = "files", "complete.json", "replaced"
 PREFIX = ".unpack-"
 EXPORT_PREFIX = ".diptych-export-"
 JUNK = frozenset({"__MACOSX", ".DS_Store"})
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-IN_THE_WAY = frozenset({errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY, errno.EXDEV})
-UNWRITABLE = FULL | IN_THE_WAY | {errno.EROFS, errno.EACCES}
+UNWRITABLE = frozenset(
+    [
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES),
+        *(errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY, errno.EXDEV),  # something is in the way
+    ]
+)
 
 
 @contextmanager
@@ -26,10 +29,7 @@ def staged(final: Path) -> Iterator[Path]:
 
     What killed processes left behind is removed first.
     """
-    _sweep(final.parent, PREFIX)
-    folder, descriptor = _claim(final.parent, PREFIX)
-    try:
-        (folder / FILES).mkdir()
+    with _scratch(final.parent, PREFIX) as folder:
         yield folder / FILES
         (folder / COMPLETE).write_text("{}\n", encoding="utf-8")
         if final.exists() and not is_complete(final):
@@ -39,9 +39,6 @@ def staged(final: Path) -> Iterator[Path]:
         except OSError:
             if not is_complete(final):  # else another process was faster, with the same files
                 raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
 
 
 @contextmanager
@@ -52,16 +49,10 @@ def whole(final: Path, check: Callable[[], None] = lambda: None) -> Iterator[Pat
     left behind is removed first, and what they had moved away comes back.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(final.parent, EXPORT_PREFIX)
-    folder, descriptor = _claim(final.parent, EXPORT_PREFIX)
-    try:
-        (folder / FILES).mkdir()
+    with _scratch(final.parent, EXPORT_PREFIX) as folder:
         yield folder / FILES
         check()
         _replace(final, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
 
 
 def is_complete(final: Path) -> bool:
@@ -86,6 +77,19 @@ def full_disk_named(workdir: Path) -> Iterator[None]:
                 f"Cannot write below {workdir}: {error.strerror}.", hint="Free space there, or check its rights."
             ) from error
         raise
+
+
+@contextmanager
+def _scratch(parent: Path, prefix: str) -> Iterator[Path]:
+    """Give a folder of this process's own, with an empty folder for files in it; what is left of it goes."""
+    _sweep(parent, prefix)
+    folder, descriptor = _claim(parent, prefix)
+    try:
+        (folder / FILES).mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _replace(final: Path, folder: Path) -> None:

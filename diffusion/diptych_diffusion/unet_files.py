@@ -14,11 +14,11 @@ from torch import nn
 from diptych_api.errors import AdapterInvalid, BaseInvalid
 from diptych_diffusion.components import Components
 from diptych_diffusion.fingerprint import weights_digest
+from diptych_diffusion.folder_kinds import INDEX
 from diptych_diffusion.model_files import load_model
 from diptych_diffusion.safe_files import check_folder, read_json
 from diptych_diffusion.schedule import NoiseSchedule
 
-INDEX: Final = "model_index.json"
 SAME_INPUTS: Final = (
     *("in_channels", "out_channels", "cross_attention_dim"),
     *("class_embed_type", "addition_embed_type", "time_cond_proj_dim"),

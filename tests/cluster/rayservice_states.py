@@ -40,6 +40,14 @@ def active(applications: str, **values: Any) -> Values:
     return SEEN | {"activeServiceStatus": {"applicationStatuses": applications, "rayClusterStatus": READY}} | values
 
 
+WITHOUT_WORKERS: Values = SEEN | {
+    "pendingServiceStatus": {
+        "applicationStatuses": "$applications DEPLOYING UPDATING",
+        "rayClusterStatus": cluster(HEAD_READY, PROVISIONING),
+    }
+}
+
+
 def taken_over(new: Values) -> Values:
     """Return a change in which the pending cluster takes the place of the one before; its own status may lag behind."""
     serving = {
@@ -75,13 +83,7 @@ RAYSERVICE_STATES: dict[str, State] = {
     ),
     "DeployingWithoutWorkers": State(
         STARTING,
-        SEEN
-        | {
-            "pendingServiceStatus": {
-                "applicationStatuses": "$applications DEPLOYING UPDATING",
-                "rayClusterStatus": cluster(HEAD_READY, PROVISIONING),
-            }
-        },
+        WITHOUT_WORKERS,
     ),
     "DeployFailedAtStart": State(
         STARTING, SEEN | {"pendingServiceStatus": {"applicationStatuses": "$applications DEPLOY_FAILED UNHEALTHY"}}
@@ -131,13 +133,7 @@ RAYSERVICE_STATES: dict[str, State] = {
     ),
     "UpgradeDeployingWithoutWorkers": State(
         SERVING,
-        SEEN
-        | {
-            "pendingServiceStatus": {
-                "applicationStatuses": "$applications DEPLOYING UPDATING",
-                "rayClusterStatus": cluster(HEAD_READY, PROVISIONING),
-            }
-        },
+        WITHOUT_WORKERS,
     ),
     "UpgradeDeploying": State(
         SERVING, SEEN | {"pendingServiceStatus": {"applicationStatuses": "$applications DEPLOYING UPDATING"}}
