@@ -160,7 +160,12 @@ def _start_ray(config: ServingConfig, address: str | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     engines = config.autoscaling.max if config.autoscaling is not None else config.replicas or 1
     cores = max(os.cpu_count() or 1, engines * config.resources.cpus) + SPARE_CORES
-    here: dict[str, Any] = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    here = {
+        "address": "local",
+        "num_cpus": cores,
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE_BYTES,
+    }
     for attempt in range(1, STARTS + 1):
         try:
             ray.init(**quiet, **(here if address is None else {"address": address}))

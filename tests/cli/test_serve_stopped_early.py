@@ -22,9 +22,10 @@ COMMAND = [str(Path(sys.executable).with_name("diptych")), "serve", "early.yaml"
 pytestmark = [pytest.mark.deployed, pytest.mark.timeout(600)]
 
 
-def test_ctrl_c_ends_what_has_not_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [{}, {"RAY_ADDRESS": "127.0.0.1:9"}], ids=["alone", "another Ray is named"])
+def test_ctrl_c_ends_what_has_not_started(other: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "early.yaml").write_text(DEPLOYMENT)
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"} | other
     with (
         (tmp_path / "errors").open("w") as errors,
         subprocess.Popen(

@@ -48,7 +48,9 @@ class _Trainer(TorchTrainer):
 
 @contextmanager
 def ray_started(address: str | None, resources: Resources) -> Iterator[None]:
-    """Connect to ``address``, or start Ray on this machine for the time of the body; a Ray that runs is kept.
+    """Connect to ``address``, or start Ray on this machine for the time of the body; one that is connected is kept.
+
+    A Ray that somebody else started on this machine is left alone: "local" looks neither for it nor at RAY_ADDRESS.
 
     Raises:
         UnsupportedHere: when this machine has fewer GPUs than the workers need.
@@ -60,7 +62,7 @@ def ray_started(address: str | None, resources: Resources) -> Iterator[None]:
     if address is None:
         os.environ.update({k: v for k, v in LOCAL_ENVIRONMENT.items() if k not in os.environ})
         cores = max(os.cpu_count() or 1, resources.workers * resources.cpus_per_worker)
-        _start(num_cpus=cores, include_dashboard=False, object_store_memory=10**8)
+        _start(address="local", num_cpus=cores, include_dashboard=False, object_store_memory=10**8)
     else:
         _start(address=address)
     try:
@@ -81,9 +83,8 @@ def _start(**options: Any) -> None:  # noqa: ANN401 -- of ray.init
         except Exception as error:
             ray.shutdown()
             if attempt == STARTS:
-                place = options.get("address", "on this machine")
                 raise RetryLater(
-                    f"Ray did not start ({place}): {error}", hint="Try again when less runs here."
+                    f"Ray did not start ({options['address']}): {error}", hint="Try again when less runs here."
                 ) from error
         else:
             return
