@@ -109,7 +109,9 @@ class DiffusionDeploymentSpec(Model):
     ui: Page = Field(default=Page(), description="The web page.")
     model_cache: ModelCache | None = Field(default=None, description="A volume for the base's files.")
     result_cache: ResultCache = Field(default=ResultCache(), description="Pictures that are kept.")
-    backend: Literal["PyTorch", "ONNX", "TensorRT"] = Field(default="PyTorch", description="What runs the network.")
+    backend: Literal["PyTorch", "ONNX", "TensorRT"] = Field(
+        default="PyTorch", description="What runs the UNet; ONNX is for CPUs, and TensorRT is not there yet."
+    )
     device: Literal["auto", "cuda", "mps", "cpu"] = Field(default="auto", description="Where it runs.")
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(default="auto", description="Arithmetic.")
     slots: int = Field(default=8, ge=1, le=256, description="Adapters held in memory at once, besides the base.")

@@ -48,7 +48,9 @@ class ServingConfig(Model):
     name: Text = Field(description="Name of the deployment.")
     namespace: Text = Field(default="local", description="Namespace of the deployment; local on one machine.")
     base: Base = Field(description="The model that every adapter belongs to.")
-    backend: Literal["PyTorch", "ONNX", "TensorRT"] = Field(default="PyTorch", description="What runs the network.")
+    backend: Literal["PyTorch", "ONNX", "TensorRT"] = Field(
+        default="PyTorch", description="What runs the UNet; ONNX is for CPUs, and TensorRT is not there yet."
+    )
     device: Literal["auto", "cuda", "mps", "cpu"] = Field(default="auto", description="Where it runs.")
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(default="auto", description="Arithmetic.")
     slots: int = Field(default=8, ge=1, le=256, description="Adapters held in memory at once, besides the base.")

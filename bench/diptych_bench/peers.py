@@ -19,12 +19,14 @@ from diptych_diffusion.adapter_weights import AdapterWeights
 from diptych_diffusion.components import Components
 from diptych_diffusion.drawing_settings import Settings
 from diptych_diffusion.drawings import advance, begin
+from diptych_diffusion.onnx_base import load_onnx_unet
 from diptych_diffusion.prompts import encode
 from diptych_diffusion.slot_bank import SlotBank
 
 PROMPT: Final = "a red apple"
 SEED: Final = 7
 OURS: Final = "one forward (Diptych)"
+OURS_ONNX: Final = "one forward in ONNX Runtime (Diptych)"
 TWO_PIPELINES: Final = "two pipelines, one after the other"
 Draw = Callable[[], Tensor]
 
@@ -57,13 +59,17 @@ def peers(studio: Studio) -> Mapping[str, Draw]:
     fused = studio.pipeline(tuned=True)
     fused.fuse_lora()
     plain, toggled = studio.pipeline(tuned=False), studio.pipeline(tuned=True)
-    return {
+    ways = {
         TWO_PIPELINES: _in_turn(studio, plain, studio.pipeline(tuned=True)),
         "two pipelines, adapter fused": _in_turn(studio, plain, fused),
         "one pipeline, adapter off and on": _toggled(studio, toggled),
         "one pipeline, PEFT's mixed batch": _mixed(studio, studio.pipeline(tuned=True)),
-        OURS: _ours(studio),
+        OURS: _ours(studio, SlotBank(studio.components.denoiser)),
     }
+    if (plain.device.type, plain.unet.dtype) == ("cpu", torch.float32):
+        backend = load_onnx_unet(studio.components, studio.base.parent)
+        ways[OURS_ONNX] = _ours(studio, SlotBank(studio.components.denoiser, backend=backend))
+    return ways
 
 
 def _in_turn(studio: Studio, base: Any, tuned: Any) -> Draw:  # noqa: ANN401 - pipelines
@@ -120,8 +126,7 @@ def _latents(studio: Studio, pipeline: Any, pictures: int = 1) -> Tensor:  # noq
     return latents
 
 
-def _ours(studio: Studio) -> Draw:
-    bank = SlotBank(studio.components.denoiser)
+def _ours(studio: Studio, bank: SlotBank) -> Draw:
     slot = bank.load("tuned", studio.adapter)
     texts = ["", PROMPT][-studio.settings.rows :]
 

@@ -7,9 +7,10 @@ Shapes: K rows of one picture (2 with guidance: negative prompt, then prompt), R
 channels, h and w sides in latents, L tokens, D text encoder width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,8 +19,12 @@ from torch import Generator, Tensor
 
 from diptych_diffusion.components import Components
 from diptych_diffusion.drawing_settings import Settings
+from diptych_diffusion.held import Backend, Held, OwnUNet, Run, runs_of
 from diptych_diffusion.schedulers import make_scheduler
-from diptych_diffusion.slot_bank import Held, OwnUNet, SlotBank, runs_of
+from diptych_diffusion.slot_bank import SlotBank
+
+Way = Callable[[Tensor, Tensor, Tensor, Sequence[Run]], Tensor]
+"""Takes inputs, timesteps and embeddings of some rows, and the runs of them that have updates, through a UNet."""
 
 
 @dataclass(slots=True)
@@ -128,22 +133,48 @@ def predict(
 
     No drawing is changed, so it may be tried again.
     """
-    by_unet: dict[int, list[Drawing]] = {}
+    groups: dict[tuple[int, int], list[Drawing]] = {}
     for drawing in drawings:
-        by_unet.setdefault(id(drawing.own_unet), []).append(drawing)
+        groups.setdefault((id(drawing.own_unet), id(_backend(drawing, bank))), []).append(drawing)
     outputs: dict[int, Tensor] = {}
-    for group in by_unet.values():
-        own = group[0].own_unet
+    for group in groups.values():
         together = sorted(group, key=lambda drawing: (id(drawing.slot), drawing.strength))
-        output_RChw = _forward(own or unet, together, None if own else bank, at_once)
+        output_RChw = _forward(_way(unet, together[0], bank), together, at_once)
         parts = output_RChw.split([drawing.settings.rows for drawing in together])
         outputs |= {id(drawing): output_KChw for drawing, output_KChw in zip(together, parts, strict=True)}
     return [outputs[id(drawing)] for drawing in drawings]
 
 
-def _forward(
-    unet: UNet2DConditionModel, drawings: Sequence[Drawing], bank: SlotBank | None, at_once: int | None
+def _way(unet: UNet2DConditionModel, drawing: Drawing, bank: SlotBank | None) -> Way:
+    """Return what takes the rows of a picture, and of others like it, through a UNet; ``unet`` is the base's."""
+    own = drawing.own_unet
+    return _backend(drawing, bank) or partial(in_torch, own or unet, None if own else bank)
+
+
+def _backend(drawing: Drawing, bank: SlotBank | None) -> Backend | None:
+    return None if bank is None else bank.backend_for(drawing.slot, drawing.latents_1Chw)
+
+
+def in_torch(
+    unet: UNet2DConditionModel,
+    bank: SlotBank | None,
+    inputs_RChw: Tensor,
+    t_R: Tensor,
+    embeddings_RLD: Tensor,
+    runs: Sequence[Run] = (),
 ) -> Tensor:
+    """Return the output of a UNet whose adapters the bank has, in its own dtype."""
+    with nullcontext() if bank is None else bank.rows(runs):
+        output_RChw: Tensor = unet(
+            inputs_RChw.to(unet.dtype),
+            t_R.to(unet.device),
+            encoder_hidden_states=embeddings_RLD.to(unet.dtype),
+            return_dict=False,
+        )[0]
+    return output_RChw
+
+
+def _forward(way: Way, drawings: Sequence[Drawing], at_once: int | None) -> Tensor:
     adapters = [(drawing.slot, drawing.strength) for drawing in drawings for _ in range(drawing.settings.rows)]
     inputs_RChw = torch.cat([x for drawing in drawings for x in [drawing.inputs()] * drawing.settings.rows])
     t_R = torch.tensor([float(drawing.timestep) for drawing in drawings for _ in range(drawing.settings.rows)])
@@ -151,12 +182,5 @@ def _forward(
     outputs = []
     for start in range(0, len(adapters), at_once or len(adapters)):
         rows = slice(start, start + (at_once or len(adapters)))
-        with nullcontext() if bank is None else bank.rows(runs_of(adapters[rows])):
-            output_RChw: Tensor = unet(
-                inputs_RChw[rows].to(unet.dtype),
-                t_R[rows].to(unet.device),
-                encoder_hidden_states=embeddings_RLD[rows].to(unet.dtype),
-                return_dict=False,
-            )[0]
-        outputs.append(output_RChw.float())
+        outputs.append(way(inputs_RChw[rows], t_R[rows], embeddings_RLD[rows], runs_of(adapters[rows])).float())
     return torch.cat(outputs)

@@ -15,6 +15,8 @@ from torch.export import Dim
 from diptych_diffusion.components import Components
 
 TIMESTEPS: Final = 1000
+UNET_PREFIX: Final = "unet."
+"""Before the names of the UNet's layers in its graph."""
 MOST_TRACED: Final = 63
 """Rows up to which diffusers' networks take one path; beyond, they only copy what is in memory already. A graph that
 was traced below serves any number, but torch traces twice when it is not told."""
@@ -84,7 +86,7 @@ class _Decoder(nn.Module):
 
 def parts_of(components: Components) -> tuple[Part, ...]:
     """Return text encoder, UNet and VAE decoder, in the order in which a picture meets them."""
-    return _text_encoder(components), _unet(components), _vae_decoder(components)
+    return _text_encoder(components), unet_part(components), _vae_decoder(components)
 
 
 def latent_step(components: Components) -> int:
@@ -126,7 +128,8 @@ def _text_encoder(components: Components) -> Part:
     return Part("text_encoder", "text_encoder", network, ("input_ids",), "last_hidden_state", free, draw)
 
 
-def _unet(components: Components) -> Part:
+def unet_part(components: Components) -> Part:
+    """Return the UNet alone."""
     channels, tokens, width = components.latent_channels, components.max_tokens, components.embedding_dim
 
     def draw(size: Size, random: Generator) -> tuple[Tensor, ...]:

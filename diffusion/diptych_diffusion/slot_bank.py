@@ -6,7 +6,6 @@ frozen layers together; what an adapter adds is added to its rows alone. DoRA th
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -17,79 +16,12 @@ from transformers import CLIPTextModel
 from diptych_api.errors import AdapterInvalid, UnsupportedHere
 from diptych_diffusion.adapter_weights import TEXT_PREFIX, AdapterWeights
 from diptych_diffusion.fingerprint import weights_digest
+from diptych_diffusion.held import Backend, Held, OwnUNet, Run, Slot
 from diptych_diffusion.lora_layers import adaptable, find_misfit
 from diptych_diffusion.lora_update import Update
 from diptych_diffusion.unet_files import UNetWeights
 
 MAX_RANK: Final = 64
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Slot:
-    """An adapter on the UNet's device. What draws with it keeps it alive, so it may be unloaded at any time."""
-
-    name: str
-    digest: str
-    """Digest of the weights, ``sha256:…``."""
-    rank: int
-    updates: Mapping[str, Update]
-    """By layer; names of the text encoder's layers begin with ``text_encoder.``."""
-    scale: float = 1.0
-    text_scale: float | None = None
-
-    @property
-    def adapts_text(self) -> bool:
-        """Whether prompts are encoded with it, too."""
-        return self.text_scale is not None
-
-    @property
-    def identity(self) -> str:
-        """What its rows depend on: the weights, and the scale, which no weight tells."""
-        scales = [self.scale] if self.text_scale is None else [self.scale, self.text_scale]
-        return f"{self.digest} × {', '.join(map(repr, scales))}"
-
-    @property
-    def bytes(self) -> int:
-        """Memory that it takes on the device."""
-        return sum(tensor.nbytes for update in self.updates.values() for tensor in update.tensors())
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OwnUNet:
-    """An adapter that is a whole UNet on the base UNet's device: its rows take a forward pass of their own."""
-
-    name: str
-    digest: str
-    unet: UNet2DConditionModel
-
-    @property
-    def identity(self) -> str:
-        """What its rows depend on."""
-        return self.digest
-
-    @property
-    def rank(self) -> None:
-        """None: it is no update."""
-        return
-
-    @property
-    def bytes(self) -> int:
-        """Memory that it takes on the device."""
-        return sum(tensor.nbytes for tensor in (*self.unet.parameters(), *self.unet.buffers()))
-
-
-Held = Slot | OwnUNet
-"""What a bank holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Neighbouring rows, ``start`` to ``stop``, that take the same update with the same strength."""
-
-    start: int
-    stop: int
-    slot: Slot
-    strength: float
 
 
 class SlotBank:
@@ -106,8 +38,9 @@ class SlotBank:
         *,
         slots: int = 8,
         max_rank: int = MAX_RANK,
+        backend: Backend | None = None,
     ) -> None:
-        self.unet, self.text_encoder = unet, text_encoder
+        self.unet, self.text_encoder, self.backend = unet, text_encoder, backend
         self.slots = slots
         self.max_rank = max_rank
         self._loaded: dict[str, Held] = {}
@@ -157,8 +90,11 @@ class SlotBank:
             if self.text_encoder is None:
                 raise UnsupportedHere(f"Adapter {name} changes the text encoder.", hint="Serve one of the UNet alone.")
             updates |= self._updates(name, self.text_encoder, text, TEXT_PREFIX)
-        text_scale = None if text is None else text.scale
-        return Slot(name, f"sha256:{weights_digest(weights.tensors())}", rank, updates, weights.scale, text_scale)
+        digest, text_scale = f"sha256:{weights_digest(weights.tensors())}", None if text is None else text.scale
+        slot = Slot(name, digest, rank, updates, weights.scale, text_scale)
+        if self.backend is not None:
+            self.backend.open(slot)
+        return slot
 
     def _updates(
         self, name: str, network: UNet2DConditionModel | CLIPTextModel, weights: AdapterWeights, prefix: str
@@ -171,7 +107,8 @@ class SlotBank:
     def prepared_unet(self, name: str, weights: UNetWeights) -> OwnUNet:
         """Return a whole UNet moved to the base UNet's device, but not yet served. Raises UnsupportedHere."""
         self._check_room(name)
-        return OwnUNet(name, f"sha256:{weights.digest}", weights.unet.to(self.unet.device))
+        backend = None if self.backend is None else self.backend.like(weights)
+        return OwnUNet(name, f"sha256:{weights.digest}", weights.unet.to(self.unet.device), backend)
 
     def _check_room(self, name: str) -> None:
         if name not in self._loaded and len(self._loaded) >= self.slots:
@@ -179,6 +116,11 @@ class SlotBank:
                 f"There is no slot for adapter {name}: {self.slots} are taken.",
                 hint="Raise spec.slots, or serve fewer adapters.",
             )
+
+    def backend_for(self, held: Held | None, latents: Tensor) -> Backend | None:
+        """Return what draws rows of an adapter, or of the base, at the size of these latents; None is PyTorch."""
+        backend = held.backend if isinstance(held, OwnUNet) else self.backend
+        return backend if backend is not None and backend.takes(held, latents) else None
 
     @contextmanager
     def rows(self, runs: Sequence[Run]) -> Iterator[None]:
@@ -194,20 +136,3 @@ class SlotBank:
             if (update := run.slot.updates.get(name)) is not None:
                 rows = slice(run.start, run.stop)
                 update.add_to(output[rows], layer, inputs[0][rows], run.strength)
-
-
-def runs_of(adapters: Sequence[tuple[Held | None, float]]) -> list[Run]:
-    """Return the runs of rows whose adapters and strengths are given, one pair a row; None is the base.
-
-    Rows of a whole UNet take no update.
-    """
-    runs: list[Run] = []
-    for row, (slot, strength) in enumerate(adapters):
-        if not isinstance(slot, Slot) or strength == 0:
-            continue
-        last = runs[-1] if runs else None
-        if last is not None and (last.stop, last.slot, last.strength) == (row, slot, strength):
-            runs[-1] = Run(last.start, row + 1, slot, strength)
-        else:
-            runs.append(Run(row, row + 1, slot, strength))
-    return runs

@@ -15,7 +15,8 @@ from diptych_api.training import Method
 from diptych_diffusion.adapter_files import load_adapter
 from diptych_diffusion.adapter_source import artifact_digest, artifact_step
 from diptych_diffusion.components import Components
-from diptych_diffusion.slot_bank import Held, Slot, SlotBank
+from diptych_diffusion.held import Held, Slot
+from diptych_diffusion.slot_bank import SlotBank
 from diptych_diffusion.unet_files import is_unet, load_unet
 from diptych_serving.replica_facts import AdapterFacts
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from diptych_api.limits import Safety
 from diptych_diffusion.components import Components
+from diptych_diffusion.held import Held
 from diptych_diffusion.out_of_memory import in_pieces
 from diptych_diffusion.safety_checker import SafetyChecker
 from diptych_diffusion.sampler import DECODED_AT_ONCE, decode
-from diptych_diffusion.slot_bank import Held
 from diptych_serving.image_request import Image, Picture
 from diptych_serving.pictures import tile
 

@@ -1,20 +1,42 @@
-"""Where the network runs and in which arithmetic, and what is refused."""
+"""Where the network runs, by what and in which arithmetic, and what is refused."""
+
+from importlib.util import find_spec
+from typing import Final
 
 import torch
 
 from diptych_api.errors import UnsupportedHere
 from diptych_api.sources import Base
 
+ONNX_LIBRARIES: Final = ("onnx", "onnx_ir", "onnxruntime", "onnxscript")
+
+
+def backend_problem(backend: str, device: str, dtype: str, gpus: int) -> str | None:
+    """Return why a back-end cannot be had with the other settings, or here, or None."""
+    if backend == "TensorRT":
+        return "spec.backend: TensorRT is not there yet. Set PyTorch, or ONNX on CPUs."
+    if backend == "ONNX":
+        wrong = [
+            *([f"spec.device to cpu, not {device}"] if device not in ("auto", "cpu") else []),
+            *([f"spec.dtype to fp32, not {dtype}"] if dtype not in ("auto", "fp32") else []),
+            *([f"spec.resources.gpus to 0, not {gpus}"] if gpus else []),
+        ]
+        if wrong:
+            return f"spec.backend: ONNX draws on CPUs, in fp32. Set {', '.join(wrong)}; or spec.backend to PyTorch."
+        if missing := [name for name in ONNX_LIBRARIES if find_spec(name) is None]:
+            return f"spec.backend: ONNX needs {', '.join(missing)}. Install Diptych with its extra onnx."
+    return None
+
 
 def choose_device(wanted: str, backend: str = "PyTorch") -> torch.device:
-    """Return the device; auto is the GPU when there is one.
+    """Return the device; auto is the GPU when there is one, and the back-end can use it.
 
     Raises:
-        UnsupportedHere: for a device that is not there, or a back-end that is not.
+        UnsupportedHere: for a device that is not there.
 
     """
-    if backend != "PyTorch":
-        raise UnsupportedHere(f"Back-end {backend} is not there yet.", hint="Set spec.backend to PyTorch.")
+    if backend == "ONNX":
+        return torch.device("cpu")
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
         return torch.device(next(name for name, is_there in there.items() if is_there))

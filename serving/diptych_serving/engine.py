@@ -21,10 +21,11 @@ from torch import Tensor
 from diptych_api.errors import AdapterInvalid, QueueTimeout, RetryLater, SpecInvalid
 from diptych_diffusion.components import Components
 from diptych_diffusion.drawings import begin
+from diptych_diffusion.held import Backend, Held, OwnUNet, Run, Slot
 from diptych_diffusion.prompts import encode
 from diptych_diffusion.safety_checker import SafetyChecker
 from diptych_diffusion.schedulers import make_scheduler
-from diptych_diffusion.slot_bank import MAX_RANK, Held, OwnUNet, Run, Slot, SlotBank
+from diptych_diffusion.slot_bank import MAX_RANK, SlotBank
 from diptych_serving.decoding import Decoder
 from diptych_serving.device_health import DeviceHealth
 from diptych_serving.image_request import (
@@ -54,10 +55,12 @@ class Engine:
         slots: int = 8,
         max_rank: int = MAX_RANK,
         max_rows: int = 16,
+        backend: Backend | None = None,
     ) -> None:
         self.components = components
         self.decoder = Decoder(components, checker)
-        self.bank = SlotBank(components.denoiser, components.text_encoder, slots=slots, max_rank=max_rank)
+        networks = components.denoiser, components.text_encoder
+        self.bank = SlotBank(*networks, slots=slots, max_rank=max_rank, backend=backend)
         self.max_rows = max_rows
         self.health = DeviceHealth(math.prod(components.picture_size))
         self._stepper = Stepper(components, self.bank)

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import torch
 
+from diptych_api.errors import UnsupportedHere
 from diptych_api.servingconfig import ServingConfig
 from diptych_diffusion.adapter_source import fetch_adapter
 from diptych_diffusion.base_files import resolve_base
+from diptych_diffusion.components import Components
+from diptych_diffusion.held import Backend
 from diptych_diffusion.pipeline import load
 from diptych_diffusion.safety_checker import load_safety_checker
 from diptych_serving.adapter_keeper import AdapterKeeper
-from diptych_serving.devices import choose_device, choose_dtype, name_of
+from diptych_serving.devices import backend_problem, choose_device, choose_dtype, name_of
 from diptych_serving.drawer import Drawer
 from diptych_serving.engine import Engine
 from diptych_serving.replica_facts import BaseFacts, StartFacts, base_facts
@@ -26,10 +29,12 @@ def build_drawer(config: ServingConfig, cache: Path) -> tuple[Drawer, BaseFacts,
     """Load the base, warm it up, and return its engine, not yet started, with what the base can do and what it took.
 
     Raises:
-        BaseInvalid, HubAuth, UnsupportedHere, RetryLater: see the message.
+        ArtifactInvalid, BaseInvalid, HubAuth, UnsupportedHere, RetryLater, StoreUnwritable: see the message.
 
     """
     began = time.monotonic()
+    if problem := backend_problem(config.backend, config.device, config.dtype, config.resources.gpus):
+        raise UnsupportedHere(problem)
     device = choose_device(config.device, config.backend)
     dtype = choose_dtype(config.dtype, device)
     torch.set_num_threads(config.resources.cpus)
@@ -37,9 +42,16 @@ def build_drawer(config: ServingConfig, cache: Path) -> tuple[Drawer, BaseFacts,
     base, checker = load(folder, dtype=dtype, device=device), load_safety_checker(folder, device=device)
     if checker is None:
         _log.info("The base has no safety checker: every picture is shown.")
+    backend = _onnx_unet(base, cache) if config.backend == "ONNX" else None
     loaded = time.monotonic()
-    rows = rows_at_once(base, config.max_rows)
-    engine = Engine(base, checker, slots=config.slots, max_rank=config.max_rank, max_rows=rows)
+    rows = rows_at_once(base, config.max_rows, backend)
+    engine = Engine(base, checker, slots=config.slots, max_rank=config.max_rank, max_rows=rows, backend=backend)
     keeper = AdapterKeeper(engine.bank, base, lambda uri: fetch_adapter(uri, cache))
     start = StartFacts(socket.gethostname(), time.time(), loaded - began, time.monotonic() - loaded)
     return Drawer(engine, keeper), base_facts(name_of(config.base), base, has_checker=checker is not None), start
+
+
+def _onnx_unet(base: Components, cache: Path) -> Backend:
+    from diptych_diffusion.onnx_base import load_onnx_unet  # noqa: PLC0415 -- of an extra, for those who ask for it
+
+    return load_onnx_unet(base, cache)

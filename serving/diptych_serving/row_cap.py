@@ -4,11 +4,14 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import torch
 
 from diptych_diffusion.components import Components
+from diptych_diffusion.drawings import in_torch
+from diptych_diffusion.held import Backend
 from diptych_diffusion.sampler import SampleRequest, sample
 
 FIRST: Final = 2
@@ -56,18 +59,19 @@ class RowProfile:
         return ", ".join(f"{rows}: {1000 * seconds:.3g} ms a row" for rows, seconds in self.per_row().items())
 
 
-def rows_at_once(components: Components, wanted: int | None) -> int:
+def rows_at_once(components: Components, wanted: int | None, backend: Backend | None = None) -> int:
     """Return the rows that are wanted, or as many as pay on this device. Draws a picture first, to warm up."""
     height, width = components.picture_size
     sample(components, SampleRequest(prompts=("",), seeds=(0,), steps=1))
     if wanted is not None:
+        _seconds(components, FIRST, backend)
         return wanted
-    profile = measure(components)
+    profile = measure(components, backend)
     _log.info("Rows of a forward at %d×%d: %s. %d are used.", width, height, profile, profile.rows)
     return profile.rows
 
 
-def measure(components: Components, budget_s: float = BUDGET_S) -> RowProfile:
+def measure(components: Components, backend: Backend | None = None, *, budget_s: float = BUDGET_S) -> RowProfile:
     """Time forward passes of 2, 4, 8 … rows of the base's own size, while that pays, fits and takes not too long.
 
     The first is always timed, so that a slow base on a CPU takes a little longer than ``budget_s``.
@@ -76,7 +80,7 @@ def measure(components: Components, budget_s: float = BUDGET_S) -> RowProfile:
     profile, rows = RowProfile({}), FIRST
     while rows <= MOST[device.type] and profile.gains:
         try:
-            seconds = _seconds(components, rows)
+            seconds = _seconds(components, rows, backend)
         except torch.OutOfMemoryError:
             torch.accelerator.empty_cache()
             return RowProfile(profile.seconds, is_cut=True)
@@ -91,9 +95,10 @@ def measure(components: Components, budget_s: float = BUDGET_S) -> RowProfile:
 
 
 @torch.inference_mode()
-def _seconds(components: Components, rows: int) -> float:
+def _seconds(components: Components, rows: int, backend: Backend | None) -> float:
     """Return the time of the fastest of some forward passes, after one that does not count."""
     unet = components.denoiser
+    way = backend or partial(in_torch, unet, None)
     height, width = (side // components.pixels_per_latent for side in components.picture_size)
     like = {"device": unet.device, "dtype": unet.dtype}
     inputs_RChw = torch.zeros((rows, components.latent_channels, height, width), **like)
@@ -101,7 +106,7 @@ def _seconds(components: Components, rows: int) -> float:
     times = []
     for _ in range(1 + REPEATS):
         started = time.monotonic()
-        unet(inputs_RChw, torch.ones(rows, device=unet.device), embeddings_RLD, return_dict=False)
+        way(inputs_RChw, torch.ones(rows, device=unet.device), embeddings_RLD, ())
         if unet.device.type != "cpu":
             torch.accelerator.synchronize()
         times.append(time.monotonic() - started)

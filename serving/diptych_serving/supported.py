@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
 from diptych_api.errors import SpecInvalid, UnsupportedHere
 from diptych_serving.budget_store import check_store
+from diptych_serving.devices import backend_problem
 from diptych_serving.identity import network_of
 
 IGNORED_LOCALLY = ("managed_by", "model_cache", "pods", "rollout", "suspend")
@@ -13,8 +14,8 @@ IGNORED_HTTP = ("ingress_host", "ingress_class", "tls_secret", "gateway")
 
 def refused(spec: DiffusionDeploymentSpec) -> Iterator[str]:
     """Yield one sentence for each setting that somebody relies on and that cannot be honoured."""
-    if spec.backend != "PyTorch":
-        yield f"spec.backend: {spec.backend} is not supported yet."
+    if problem := backend_problem(spec.backend, spec.device, spec.dtype, spec.resources.gpus):
+        yield problem
     try:
         check_store(spec.rate_limit)
     except SpecInvalid as error:

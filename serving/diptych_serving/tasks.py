@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from diptych_diffusion.drawings import Drawing
-from diptych_diffusion.slot_bank import Held
+from diptych_diffusion.held import Held
 from diptych_serving.image_request import Event, ImageRequest, OnEvent
 
 Size = tuple[int, int]

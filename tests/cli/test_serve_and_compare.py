@@ -97,14 +97,14 @@ def test_serve_says_which_job_has_left_no_adapter(place: Path) -> None:
 
 
 def test_serve_refuses_what_it_cannot_honour(place: Path) -> None:
-    Path("noto.yaml").write_text(PLAIN + "  backend: ONNX\n")
+    Path("noto.yaml").write_text(PLAIN + "  backend: TensorRT\n")
     ended = diptych("serve", "noto.yaml")
     assert ended.exit_code == 2
-    assert "spec.backend: ONNX is not supported yet." in ended.stderr
+    assert "spec.backend: TensorRT is not there yet." in ended.stderr
 
 
 def test_serve_tells_which_settings_come_from_variables(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("noto.yaml").write_text(PLAIN + "  backend: ONNX\n")
+    Path("noto.yaml").write_text(PLAIN + "  backend: TensorRT\n")
     for name, value in {"AD_IP_MAX_REQ_DAY": "7", "PORT": "8123", "AD_LOG_LEVEL": "warning"}.items():
         monkeypatch.setenv(name, value)
     ended = diptych("serve", "noto.yaml")

@@ -20,6 +20,7 @@ from diptych_diffusion.components import Components
 from diptych_diffusion.drawing_settings import Settings
 from diptych_diffusion.drawings import Drawing, advance, begin
 from diptych_diffusion.lora import adapter_state, inject, trainable
+from diptych_diffusion.onnx_base import load_onnx_unet
 from diptych_diffusion.pipeline import load
 from diptych_diffusion.prompts import encode
 from diptych_diffusion.schedulers import CLASSES
@@ -29,6 +30,7 @@ from support.tiny_models import make_pipeline
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),  # graphs take minutes to make on a busy machine
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning"),  # two adapters are meant
 ]
@@ -90,13 +92,14 @@ class Picture:
     strength: float = 1.0
 
 
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+@pytest.fixture(scope="module", params=["PyTorch", "ONNX"])
+def studio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Studio:
     folder = make_pipeline(tmp_path_factory.mktemp("base"))
     components = load(folder)
     pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     pipeline.set_progress_bar_config(disable=True)
-    bank = SlotBank(deepcopy(components.denoiser))
+    backend = load_onnx_unet(components, tmp_path_factory.mktemp("cache")) if request.param == "ONNX" else None
+    bank = SlotBank(deepcopy(components.denoiser), backend=backend)
     for number, (name, lora) in enumerate(LORAS.items(), start=1):
         weights = _adapter(components, number, lora)
         bank.load(name, weights)

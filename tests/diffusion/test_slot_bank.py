@@ -13,9 +13,10 @@ from diptych_api.artifact import BaseRecord
 from diptych_api.errors import AdapterInvalid, DiptychError, UnsupportedHere
 from diptych_api.training import LoRA
 from diptych_diffusion.adapter_weights import AdapterWeights
+from diptych_diffusion.held import Run, Slot, runs_of
 from diptych_diffusion.lora import adapter_state, attach, inject, trainable
 from diptych_diffusion.pipeline import load
-from diptych_diffusion.slot_bank import Run, Slot, SlotBank, runs_of
+from diptych_diffusion.slot_bank import SlotBank
 from support.tiny_models import make_pipeline
 
 pytestmark = pytest.mark.slow

@@ -3,20 +3,25 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
 from diptych_api.errors import DiptychError, UnsupportedHere
 from diptych_api.servingconfig import ServingConfig
 from diptych_diffusion.cache_folder import cache_folder
-from diptych_serving.devices import choose_device
+from diptych_diffusion.drawing_settings import Settings
+from diptych_serving import devices
 from diptych_serving.engine_start import build_drawer
+from diptych_serving.image_request import Arm, ImageRequest
 from diptych_serving.starting import reason_of
 from diptych_serving.supported import check_supported, ignored
+from support.adapters import random_adapter
+from support.engines import draw
 from support.hub import COMMIT, REPO, hub_of, impatient
 from support.tiny_models import add_checker, make_pipeline
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a graph takes minutes to make on a busy machine
 
 
 def config(folder: Path, **values: Any) -> ServingConfig:
@@ -50,17 +55,52 @@ def test_a_second_pod_with_the_same_cache_downloads_nothing(tmp_path: Path, monk
         build_drawer(wanted, cache_folder())
 
 
-@pytest.mark.parametrize("backend", ["ONNX", "TensorRT"])
-def test_a_back_end_that_is_missing_is_refused_by_name(tmp_path: Path, backend: str) -> None:
-    with pytest.raises(UnsupportedHere, match=f"Back-end {backend} is not there yet"):
-        choose_device("auto", backend)
-    spec = DiffusionDeploymentSpec.model_validate({"base": {"uri": str(tmp_path)}, "backend": backend})
-    with pytest.raises(UnsupportedHere, match=rf"spec\.backend: {backend} is not supported yet"):
-        check_supported(spec)
+def test_onnx_runtime_draws_what_pytorch_draws(tmp_path: Path) -> None:
+    base = make_pipeline(tmp_path / "base")
+    request = ImageRequest("a dog", 7, Settings(64, 64, 3, 2.0), arms=(Arm(), Arm("style"), Arm("style", 0.5)))
+    pictures = []
+    for backend in ("ONNX", "PyTorch"):
+        engine = build_drawer(config(base, maxRows=4, backend=backend), tmp_path)[0].engine
+        engine.bank.load("style", random_adapter(base))
+        assert (engine.bank.backend is not None) is (backend == "ONNX")
+        with engine:
+            (finished,) = draw(engine, [request])
+        pictures.append(np.stack([image.picture for image in finished.images]).astype(int))
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1
+    assert np.abs(pictures[0][0] - pictures[0][1]).max() > 10
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "TensorRT": ({"backend": "TensorRT"}, "spec.backend: TensorRT is not there yet. Set PyTorch, or ONNX on CPUs."),
+    "ONNX on a GPU": (
+        {"backend": "ONNX", "device": "cuda", "dtype": "bf16", "resources": {"gpus": 1}},
+        (
+            "spec.backend: ONNX draws on CPUs, in fp32. Set spec.device to cpu, not cuda, spec.dtype to fp32, "
+            "not bf16, spec.resources.gpus to 0, not 1; or spec.backend to PyTorch."
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_back_end_that_cannot_be_had_is_refused_by_name(tmp_path: Path, case: str) -> None:
+    values, words = WRONG[case]
+    with pytest.raises(UnsupportedHere) as caught:
+        check_supported(DiffusionDeploymentSpec.model_validate({"base": {"uri": str(tmp_path)}, **values}))
+    assert str(caught.value) == words
+    with pytest.raises(UnsupportedHere) as caught:
+        build_drawer(config(tmp_path, **values), tmp_path)
+    assert str(caught.value) == words
+
+
+def test_onnx_that_is_not_installed_is_told_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "ONNX_LIBRARIES", ("onnxruntime", "no_such_library"))
+    told = "spec.backend: ONNX needs no_such_library. Install Diptych with its extra onnx."
+    assert devices.backend_problem("ONNX", "auto", "auto", 0) == told
 
 
 FAILING: dict[str, tuple[dict[str, Any], str]] = {
-    "back-end": ({"backend": "ONNX"}, "UnsupportedHere: Back-end ONNX is not there yet. Set spec.backend to PyTorch."),
+    "back-end": ({"backend": "TensorRT"}, "UnsupportedHere: spec.backend: TensorRT is not there yet."),
     "device": ({"device": "mps"}, "UnsupportedHere: There is no mps device here."),
     "base": ({"base": {"uri": "/no/such/base"}}, "BaseInvalid: The base /no/such/base is not a folder"),
 }

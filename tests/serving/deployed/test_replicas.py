@@ -124,7 +124,8 @@ def test_a_deployment_of_no_replicas_says_so(deployment: Deployment) -> None:
 
 
 def test_ready_says_why_no_engine_starts(deployment: Deployment) -> None:
-    deployment.change(backend="ONNX")
-    told = deployment.until(lambda answer: any("Back-end ONNX" in note for note in notes_of(answer)), "/ready")
+    deployment.change(backend="TensorRT")
+    told = deployment.until(lambda answer: any("TensorRT" in note for note in notes_of(answer)), "/ready")
     assert (told.status_code, told.json()["ready"]) == (503, False)
-    assert "UnsupportedHere: Back-end ONNX is not there yet. Set spec.backend to PyTorch." in notes_of(told)
+    words = "UnsupportedHere: spec.backend: TensorRT is not there yet. Set PyTorch, or ONNX on CPUs."
+    assert words in notes_of(told)
