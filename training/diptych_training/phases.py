@@ -20,14 +20,16 @@ from diptych_training.cache import caches_text, prepare_cache
 from diptych_training.cache_ray import ray_map
 from diptych_training.cache_sync import through
 from diptych_training.captioning.on_ray import ray_batches
-from diptych_training.captioning.writing import inline
+from diptych_training.captioning.writing import Batches, inline
 from diptych_training.checkpoint import newest_step
 from diptych_training.data.buckets import counted, shapes_of
 from diptych_training.data.card import describe
+from diptych_training.data.eyes import Here
 from diptych_training.data.listing import SUMMARY
 from diptych_training.data.manifest import Manifest, left_out, prepare, told_dropped, write
 from diptych_training.gate import told
 from diptych_training.letters import Ending, Finished
+from diptych_training.looks_ray import RayEyes
 from diptych_training.mailbox import open_mailbox, take
 from diptych_training.order import order_of, total_steps
 from diptych_training.packing import pack_manifest
@@ -39,6 +41,7 @@ from diptych_training.reporter import Reporter, now
 from diptych_training.run_store import RunStore
 from diptych_training.share import Share
 from diptych_training.site import DATA, encoded, run_folder, shared_folder
+from diptych_training.supported import NETWORKS
 from diptych_training.worker import finish_run
 
 GO_ON = "Run the same command again to go on."
@@ -70,6 +73,10 @@ class Run:
     def on_progress(self, done: int, total: int) -> None:
         """Tell the progress of a phase, and stop between two items when asked to."""
         self.reporter.on_progress(done, total)
+        self.check()
+
+    def check(self) -> None:
+        """Raise Interrupted when asked to stop."""
         if self.stop.is_set():
             raise Interrupted("Stopped before training began.", hint=GO_ON)
 
@@ -81,8 +88,8 @@ def prepare_pictures(run: Run) -> Manifest:
     if run.store.exists(f"{MANIFEST}/{SUMMARY}"):
         manifest = bring_manifest(run.spec, run.store)
     else:
-        batches = ray_batches(min(1, run.spec.resources.gpus_per_worker)) if ray.is_initialized() else inline
-        manifest = prepare(run.spec.dataset, run.shared(DATA), run.on_progress, batches)
+        eyes = RayEyes(run.check) if ray.is_initialized() else Here()
+        manifest = prepare(run.spec.dataset, run.shared(DATA), run.on_progress, _captions_at(run.spec), eyes)
         describe(manifest, run.given.dataset, run.job.metadata.name, folder)
         write(manifest, folder)
         keep_manifest(run.store)
@@ -102,6 +109,12 @@ def prepare_pictures(run: Run) -> Manifest:
     if shapes := shapes_of(sizes, run.spec.dataset.image):
         run.reporter.update(message=counted(shapes))
     return manifest
+
+
+def _captions_at(spec: FineTuneJobSpec) -> Batches:
+    """Return where captions are written: those of a network on workers, where there are any."""
+    by_network = spec.dataset.captioning.provider in NETWORKS and ray.is_initialized()
+    return ray_batches(min(1, spec.resources.gpus_per_worker)) if by_network else inline
 
 
 def pack_pictures(run: Run, manifest: Manifest) -> None:

@@ -140,16 +140,16 @@ def _limits(run: Run, options: RunOptions) -> AbstractContextManager[None]:
 
 
 def _run(run: Run, options: RunOptions) -> int | None:
-    with _ray_for_captions(run, options):
+    with _early_ray(run, options):
         return _phases(run, options)
 
 
-def _ray_for_captions(run: Run, options: RunOptions) -> AbstractContextManager[None]:
-    """Return a Ray that is there from the first phase on, where a network writes captions on workers."""
+def _early_ray(run: Run, options: RunOptions) -> AbstractContextManager[None]:
+    """Return a Ray that is there from the first phase on: a cluster, or where a network writes captions on GPUs."""
     by_network = run.spec.dataset.captioning.provider in NETWORKS
-    if not by_network or not (options.address or run.spec.resources.gpus_per_worker):
-        return nullcontext()
-    return ray_started(options.address, run.spec.resources)
+    if options.address or (by_network and run.spec.resources.gpus_per_worker):
+        return ray_started(options.address, run.spec.resources)
+    return nullcontext()
 
 
 def _phases(run: Run, options: RunOptions) -> int | None:

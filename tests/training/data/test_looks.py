@@ -8,7 +8,7 @@ import pytest
 
 from diptych_api.dataset import Dataset
 from diptych_api.errors import Interrupted, StoreUnwritable
-from diptych_training.data import looks
+from diptych_training.data import eyes
 from diptych_training.data.manifest import Manifest, prepare
 from diptych_training.data.picture import decode
 
@@ -24,8 +24,8 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(len(data))
         return decode(data)
 
-    monkeypatch.setattr(looks, "decode", counted)
-    monkeypatch.setattr(looks, "BATCH", 4)
+    monkeypatch.setattr(eyes, "decode", counted)
+    monkeypatch.setattr(eyes.Here, "at_once", 4)
     return calls
 
 

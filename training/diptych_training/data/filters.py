@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from diptych_api.dataset import Filters
-from diptych_training.data.looks import Look
+from diptych_training.data.eyes import Look
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,67 +6,23 @@ change are not decoded again.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from diptych_api.dataset import PHASH, Dataset
-from diptych_api.errors import DatasetInvalid
 from diptych_api.fields import Model, Sha256
-from diptych_training.data.fingerprint import Fingerprint, fingerprint
+from diptych_training.data.eyes import Asked, Eyes, Look
+from diptych_training.data.fingerprint import Fingerprint
 from diptych_training.data.lines import bounded_lines
-from diptych_training.data.picture import decode, read_bytes, rgb
 from diptych_training.data.sample import Rejected, Sample
-from diptych_training.data.sharpness import sharpness
 from diptych_training.run_store_errors import writing
 from diptych_training.run_store_local import append
 from diptych_training.run_store_lock import folder_lock
 
 VERSION: Final = 1
 """Raise it when the code from file to look gives other numbers."""
-THREADS, BATCH = 8, 256
 FOLDER: Final = "looks"
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What was seen of a picture."""
-
-    sha256: str
-    size: tuple[int, int]
-    sharpness: float | None = None
-    fingerprint: Fingerprint | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What to measure beside checksum and size."""
-
-    sharpness_at: int | None
-    """The shorter side of the picture whose sharpness is measured, in pixels."""
-    fingerprint: bool
-    background: str
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> Self:
-        """Return what a data set's filters and its search for duplicates ask for."""
-        side = None if dataset.filters.min_sharpness is None else dataset.image.size
-        hashes = dataset.dedup.enabled and dataset.dedup.embedder == PHASH
-        return cls(side, hashes, dataset.image.background)
-
-    def look(self, path: Path) -> Look:
-        """Return what a file holds. Raises DatasetInvalid with the reason alone where that is no picture."""
-        data = read_bytes(path)
-        picture = decode(data)
-        sharp, prints = None, None
-        if self.fingerprint or self.sharpness_at is not None:
-            seen = rgb(picture, self.background)
-            sharp = None if self.sharpness_at is None else sharpness(seen, self.sharpness_at)
-            prints = fingerprint(seen) if self.fingerprint else None
-        return Look(hashlib.sha256(data).hexdigest(), picture.size, sharp, prints)
 
 
 class _Line(Model):
@@ -120,28 +76,20 @@ class Journal:
 
 
 def look_at(
-    samples: Sequence[Sample], asked: Asked, journal: Journal, report: Callable[[int, int], None]
+    samples: Sequence[Sample], asked: Asked, journal: Journal, report: Callable[[int, int], None], eyes: Eyes
 ) -> Iterator[tuple[Sample, Look | Rejected]]:
     """Yield every sample and what was seen of it; ``report(done, total)`` hears of each."""
-
-    def look(sample: Sample) -> tuple[tuple[int, int] | None, Look | Rejected]:
-        if (seen := journal.find(sample)) is not None:
-            return None, seen
-        file = _file(sample.path)
-        try:
-            return file, asked.look(sample.path)
-        except DatasetInvalid as error:
-            return None, Rejected(sample.key, sample.line, error.message)
-
-    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads:
-        for start in range(0, len(samples), BATCH):
-            batch = samples[start : start + BATCH]
-            seen = list(threads.map(look, batch))
-            fresh = zip(batch, seen, strict=True)
-            journal.add({s.key: (file, look) for s, (file, look) in fresh if file and isinstance(look, Look)})
-            for done, (sample, (_, found)) in enumerate(zip(batch, seen, strict=True), start + 1):
-                report(done, len(samples))
-                yield sample, found
+    for start in range(0, len(samples), eyes.at_once):
+        batch = samples[start : start + eyes.at_once]
+        seen = {sample.key: journal.find(sample) for sample in batch}
+        fresh = {sample.key: (sample.path, _file(sample.path)) for sample in batch if seen[sample.key] is None}
+        looks = dict(zip(fresh, eyes(asked, [path for path, _ in fresh.values()]), strict=True))
+        kept = {key: (fresh[key][1], look) for key, look in looks.items()}
+        journal.add({key: (file, look) for key, (file, look) in kept.items() if file and isinstance(look, Look)})
+        for done, sample in enumerate(batch, start + 1):
+            report(done, len(samples))
+            look = seen[sample.key] or looks[sample.key]
+            yield sample, look if isinstance(look, Look) else Rejected(sample.key, sample.line, look.message)
 
 
 def _file(path: Path) -> tuple[int, int] | None:

@@ -9,12 +9,13 @@ from diptych_api.errors import DatasetInvalid, UnsupportedHere
 from diptych_training.captioning.writing import Batches, inline, write_captions
 from diptych_training.data.duplicates import ByHash, Group, Likeness, find_groups, together, without_copies
 from diptych_training.data.entry import Entry, Manifest, digest_of, read_entry, verify
+from diptych_training.data.eyes import Asked, Eyes, Here
 from diptych_training.data.filters import Dropped, filtered
 from diptych_training.data.fingerprint import Fingerprint
 from diptych_training.data.hub_dataset import unpack
 from diptych_training.data.layout import read_layout, rows_of
 from diptych_training.data.listing import left_out, read, told_dropped, write, write_rejected
-from diptych_training.data.looks import Asked, Journal, look_at
+from diptych_training.data.looks import Journal, look_at
 from diptych_training.data.sample import Rejected
 from diptych_training.data.source import open_source
 from diptych_training.data.split import split
@@ -50,16 +51,19 @@ class _Seen:
     lost: int
 
 
-def prepare(dataset: Dataset, workdir: Path, report: Tell, batches: Batches = inline) -> Manifest:
+def prepare(
+    dataset: Dataset, workdir: Path, report: Tell, batches: Batches = inline, eyes: Eyes | None = None
+) -> Manifest:
     """Return the data set with every picture decoded once and hashed; ``report(done, total)`` hears of each.
 
-    ``batches`` says where captions are written, if any are. Archives are unpacked below ``workdir``, and rejected.jsonl
-    is written there. Raises DatasetInvalid where too many samples are unusable or none is left to train on.
+    ``batches`` says where captions are written, if any are, and ``eyes`` where pictures are looked at. Archives are
+    unpacked below ``workdir``, and rejected.jsonl is written there. Raises DatasetInvalid where too many samples are
+    unusable or none is left to train on.
     """
     if problems := list(refused_data(dataset)):
         raise UnsupportedHere("\n".join(problems), hint="Leave the fields out.")
     root = open_root(dataset, workdir, report)
-    seen = _see(dataset, root, workdir, report)
+    seen = _see(dataset, root, workdir, report, eyes or Here())
     groups = _groups(dataset, seen, workdir, report)
     entries, dropped, alike = seen.entries, seen.dropped, {entry.key: entry.sha256 for entry in seen.entries}
     if dataset.dedup.remove:
@@ -89,13 +93,13 @@ def open_root(dataset: Dataset, workdir: Path, report: Tell = lambda _done, _tot
     return unpack(root, dataset, workdir, report) if dataset.layout == "HubDataset" else root
 
 
-def _see(dataset: Dataset, root: Path, workdir: Path, report: Tell) -> _Seen:
+def _see(dataset: Dataset, root: Path, workdir: Path, report: Tell, eyes: Eyes) -> _Seen:
     """Look at every picture. Raises DatasetInvalid where too many cannot be used."""
     samples, rejected = read_layout(root, dataset)
     rows, lost = rows_of(samples, rejected), len(rejected)
     entries, prints, left_out = list[Entry](), list[Fingerprint](), list[Dropped]()
     asked = Asked.of(dataset)
-    for sample, look in look_at(samples, asked, Journal.open(workdir, root, asked), report):
+    for sample, look in look_at(samples, asked, Journal.open(workdir, root, asked), report, eyes):
         if isinstance(look, Rejected):
             rejected.append(look)
             lost += sample.rows
