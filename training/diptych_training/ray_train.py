@@ -107,7 +107,8 @@ def fit(
     """Run one worker group to its end; return why it ended.
 
     Ray's own checkpoints are not used (the run store keeps ours), so its storage is a folder of this attempt only and
-    a torn snapshot of Ray's can never be met again.
+    a torn snapshot of Ray's can never be met again. Where workers wait for room, or have not begun, nobody is there to
+    hear a wish to stop and nothing is lost: the connection to Ray is given up, and its jobs end with it.
 
     Raises:
         DiptychError: the error of a worker; WorkerLost when it died without a word of ours.
@@ -137,6 +138,9 @@ def fit(
         except BaseException:
             take(mailbox, stop=True)  # or the workers would train on to the end, unheard
             raise
+        if errors is None:
+            ray.shutdown()
+            return Ending.STOPPED
         failure = running.exception()
         if errors:
             raise errors[0] from failure
@@ -150,18 +154,24 @@ def _heard(
     mailbox: ActorHandle[Mailbox],
     wants_stop: Callable[[], bool],
     on_letter: Callable[[Letter], None],
-) -> list[DiptychError]:
-    """Hand letters on until the worker group has ended; return the errors among them."""
-    errors: list[DiptychError] = []
+) -> list[DiptychError] | None:
+    """Hand letters on until the worker group has ended and return the errors among them.
+
+    None means that it should stop, and no worker is there yet to hear of it.
+    """
+    errors, began = list[DiptychError](), False
     while True:
-        finished = running.done()
-        for letter in take(mailbox, stop=wants_stop()):
+        finished, stop = running.done(), wants_stop()
+        for letter in take(mailbox, stop=stop):
+            began = True
             if isinstance(letter, DiptychError):
                 errors.append(letter)
             else:
                 on_letter(letter)
         if finished:
             return errors
+        if stop and not began:
+            return None
         with suppress(TimeoutError):
             running.exception(timeout=POLL_S)
 

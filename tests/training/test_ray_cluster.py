@@ -1,6 +1,7 @@
-"""A node that is about to go: a run on a Ray cluster saves what it has, goes on elsewhere, and does no step twice."""
+"""A Ray cluster whose nodes go, or have no room: a run goes on elsewhere and does no step twice, or stops when told."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 import ray
 import yaml
 from ray.cluster_utils import Cluster
+from ray.util import placement_group_table
 
 from support.tiny_jobs import write_pictures
 from support.tiny_models import make_pipeline
@@ -55,8 +57,17 @@ def test_a_run_goes_on_elsewhere_from_the_step_that_it_had_reached(cluster: Clus
     assert steps(tmp_path) == list(range(1, STEPS + 1))
 
 
+def test_ctrl_c_ends_a_run_that_waits_for_room(cluster: Cluster, tmp_path: Path) -> None:
+    with running(tmp_path, cluster.address, workers=3) as process:
+        until(waits_for_room, every_s=0.2)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, said
+    assert "Stopped before a step." in said
+
+
 @contextmanager
-def running(folder: Path, address: str) -> Iterator[subprocess.Popen[str]]:
+def running(folder: Path, address: str, workers: int = 1) -> Iterator[subprocess.Popen[str]]:
     """Start `diptych run` with a tiny base and pictures of the folder; it does not outlive the body."""
     make_pipeline(folder / "base")
     places = {
@@ -67,6 +78,7 @@ def running(folder: Path, address: str) -> Iterator[subprocess.Popen[str]]:
             "image": {"size": 64},
         },
         "output": {"uri": str(folder / "runs")},
+        "resources": {"workers": workers},
     }
     job = {"apiVersion": "diptych.dev/v1alpha1", "kind": "FineTuneJob", "metadata": {"name": "moved"}}
     (folder / "job.yaml").write_text(yaml.safe_dump(job | {"spec": SPEC | places}), encoding="utf-8")
@@ -82,6 +94,11 @@ def steps(folder: Path) -> list[int]:
     """Return the steps of which the run has told a loss, in their order."""
     lines = [line for file in folder.glob("runs/*/*/metrics.jsonl") for line in file.read_text().splitlines()]
     return [row["step"] for row in map(json.loads, lines) if "loss" in row]
+
+
+def waits_for_room() -> bool:
+    """Whether workers are wanted that the cluster has no place for."""
+    return any(group["state"] == "PENDING" for group in placement_group_table().values())
 
 
 def busy_node() -> str:
