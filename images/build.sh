@@ -1,16 +1,23 @@
 #!/bin/sh
 # Builds the images, or those named, with docker, podman or buildah, whichever works here: images/build.sh [operator] [ray]
-# From the environment: BASE_IMAGE, REGISTRY, IMAGE_TAG; PIP_INDEX_URL and UV_DEFAULT_INDEX, where packages come from a
-# mirror; SSL_CERT_FILE, certificates that are trusted while packages are fetched and do not stay in the image; proxies.
+# From the environment: BUILDER, one of the three; BASE_IMAGE, REGISTRY, IMAGE_TAG; PIP_INDEX_URL and UV_DEFAULT_INDEX,
+# where packages come from a mirror; SSL_CERT_FILE, certificates that are trusted while packages are fetched and do not
+# stay in the image; proxies.
 set -eu
 cd "$(dirname "$0")/.."
 targets=${*:-operator ray}
 
-if docker info >/dev/null 2>&1; then builder="docker buildx build --load"
-elif podman info >/dev/null 2>&1; then builder="podman build"
-elif buildah info >/dev/null 2>&1; then builder="buildah build --layers --isolation chroot"
-else echo "No docker, podman or buildah works here. On Debian: apt-get install buildah, and run make images as root." >&2; exit 1
-fi
+for one in ${BUILDER:-docker podman buildah}; do
+  "$one" info >/dev/null 2>&1 && break || one=
+done
+case $one in
+  docker) builder="docker buildx build --load" ;;
+  podman) builder="podman build" ;;
+  buildah) builder="buildah build --layers --isolation chroot" ;;
+  *) echo "No ${BUILDER:-docker, podman or buildah} works here." >&2
+    echo "On Debian: apt-get install buildah, and run make images as root." >&2
+    exit 1 ;;
+esac
 
 set --
 for name in BASE_IMAGE PIP_INDEX_URL UV_DEFAULT_INDEX; do

@@ -22,7 +22,8 @@ def main() -> None:
         find(name)
     if not output(["buildah", "images", "--quiet", "--filter", f"reference={BASE}"]):
         subprocess.run([IMAGES / "local-base.sh", BASE], check=True)
-    subprocess.run([IMAGES / "build.sh"], env={"BASE_IMAGE": BASE} | os.environ, check=True, stdout=subprocess.DEVNULL)
+    how = {"BUILDER": "buildah", "BASE_IMAGE": BASE} | os.environ  # the node takes images from where buildah keeps them
+    subprocess.run([IMAGES / "build.sh"], env=how, check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
