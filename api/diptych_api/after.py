@@ -107,7 +107,9 @@ class Export(Model):
     """Forms of the artifact besides the run store's own."""
 
     formats: list[Literal["PEFT", "Diffusers", "Kohya", "Merged", "ONNX", "TensorRT"]] = Field(
-        default=["PEFT", "Diffusers", "Kohya"], max_length=6, description="Forms that are written."
+        default=["PEFT", "Diffusers", "Kohya"],
+        max_length=6,
+        description="Forms of the artifact. Merged and ONNX hold the base, too; TensorRT is passed over.",
     )
 
 

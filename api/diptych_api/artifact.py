@@ -57,6 +57,7 @@ class ArtifactRecord(Record):
     first_validation_loss: float | None = Field(default=None, description="Validation loss before the first step.")
     dataset_digest: Digest | None = Field(default=None, description="Digest of the manifest that was learned.")
     formats: list[ArtifactFormat] = Field(default=[], max_length=8, description="Forms that were written.")
+    skipped: dict[ArtifactFormat, Text] = Field(default={}, description="Forms that could not be made, and why.")
     files: dict[Location, FileRecord] = Field(default={}, description="Every file, by its path below artifact/.")
     created: Time = Field(description="When it was written.")
 

@@ -4,9 +4,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
 
 import typer
 
@@ -15,6 +13,7 @@ from diptych_api.errors import UnsupportedHere, UserError
 from diptych_cli.artifact_files import fetch_artifact, form_folder
 from diptych_cli.runs import find_run
 from diptych_diffusion.loading import loading
+from diptych_diffusion.onnx_libraries import missing_for_onnx
 
 FORMATS: dict[str, ArtifactFormat] = {
     "peft": "PEFT",
@@ -23,7 +22,6 @@ FORMATS: dict[str, ArtifactFormat] = {
     "pipeline": "Pipeline",
 }
 WEIGHTS = ".safetensors"
-ONNX_LIBRARIES: Final = ("onnx", "onnx_ir", "onnxruntime", "onnxscript")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +40,30 @@ class ExportRequest:
 def export(request: ExportRequest) -> None:
     """Write the artifact, or an adapter that came from elsewhere, in one form. Raises DiptychError."""
     if request.form == "onnx":
-        _export_onnx(request)
+        _check_onnx()
+        _export_whole(request)
         return
-    if request.base is not None:
-        raise UserError(f"--base has no meaning for {request.form}.", hint="Leave it out, or use --format onnx.")
+    if request.base is not None and request.form != "pipeline":
+        raise UserError(f"--base has no meaning for {request.form}.", hint="Leave it out; pipeline and onnx need it.")
     _check_form(request)
     check_output(request)
     if is_adapter(Path(request.target)):
-        source, how = Path(request.target), "converted"
-        written = _convert(source, request)
-    else:
-        folder, record = fetch_artifact(find_run(request.target, request.overrides))
-        source = form_folder(folder, FORMATS[request.form])
-        if FORMATS[request.form] in record.formats and source.is_dir():
-            how, written = "copied", _copy(source, request)
-        elif "PEFT" in record.formats and request.form != "pipeline":
-            how, written = "converted", _convert(form_folder(folder, "PEFT"), request)
+        if request.form == "pipeline":
+            _export_whole(request)
         else:
-            has = ", ".join(name for name, form in FORMATS.items() if form in record.formats)
-            raise UnsupportedHere(f"The artifact has no {request.form} form.", hint=f"It has: {has}.")
-    tell_files(request, how, written)
+            tell_files(request, "converted", _convert(Path(request.target), request))
+        return
+    folder, record = fetch_artifact(find_run(request.target, request.overrides))
+    source = form_folder(folder, FORMATS[request.form])
+    if FORMATS[request.form] in record.formats and source.is_dir():
+        tell_files(request, "copied", _copy(source, request))
+    elif "PEFT" not in record.formats:
+        has = ", ".join(name for name, form in FORMATS.items() if form in record.formats)
+        raise UnsupportedHere(f"The artifact has no {request.form} form.", hint=f"It has: {has}.")
+    elif request.form == "pipeline":
+        _export_whole(request)
+    else:
+        tell_files(request, "converted", _convert(form_folder(folder, "PEFT"), request))
 
 
 def is_adapter(path: Path) -> bool:
@@ -69,16 +71,19 @@ def is_adapter(path: Path) -> bool:
     return path.suffix == WEIGHTS or (path / "adapter_config.json").is_file() or any(path.glob(f"*{WEIGHTS}"))
 
 
-def _export_onnx(request: ExportRequest) -> None:
-    if missing := [name for name in ONNX_LIBRARIES if find_spec(name) is None]:
+def _check_onnx() -> None:
+    if missing := missing_for_onnx():
         raise UnsupportedHere(
             f"--format onnx needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed.",
             hint=f"Install Diptych with its extra onnx, or: pip install {' '.join(missing)}",
         )
-    with loading():
-        from diptych_cli.exporting_onnx import export_onnx  # noqa: PLC0415 - imports torch and the libraries above
 
-    export_onnx(request)
+
+def _export_whole(request: ExportRequest) -> None:
+    with loading():
+        from diptych_cli.exporting_whole import export_whole  # noqa: PLC0415 - imports torch
+
+    export_whole(request)
 
 
 def tell_files(request: ExportRequest, how: str, files: Iterable[Path], **more: object) -> None:
@@ -123,6 +128,4 @@ def _convert(source: Path, request: ExportRequest) -> list[Path]:
         return adapter_files.save_peft(request.output, weights)
     if request.form == "diffusers":
         return [adapter_files.save_diffusers(request.output, weights)]
-    if request.form == "kohya":
-        return [adapter_files.save_kohya(request.output, weights)]
-    raise UnsupportedHere("An adapter cannot become a pipeline yet.", hint="Export it as peft, diffusers or kohya.")
+    return [adapter_files.save_kohya(request.output, weights)]

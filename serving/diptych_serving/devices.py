@@ -1,14 +1,10 @@
 """Where the network runs, by what and in which arithmetic, and what is refused."""
 
-from importlib.util import find_spec
-from typing import Final
-
 import torch
 
 from diptych_api.errors import UnsupportedHere
 from diptych_api.sources import Base
-
-ONNX_LIBRARIES: Final = ("onnx", "onnx_ir", "onnxruntime", "onnxscript")
+from diptych_diffusion.onnx_libraries import missing_for_onnx
 
 
 def backend_problem(backend: str, device: str, dtype: str, gpus: int) -> str | None:
@@ -23,7 +19,7 @@ def backend_problem(backend: str, device: str, dtype: str, gpus: int) -> str | N
         ]
         if wrong:
             return f"spec.backend: ONNX draws on CPUs, in fp32. Set {', '.join(wrong)}; or spec.backend to PyTorch."
-        if missing := [name for name in ONNX_LIBRARIES if find_spec(name) is None]:
+        if missing := missing_for_onnx():
             return f"spec.backend: ONNX needs {', '.join(missing)}. Install Diptych with its extra onnx."
     return None
 

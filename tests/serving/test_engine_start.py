@@ -9,9 +9,10 @@ import pytest
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
 from diptych_api.errors import DiptychError, UnsupportedHere
 from diptych_api.servingconfig import ServingConfig
+from diptych_diffusion import onnx_libraries
 from diptych_diffusion.cache_folder import cache_folder
 from diptych_diffusion.drawing_settings import Settings
-from diptych_serving import devices
+from diptych_serving.devices import backend_problem
 from diptych_serving.engine_start import build_drawer
 from diptych_serving.image_request import Arm, ImageRequest
 from diptych_serving.starting import reason_of
@@ -94,9 +95,9 @@ def test_a_back_end_that_cannot_be_had_is_refused_by_name(tmp_path: Path, case: 
 
 
 def test_onnx_that_is_not_installed_is_told_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "ONNX_LIBRARIES", ("onnxruntime", "no_such_library"))
+    monkeypatch.setattr(onnx_libraries, "LIBRARIES", ("onnxruntime", "no_such_library"))
     told = "spec.backend: ONNX needs no_such_library. Install Diptych with its extra onnx."
-    assert devices.backend_problem("ONNX", "auto", "auto", 0) == told
+    assert backend_problem("ONNX", "auto", "auto", 0) == told
 
 
 FAILING: dict[str, tuple[dict[str, Any], str]] = {

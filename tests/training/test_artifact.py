@@ -4,18 +4,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
 from diptych_api.after import Export
-from diptych_api.artifact import ArtifactRecord, files_digest
+from diptych_api.artifact import ArtifactFormat, ArtifactRecord, files_digest
 from diptych_api.errors import ArtifactInvalid
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.report import ArtifactRef
 from diptych_api.sources import Base, HuggingFaceModel, Output
 from diptych_api.training import LoRA
-from diptych_diffusion import lora
+from diptych_diffusion import lora, onnx_libraries
 from diptych_diffusion.adapter_files import load_adapter
 from diptych_diffusion.adapter_weights import AdapterWeights
 from diptych_diffusion.components import Components
@@ -23,6 +24,8 @@ from diptych_diffusion.pipeline import load
 from diptych_training.artifact import (
     base_record,
     lora_formats,
+    pipeline_formats,
+    skipped,
     verify_artifact,
     write_lora_artifact,
     write_pipeline_artifact,
@@ -80,12 +83,25 @@ def write(store: RunStore, base: Components, weights: AdapterWeights) -> Artifac
     return write_lora_artifact(store, base, weights, draft(base, weights), ["PEFT", "Diffusers", "Kohya"])
 
 
+def probe() -> tuple[torch.Tensor, torch.Tensor]:
+    """Return latents and embeddings to ask a UNet with."""
+    random = torch.Generator().manual_seed(3)
+    return torch.randn((1, 4, 8, 8), generator=random), torch.randn((1, 16, 32), generator=random)
+
+
 @torch.no_grad()
 def output(unet: UNet2DConditionModel) -> torch.Tensor:
-    random = torch.Generator().manual_seed(3)
-    latents, text = torch.randn((1, 4, 8, 8), generator=random), torch.randn((1, 16, 32), generator=random)
+    latents, text = probe()
     predicted: torch.Tensor = unet(latents, 400, text, return_dict=False)[0]
     return predicted
+
+
+def graph_output(artifact: Path) -> torch.Tensor:
+    """Return the same of an artifact's graph."""
+    graph = onnxruntime.InferenceSession(artifact / "onnx/unet/model.onnx", providers=["CPUExecutionProvider"])
+    latents, text = (tensor.numpy() for tensor in probe())
+    feed = {"sample": latents, "timestep": np.array([400], np.float32), "encoder_hidden_states": text}
+    return torch.from_numpy(graph.run(None, feed)[0])
 
 
 def test_trap_10_all_three_forms_load_into_an_unmodified_pipeline_with_the_same_output(
@@ -123,6 +139,24 @@ def test_the_record_names_base_shape_losses_and_every_file(store: RunStore, base
     assert reference.size_bytes == sum(file.bytes for file in record.files.values())
     assert reference.trainable_parameters == record.trainable_parameters > 0
     assert write(store, base, weights) == reference, "the same weights give the same digest"
+
+
+@pytest.mark.timeout(900)  # graphs take minutes to make on a busy machine
+def test_an_adapter_is_merged_and_made_a_graph_beside_its_own_forms(store: RunStore, base: Components) -> None:
+    weights = learned(base)
+    lora.attach(base.denoiser, weights)
+    expected = output(base.denoiser)
+    formats: list[ArtifactFormat] = ["PEFT", "Merged", "ONNX"]
+    write_lora_artifact(store, load(base.folder), weights, draft(base, weights), formats)
+    artifact = store.get_folder("artifact")
+    assert verify_artifact(artifact).formats == formats
+    assert load_adapter(artifact / "peft").state.keys() == weights.state.keys()
+    merged = StableDiffusionPipeline.from_pretrained(artifact / "merged")
+    assert not any("lora" in name for name in merged.unet.state_dict())
+    torch.testing.assert_close(output(merged.unet), expected, rtol=0, atol=2e-5)
+    torch.testing.assert_close(graph_output(artifact), expected, rtol=0, atol=2e-5)
+    told = json.loads((artifact / "onnx/parity.json").read_text())
+    assert (told["base"], told["base_digest"]) == ("builtin:tiny-emoji", f"sha256:{base.digest}")
 
 
 def test_a_bad_adapter_is_never_published_and_the_older_artifact_stays(store: RunStore, base: Components) -> None:
@@ -191,6 +225,14 @@ def test_a_trained_pipeline_is_read_by_unmodified_diffusers_and_draws_the_same_p
     assert verify_artifact(folder.parent).formats == ["Pipeline"]
 
 
+@pytest.mark.timeout(900)  # graphs take minutes to make on a busy machine
+def test_a_whole_model_is_made_a_graph_where_the_job_asks(store: RunStore, base: Components) -> None:
+    write_pipeline_artifact(store, base, draft(base), pipeline_formats(Export(formats=["PEFT", "ONNX"])))
+    artifact = store.get_folder("artifact")
+    assert verify_artifact(artifact).formats == ["Pipeline", "ONNX"]
+    torch.testing.assert_close(graph_output(artifact), output(base.denoiser), rtol=0, atol=2e-5)
+
+
 def test_a_pipeline_folder_serves_readers_of_both_tokenizer_forms_and_holds_no_pickle(
     store: RunStore, base: Components
 ) -> None:
@@ -217,12 +259,26 @@ def test_forms_that_cannot_be_written_are_refused_before_training() -> None:
     dora = {"useDora": True}
     assert list(refused(FineTuneJobSpec.model_validate(fields))) == []
     assert list(refused(FineTuneJobSpec.model_validate({**fields, "lora": dora}))) == []
-    merged = FineTuneJobSpec.model_validate({**fields, "export": {"formats": ["Merged"]}})
     kohya = FineTuneJobSpec.model_validate({**fields, "lora": dora, "export": {"formats": ["Kohya"]}})
-    assert "Merged is not supported yet" in next(refused(merged))
     assert "DoRA" in next(refused(kohya))
     assert lora_formats(Export(formats=["Kohya"]), dora=False) == ["PEFT", "Kohya"]
     assert lora_formats(Export(), dora=True) == ["PEFT", "Diffusers"]
+
+
+def test_onnx_is_refused_before_training_where_its_libraries_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"base": {"builtin": "tiny-emoji"}, "dataset": {"source": {"uri": "pictures"}}}
+    spec = FineTuneJobSpec.model_validate({**fields, "export": {"formats": ["ONNX"]}})
+    assert not list(refused(spec))
+    monkeypatch.setattr(onnx_libraries, "LIBRARIES", ("onnx", "no_such_library"))
+    assert list(refused(spec)) == [
+        "spec.export.formats: ONNX needs no_such_library. Install Diptych with its extra onnx."
+    ]
+
+
+def test_tensorrt_is_passed_over_and_the_record_says_why() -> None:
+    export = Export(formats=["TensorRT", "Merged"])
+    assert lora_formats(export, dora=False) == ["PEFT", "Merged"]
+    assert skipped(export) == {"TensorRT": "Diptych does not make TensorRT engines yet."}
 
 
 def test_a_base_from_the_hub_is_named_with_its_revision(base: Components) -> None:

@@ -26,9 +26,12 @@ from diptych_diffusion.adapter_files import save_diffusers, save_kohya, save_pef
 from diptych_diffusion.adapter_weights import AdapterWeights
 from diptych_diffusion.components import Components
 from diptych_diffusion.fingerprint import file_digest
+from diptych_diffusion.pipeline import load
 from diptych_training.pipeline_folder import check_pipeline, save_pipeline
 from diptych_training.run_store import RunStore
 from diptych_training.run_store_errors import writing
+from diptych_training.supported import SKIPPED
+from diptych_training.whole_forms import write_graphs, write_with_base
 
 KOHYA_FILE: Final = "{name}.safetensors"
 SAME_EFFECT: Final = 1e-4
@@ -49,8 +52,18 @@ def base_record(base: Base, components: Components) -> BaseRecord:
 
 def lora_formats(export: Export, *, dora: bool) -> list[ArtifactFormat]:
     """Return the forms of an adapter: PEFT always, others as asked; kohya files cannot hold DoRA."""
-    asked = {"PEFT", *export.formats} - ({"Kohya"} if dora else set())
+    asked = {"PEFT", *export.formats} - ({"Kohya"} if dora else set()) - SKIPPED.keys()
     return [name for name in FOLDERS if name in asked]
+
+
+def pipeline_formats(export: Export) -> list[ArtifactFormat]:
+    """Return the forms of a whole model: a pipeline always, and ONNX if asked."""
+    return ["Pipeline", *(name for name in export.formats if name == "ONNX")]
+
+
+def skipped(export: Export) -> dict[ArtifactFormat, str]:
+    """Return the forms that were asked for and cannot be made, each with the reason."""
+    return {name: reason for name, reason in SKIPPED.items() if name in export.formats}
 
 
 def write_lora_artifact(
@@ -67,12 +80,14 @@ def write_lora_artifact(
     digest = f"sha256:{base.digest}"
     with _workshop() as folder:
         wanted = check(weights, base.denoiser, digest, base.text_encoder)
-        for name in formats:
+        writers = _writers(draft.name)
+        for name in (name for name in formats if name in writers):
             place = folder / FOLDERS[name]
-            _writers(draft.name)[name](place, weights)
+            writers[name](place, weights)
             found = check_saved(place, base.denoiser, digest, base.text_encoder)
             _compare(name, "UNet", found.effect, wanted.effect)
             _compare(name, "text encoder", found.text_effect, wanted.text_effect)
+        write_with_base(folder, base.folder, weights, draft.base, formats)
         return _publish(store, folder, draft.model_copy(update={"formats": list(formats)}))
 
 
@@ -81,8 +96,10 @@ def _compare(form: str, network: str, found: float | None, wanted: float | None)
         raise ArtifactInvalid(f"Read from {form} files the adapter changes the {network} by {found}, not {wanted}.")
 
 
-def write_pipeline_artifact(store: RunStore, tuned: Components, draft: ArtifactRecord) -> ArtifactRef:
-    """Write, check and publish a complete diffusers pipeline of the parts in ``tuned``.
+def write_pipeline_artifact(
+    store: RunStore, tuned: Components, draft: ArtifactRecord, formats: Sequence[ArtifactFormat] = ("Pipeline",)
+) -> ArtifactRef:
+    """Write, check and publish a complete diffusers pipeline of the parts in ``tuned``, and graphs of it if asked.
 
     Raises:
         ArtifactInvalid: says what failed; nothing was published, and an older artifact stays.
@@ -92,7 +109,9 @@ def write_pipeline_artifact(store: RunStore, tuned: Components, draft: ArtifactR
         place = folder / FOLDERS["Pipeline"]
         save_pipeline(place, tuned)
         check_pipeline(place, tuned)
-        return _publish(store, folder, draft.model_copy(update={"formats": ["Pipeline"]}))
+        if "ONNX" in formats:
+            write_graphs(folder / FOLDERS["ONNX"], load(place), draft.base)
+        return _publish(store, folder, draft.model_copy(update={"formats": list(formats)}))
 
 
 def verify_artifact(folder: Path) -> ArtifactRecord:

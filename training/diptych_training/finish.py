@@ -23,6 +23,8 @@ from diptych_training.artifact import (
     artifact_ref,
     base_record,
     lora_formats,
+    pipeline_formats,
+    skipped,
     write_lora_artifact,
     write_pipeline_artifact,
 )
@@ -190,6 +192,7 @@ def _draft(share: Share, name: str, base: BaseRecord, loop: Loop, state: Checkpo
         first_validation_loss=state.meta["standing"]["first"],
         ema=spec.training.ema.enabled,
         dataset_digest=f"sha256:{share.identity['data set']}",
+        skipped=skipped(spec.export),
         created=now(),
         **adapter,
     )
@@ -209,7 +212,8 @@ def _write(share: Share, original: Components, loop: Loop, draft: ArtifactRecord
         weights = AdapterWeights.of(state, share.spec.lora, draft.base, text_state)
         formats = lora_formats(share.spec.export, dora=share.spec.lora.use_dora)
         return write_lora_artifact(share.store, original, weights, draft, formats)
-    return write_pipeline_artifact(share.store, tuned_components(original, loop), draft)
+    formats = pipeline_formats(share.spec.export)
+    return write_pipeline_artifact(share.store, tuned_components(original, loop), draft, formats)
 
 
 def _models(share: Share, original: Components, loop: Loop) -> Models:

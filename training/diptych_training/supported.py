@@ -4,12 +4,15 @@ It loads neither torch nor Ray, so that `diptych validate` answers at once.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from diptych_api.after import EXTRACTOR_OF, Evaluation
+from diptych_api.artifact import ArtifactFormat
 from diptych_api.dataset import Captioning, Dataset
 from diptych_api.errors import UnsupportedHere
 from diptych_api.finetunejob import FineTuneJobSpec
+from diptych_diffusion.onnx_libraries import missing_for_onnx
 from diptych_training.suites import SUITES, is_file, unknown
 
 IGNORED_LOCALLY = (
@@ -19,7 +22,8 @@ IGNORED_LOCALLY = (
     "ttl_seconds_after_finished",
 )
 IGNORED_RESOURCES = ("min_workers", "pods")
-FORMATS = ("PEFT", "Diffusers", "Kohya")
+SKIPPED: Final[Mapping[ArtifactFormat, str]] = {"TensorRT": "Diptych does not make TensorRT engines yet."}
+"""Forms of the artifact that are passed over, and why."""
 NETWORKS = ("BLIP", "Florence2", "Qwen2VL")
 """Captioners that are networks of this machine."""
 TARGETS = ("file://", "s3://", "gs://")
@@ -57,10 +61,8 @@ def _refused_captioning(settings: Captioning) -> Iterator[str]:
 
 
 def _refused_forms(spec: FineTuneJobSpec) -> Iterator[str]:
-    for name in spec.export.formats:
-        if name not in FORMATS:
-            how = "made of a finished run: diptych export --format onnx" if name == "ONNX" else "not supported yet"
-            yield f"spec.export.formats: {name} is {how}; a job writes PEFT, Diffusers and Kohya."
+    if "ONNX" in spec.export.formats and (missing := missing_for_onnx()):
+        yield f"spec.export.formats: ONNX needs {', '.join(missing)}. Install Diptych with its extra onnx."
     if spec.lora.use_dora and "formats" in spec.export.model_fields_set and "Kohya" in spec.export.formats:
         yield "spec.export.formats: Kohya files cannot hold DoRA; leave Kohya out or set spec.lora.useDora to false."
 
@@ -97,6 +99,9 @@ def warned(spec: FineTuneJobSpec) -> Iterator[str]:
             "teaches it the loss of all timesteps, which can cost sharpness in few steps: short runs and small ranks "
             "are safer, or an adapter of the base that it was distilled from."
         )
+    yield from (
+        f"spec.export.formats: {name} is skipped. {SKIPPED[name]}" for name in spec.export.formats if name in SKIPPED
+    )
 
 
 def _of_kubernetes(spec: FineTuneJobSpec) -> Iterator[str]:
@@ -108,7 +113,7 @@ def _of_kubernetes(spec: FineTuneJobSpec) -> Iterator[str]:
 def _of_an_adapter(spec: FineTuneJobSpec) -> Iterator[str]:
     if "lora" in spec.model_fields_set:
         yield "lora"
-    if "formats" in spec.export.model_fields_set:
+    if "formats" in spec.export.model_fields_set and "ONNX" not in spec.export.formats:
         yield "export.formats"
 
 

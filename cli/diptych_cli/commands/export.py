@@ -14,6 +14,7 @@ EXAMPLES = examples(
     ("diptych export job.yaml --format kohya -o noto.safetensors", "One file for ComfyUI, A1111 and their kin."),
     ("diptych export runs/local/noto-style-1a2b3c4d --format diffusers -o noto", "For load_lora_weights of diffusers."),
     ("diptych export noto.safetensors --format peft -o noto-peft", "Converts an adapter that came from elsewhere."),
+    ("diptych export job.yaml --format pipeline -o noto-whole", "The whole model for diffusers, adapter merged."),
     ("diptych export job.yaml --format onnx -o noto-onnx", "The whole model for ONNX Runtime, adapter merged."),
 )
 
@@ -45,7 +46,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
         str | None,
         typer.Option(
             metavar="BASE",
-            help="For onnx: the adapter's base. \\[default: the run's, or builtin:tiny-emoji]",
+            help="For pipeline and onnx: the adapter's base. \\[default: the run's, or builtin:tiny-emoji]",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,

@@ -1,4 +1,4 @@
-"""`diptych export --format onnx`: a folder that others draw with, whole or not there."""
+"""`diptych export --format onnx` and `pipeline`: a folder that others draw with, whole or not there."""
 
 import json
 import signal
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -49,6 +50,30 @@ def test_a_stranger_draws_the_tuned_picture_with_onnx_runtime_alone(place: Path)
     diptych("generate", *settings, "-o", "base.png")
     assert abs(pixels(place / "onnx.png") - pixels(place / "tuned.png")).max() <= 1
     assert abs(pixels(place / "onnx.png") - pixels(place / "base.png")).mean() > 5
+
+
+def test_a_stranger_draws_the_tuned_picture_with_a_pipeline_that_knows_no_adapter(place: Path) -> None:
+    adapter = saved_adapter(place / "adapter", builtin_folder("tiny-emoji"))
+    ended = diptych("export", adapter, "--format", "pipeline", "-o", "whole", "--base", "builtin:tiny-emoji")
+    assert ended.exit_code == 0, ended.output
+    assert "✓ converted whole/model_index.json" in ended.stdout.splitlines()
+    pipeline = StableDiffusionPipeline.from_pretrained(place / "whole", local_files_only=True)
+    assert not any("lora" in name for name in pipeline.unet.state_dict())
+    settings = ("red apple", "--seed", 7, "--steps", 12)
+    diptych("generate", *settings, "--base", "whole", "-o", "whole.png")
+    diptych("generate", *settings, "--adapter", adapter, "-o", "tuned.png")
+    assert abs(pixels(place / "whole.png") - pixels(place / "tuned.png")).max() <= 1
+
+
+def test_a_run_s_adapter_becomes_a_pipeline_and_replaces_nothing_else(usual: Path) -> None:
+    Path("out").mkdir()
+    Path("out/mine.txt").write_text("mine")
+    refused = diptych("export", usual, "--format", "pipeline", "-o", "out", "--force")
+    assert (refused.exit_code, "out exists and is no pipeline" in refused.stderr) == (2, True)
+    assert diptych("export", usual, "--format", "pipeline", "-o", "whole").exit_code == 0
+    assert diptych("export", usual, "--format", "pipeline", "-o", "whole").exit_code == 2
+    assert diptych("export", usual, "--format", "pipeline", "-o", "whole", "--force").exit_code == 0
+    assert (usual / "artifact/peft/adapter_model.safetensors").is_file()
 
 
 @pytest.fixture
