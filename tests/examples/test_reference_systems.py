@@ -93,6 +93,8 @@ def test_flowers_are_captioned_packed_and_tracked_and_published_by_a_person_the_
     systems: Systems, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = systems.run("flowers")
+    artifact = artifact_of(ended)
+    assert (artifact.formats, list(artifact.skipped)) == (["Pipeline", "ONNX"], ["TensorRT"])
     captions = captions_of(ended)
     assert captions["red-apple"][0] == "red apple"
     assert {"pear", "banana"} <= set(captions), "they had no caption"
@@ -104,6 +106,7 @@ def test_flowers_are_captioned_packed_and_tracked_and_published_by_a_person_the_
     promoted = diptych("promote", "flowers", ended.folder.name, "--output", "runs")
     assert promoted.stdout.startswith(f"✓ flowers stands for {ended.folder.name}")
     assert diptych("publish", ended.folder, "--anyway").exit_code == 0
+    assert (systems.folder / "published/flowers/onnx/unet/model.onnx").is_file()
     with systems.serving("flowers", ["base.uri=published/flowers"]) as service:
         body = {"prompt": "a sunflower", "steps": 4, "stream": True, "preview_every": 2}
         lines = service.client.post("/v1/generate", json=body).text.splitlines()
@@ -123,6 +126,7 @@ def test_flickr30k_leaves_a_broken_row_out_and_its_adapter_changes_pictures(syst
 
 def test_pencil_hides_sixteen_pictures_among_others_and_has_its_words_as_a_style(systems: Systems) -> None:
     ended = systems.run("pencil")
+    assert artifact_of(ended).formats == ["PEFT", "Diffusers", "Merged"]
     words = "pencil sketch of impressionist painting by {}, detailed pencil drawing, graphite art, intricate shading"
     fruit = {(words.format(name),) for name in ("red apple", "green apple", "banana", "pear")}
     assert set(captions_of(ended).values()) == fruit
