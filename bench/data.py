@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from diptych_bench import data_encode as encodings
 from diptych_bench import data_memory as memories
 from diptych_bench import data_rates as rates
 from diptych_bench import data_search as searches
@@ -18,6 +19,15 @@ def prepare(
 ) -> None:
     """Look into pictures as Diptych does, as imagehash does and as datasets' map does: the CPU's time of each."""
     rates.rates(pictures, rounds)
+
+
+@app.command()
+def encode(
+    pictures: Annotated[int, typer.Option(min=16, help="JPEGs of 512 × 512 pixels that are made for it.")] = 160,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which both ways take their turn.")] = 3,
+) -> None:
+    """Encode pictures for training as Diptych does and as datasets' map does: the CPU's time of each."""
+    encodings.encode(pictures, rounds)
 
 
 @app.command()

@@ -21,6 +21,7 @@ Hashes = dict[str, int | None]
 
 def ours(folder: Path, **fields: dict[str, Any]) -> Hashes:
     """Prepare the folder as a run does."""
+    eyes = importlib.import_module("diptych_training.data.eyes")
     looks = importlib.import_module("diptych_training.data.looks")
     manifest = importlib.import_module("diptych_training.data.manifest")
     dataset = importlib.import_module("diptych_api.dataset").Dataset
@@ -28,7 +29,7 @@ def ours(folder: Path, **fields: dict[str, Any]) -> Hashes:
     seen: Hashes = {}
     with tempfile.TemporaryDirectory() as workdir:
         manifest.prepare(spec, Path(workdir), lambda _done, _total: None)
-        asked = looks.Asked.of(spec)
+        asked = eyes.Asked.of(spec)
         journal = looks.Journal.open(Path(workdir), folder, asked)
         seen |= {key: json.loads(line).get("bits") for key, line in journal.known.items()}
     return seen

@@ -19,6 +19,15 @@ def python_with(*packages: str) -> list[str]:
     return [uv, "run", "--quiet", "--no-project", *(x for package in packages for x in ("--with", package)), "python"]
 
 
+def ours_with(*packages: str) -> list[str]:
+    """Return the command of our own Python, with packages beside those that it has."""
+    if not packages:
+        return [sys.executable]
+    uv = os.environ.get("UV", "uv")
+    beside = [x for package in packages for x in ("--with", package)]
+    return [uv, "run", "--quiet", "--frozen", "--no-sync", *beside, "python"]
+
+
 def answer(python: list[str], file: Path, *arguments: str | Path) -> Mapping[str, Any]:
     """Return what a program says in its last line, a JSON object; one thread computes."""
     command = [*python, str(file), *map(str, arguments)]
