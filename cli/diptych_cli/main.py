@@ -8,6 +8,7 @@ import typer
 
 from diptych_cli.command import EXIT_CODES, with_exit_code
 from diptych_cli.commands import (
+    animate,
     cancel,
     compare,
     data_pack,
@@ -43,7 +44,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(validate, run, status, logs, wait, suspend, resume, cancel),
-    *(track, evaluate, generate, export, serve, compare),
+    *(track, evaluate, generate, animate, export, serve, compare),
     *(get, promote, publish),
 )
 for module in COMMANDS:

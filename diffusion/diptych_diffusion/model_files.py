@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.utils import logging as diffusers_logging
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
@@ -50,11 +51,12 @@ def load_model(place: Path, kind: Any, dtype: torch.dtype) -> tuple[Any, str]:  
 
 @contextmanager
 def no_progress_bar() -> Iterator[None]:
-    """Keep transformers' progress bar off the screen while the body runs."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
+    """Keep the progress bars of transformers and diffusers off the screen while the body runs."""
+    shown = [logging for logging in (transformers_logging, diffusers_logging) if logging.is_progress_bar_enabled()]
+    for logging in shown:
+        logging.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
+        for logging in shown:
+            logging.enable_progress_bar()

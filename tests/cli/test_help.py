@@ -30,6 +30,9 @@ OPTIONS = {
         *("prompt", "run", "adapter", "base", "negative", "seed", "steps", "guidance", "scheduler", "size", "count"),
         *("output", "server", "as_json"),
     ],
+    "animate": [
+        *("picture", "model", "frames", "fps", "motion", "noise", "short_side", "steps", "seed", "output", "as_json"),
+    ],
     "track": ["target", "overrides"],
     "publish": ["target", "overrides", "dry_run", "anyway"],
     "export": ["target", "overrides", "form", "output", "base", "force", "as_json"],
