@@ -16,7 +16,8 @@ from diptych_diffusion.held import Backend
 from diptych_diffusion.pipeline import load
 from diptych_diffusion.safety_checker import load_safety_checker
 from diptych_serving.adapter_keeper import AdapterKeeper
-from diptych_serving.devices import backend_problem, choose_device, choose_dtype, name_of
+from diptych_serving.backends import backend_problem
+from diptych_serving.devices import choose_device, choose_dtype, name_of
 from diptych_serving.drawer import Drawer
 from diptych_serving.engine import Engine
 from diptych_serving.replica_facts import BaseFacts, StartFacts, base_facts

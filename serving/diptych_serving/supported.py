@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
 from diptych_api.errors import SpecInvalid, UnsupportedHere
+from diptych_serving.backends import backend_problem
 from diptych_serving.budget_store import check_store
-from diptych_serving.devices import backend_problem
 from diptych_serving.identity import network_of
 
 IGNORED_LOCALLY = ("managed_by", "model_cache", "pods", "rollout", "suspend")

@@ -12,7 +12,7 @@ from diptych_api.servingconfig import ServingConfig
 from diptych_diffusion import onnx_libraries
 from diptych_diffusion.cache_folder import cache_folder
 from diptych_diffusion.drawing_settings import Settings
-from diptych_serving.devices import backend_problem
+from diptych_serving.backends import backend_problem
 from diptych_serving.engine_start import build_drawer
 from diptych_serving.image_request import Arm, ImageRequest
 from diptych_serving.starting import reason_of
