@@ -4,8 +4,9 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -286,12 +287,17 @@ def _checked(code: int, body: bytes, what: str, keep: Callable[[Manifest], Manif
     raise Refused(said)
 
 
-async def wait_for_answer(kube: Kube, kind: Kind, tell: Callable[[str], None], pause_s: float = 2) -> None:
+def pauses() -> Iterator[float]:
+    """Yield seconds to wait between looks: what was installed a moment ago is there in a moment, or it takes a person."""
+    return chain((0.25, 0.5, 1, 2), repeat(5))
+
+
+async def wait_for_answer(kube: Kube, kind: Kind, tell: Callable[[str], None]) -> None:
     """Wait until the API server answers a list; `tell` hears what it said instead.
 
     A refusal is waited out: an API server that starts refuses everybody until it has read its roles.
     """
-    while True:
+    for pause_s in pauses():
         try:
             await kube.list(kind, fields="metadata.name=nobody")
         except (Unreachable, Refused) as error:

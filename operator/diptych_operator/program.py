@@ -15,7 +15,7 @@ from diptych_operator.cluster import Refused, Unreachable
 from diptych_operator.defaults import Defaults
 from diptych_operator.gateways import Gateways
 from diptych_operator.kinds import FINE_TUNE_JOB, LEASE, Ref
-from diptych_operator.kube import Kube, connect, wait_for_answer
+from diptych_operator.kube import Kube, connect, pauses, wait_for_answer
 from diptych_operator.lease import Lease
 from diptych_operator.links import PLANNED
 from diptych_operator.metrics import Metrics
@@ -29,7 +29,6 @@ from diptych_operator.syncing import Syncing
 from diptych_operator.watching import Ears, watch, watches
 from diptych_operator.web import answering
 
-LOOK_AGAIN_S: Final = 5.0
 LOOK_S: Final = 0.1
 DEAF_S: Final = 120.0
 """How long kopf may take to ask for the last of the kinds that it is to watch."""
@@ -156,10 +155,11 @@ class Operator:
     async def _until_possible(self) -> None:
         """Wait for the API server, for rights and for KubeRay, telling what is missing."""
         await wait_for_answer(self.kube, FINE_TUNE_JOB, self._tell)
-        while lacking := await self._lacking():
-            self._tell(lacking)
-            await asyncio.sleep(LOOK_AGAIN_S)
-        self._tell("")
+        for pause_s in pauses():
+            self._tell(lacking := await self._lacking())
+            if not lacking:
+                return
+            await asyncio.sleep(pause_s)
 
     async def _lacking(self) -> str:
         try:
