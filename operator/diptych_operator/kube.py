@@ -288,7 +288,7 @@ def _checked(code: int, body: bytes, what: str, keep: Callable[[Manifest], Manif
 
 
 def pauses() -> Iterator[float]:
-    """Yield seconds to wait between looks: what was installed a moment ago is there in a moment, or it takes a person."""
+    """Yield seconds between looks: what was installed a moment ago is there in a moment, all else takes a person."""
     return chain((0.25, 0.5, 1, 2), repeat(5))
 
 
