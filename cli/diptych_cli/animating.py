@@ -33,6 +33,7 @@ class AnimateRequest:
     motion: Motion
     seed: int | None
     output: Path
+    force: bool = False
     as_json: bool = False
 
 
@@ -40,8 +41,12 @@ def animate(request: AnimateRequest) -> None:
     """Write the moving picture. Raises DiptychError."""
     form = FORMS.get(request.output.suffix.lower())
     if form is None:
-        raise UserError(f"{request.output} is no {', '.join(FORMS)}.", hint="ffmpeg makes other forms of a .webp.")
+        raise UserError(
+            f"{request.output} is no {', '.join(FORMS)}.", hint="Write a .png, of which ffmpeg makes other forms."
+        )
     picture = _read(request.picture)
+    if request.output.exists() and (not request.force or request.output.samefile(request.picture)):
+        raise UserError(f"{request.output} exists.", hint="Choose another -o, or replace it with --force.")
     animator = load_stable_video(request.model, device="cuda" if torch.cuda.is_available() else "cpu")
     seed = secrets.randbits(SEED_BITS) if request.seed is None else request.seed
     with step_bar(quiet=request.as_json) as on_step:

@@ -47,13 +47,18 @@ def export(request: ExportRequest) -> None:
         raise UserError(f"--base has no meaning for {request.form}.", hint="Leave it out; pipeline and onnx need it.")
     _check_form(request)
     check_output(request)
-    if is_adapter(Path(request.target)):
-        if request.form == "pipeline":
-            _export_whole(request)
-        else:
-            tell_files(request, "converted", _convert(Path(request.target), request))
-        return
+    if not is_adapter(Path(request.target)):
+        _export_run(request)
+    elif request.form == "pipeline":
+        _export_whole(request)
+    else:
+        tell_files(request, "converted", _convert(Path(request.target), request))
+
+
+def _export_run(request: ExportRequest) -> None:
     folder, record = fetch_artifact(find_run(request.target, request.overrides))
+    if request.base is not None and "PEFT" not in record.formats:
+        raise UserError("The run made a whole model, so --base has no meaning.", hint="Leave --base out.")
     source = form_folder(folder, FORMATS[request.form])
     if FORMATS[request.form] in record.formats and source.is_dir():
         tell_files(request, "copied", _copy(source, request))

@@ -10,12 +10,12 @@ from diptych_api.errors import UserError
 from diptych_cli.drawing_model import Model, find_model, model_of
 from diptych_cli.exporting import ExportRequest, check_output, is_adapter, is_taken, tell_files
 from diptych_cli.runs import find_run
-from diptych_diffusion.folder_kinds import INDEX
 from diptych_diffusion.staging import full_disk_named, whole
 from diptych_training.whole_forms import write_merged
 
 PARITY: Final = "parity.json"
-MARKS: Final = {"onnx": (PARITY, "ONNX export"), "pipeline": (INDEX, "pipeline")}
+ORIGIN: Final = "diptych-export.json"
+MARKS: Final = {"onnx": (PARITY, "ONNX export"), "pipeline": (ORIGIN, "pipeline that was exported")}
 """By form: the file by which an earlier export is known, and what people call that."""
 
 
@@ -29,6 +29,7 @@ def export_whole(request: ExportRequest) -> None:
             _write_onnx(folder, model, request)
         else:
             write_merged(folder, model.components)
+            (folder / ORIGIN).write_text(json.dumps(_origin(model), indent=2) + "\n", encoding="utf-8")
         names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     more = {"parity": json.loads((request.output / PARITY).read_bytes())} if request.form == "onnx" else {}
     tell_files(request, "converted", [request.output / name for name in names], **more)

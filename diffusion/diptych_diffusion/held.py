@@ -126,5 +126,8 @@ class Backend(Protocol):
     def open(self, slot: Slot) -> None:
         """Get ready for rows of an adapter. May be called from any thread."""
 
+    def forget(self) -> None:
+        """Let go what is kept of adapters; they may be gone. May be called from any thread."""
+
     def __call__(self, inputs_RChw: Tensor, t_R: Tensor, embeddings_RLD: Tensor, runs: Sequence[Run]) -> Tensor:
         """Return the UNet's output; rows of no run are the base's."""

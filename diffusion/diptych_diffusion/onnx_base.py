@@ -10,7 +10,9 @@ import onnx_ir as ir
 import onnxruntime
 import onnxscript
 import torch
+from torch.onnx import OnnxExporterError
 
+from diptych_api.errors import ArtifactInvalid
 from diptych_diffusion.components import Components
 from diptych_diffusion.onnx_file import FILE, OPSET, write_part
 from diptych_diffusion.onnx_parity import compare
@@ -26,7 +28,7 @@ def load_onnx_unet(components: Components, cache: Path) -> OnnxUNet:
     """Return the UNet of a base that is loaded in float32 on the CPU; its file is below ``cache``, made if missing.
 
     Raises:
-        ArtifactInvalid: when ONNX Runtime does not compute what PyTorch computes.
+        ArtifactInvalid: when no graph can be made of it, or ONNX Runtime does not compute what PyTorch computes.
         StoreUnwritable: when the file has no room.
 
     """
@@ -34,14 +36,22 @@ def load_onnx_unet(components: Components, cache: Path) -> OnnxUNet:
     if not is_complete(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         with full_disk_named(cache), staged(final) as folder:
-            part = unet_part(components)
-            compare(part, write_part(part, example(components), folder), sizes(components))
+            _write(components, folder)
 
     def like(weights: UNetWeights) -> OnnxUNet:
         digests = {**components.digests, "unet": weights.digest}
         return load_onnx_unet(replace(components, unet=weights.unet, digests=digests), cache)
 
     return OnnxUNet(final / FILES / FILE, latent_step(components), like)
+
+
+def _write(components: Components, folder: Path) -> None:
+    part = unet_part(components)
+    try:
+        file = write_part(part, example(components), folder)
+    except OnnxExporterError as cause:
+        raise ArtifactInvalid(f"PyTorch cannot make a graph of the UNet: {cause}"[:500]) from cause
+    compare(part, file, sizes(components))
 
 
 def _name(components: Components) -> str:

@@ -6,7 +6,7 @@ D text encoder width.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import _lru_cache_wrapper, lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Final, Self
@@ -35,7 +35,8 @@ class _Live:
     layers: frozenset[str]
     session: InferenceSession
     inputs: frozenset[str]
-    updates: Callable[[tuple[Slot, ...]], dict[str, Array]]
+    updates: "_lru_cache_wrapper[dict[str, Array]]"
+    """Takes a tuple of slots."""
 
 
 class OnnxUNet:
@@ -59,6 +60,10 @@ class OnnxUNet:
             with self._door:
                 if not (layers := slot.unet_updates.keys()) <= self._live.layers:
                     self._live = self._load(self._live.layers | layers)
+
+    def forget(self) -> None:
+        """Let go the adapters that were put side by side; those that still draw are put so again."""
+        self._live.updates.cache_clear()
 
     def __call__(self, inputs_RChw: Tensor, t_R: Tensor, embeddings_RLD: Tensor, runs: Sequence[Run]) -> Tensor:
         """Return the UNet's output; rows of no run are the base's. Every adapter's layers must be open."""

@@ -4,6 +4,7 @@ A LoRA update is linear (Hu et al., arXiv 2106.09685), so rows of the base and o
 frozen layers together; what an adapter adds is added to its rows alone. DoRA then scales the outputs of its rows.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -13,7 +14,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from diptych_api.errors import AdapterInvalid, UnsupportedHere
+from diptych_api.errors import AdapterInvalid, ArtifactInvalid, UnsupportedHere
 from diptych_diffusion.adapter_weights import TEXT_PREFIX, AdapterWeights
 from diptych_diffusion.fingerprint import weights_digest
 from diptych_diffusion.held import Backend, Held, OwnUNet, Run, Slot
@@ -22,6 +23,7 @@ from diptych_diffusion.lora_update import Update
 from diptych_diffusion.unet_files import UNetWeights
 
 MAX_RANK: Final = 64
+_log = logging.getLogger(__name__)
 
 
 class SlotBank:
@@ -64,10 +66,12 @@ class SlotBank:
         """Serve what was prepared, in place of an adapter of the same name. Raises UnsupportedHere without a slot."""
         self._check_room(held.name)
         self._loaded[held.name] = held
+        self._forget()
 
     def unload(self, name: str) -> None:
         """Forget an adapter; pictures that draw with it are finished with it."""
         self._loaded.pop(name, None)
+        self._forget()
 
     def prepared(self, name: str, weights: AdapterWeights) -> Slot:
         """Return a LoRA checked and moved to the UNet's device, but not yet served.
@@ -107,8 +111,20 @@ class SlotBank:
     def prepared_unet(self, name: str, weights: UNetWeights) -> OwnUNet:
         """Return a whole UNet moved to the base UNet's device, but not yet served. Raises UnsupportedHere."""
         self._check_room(name)
-        backend = None if self.backend is None else self.backend.like(weights)
-        return OwnUNet(name, f"sha256:{weights.digest}", weights.unet.to(self.unet.device), backend)
+        own = weights.unet.to(self.unet.device)
+        return OwnUNet(name, f"sha256:{weights.digest}", own, self._backend_of(name, weights))
+
+    def _backend_of(self, name: str, weights: UNetWeights) -> Backend | None:
+        """Return the back-end of a whole UNet; PyTorch draws one that it cannot run."""
+        try:
+            return None if self.backend is None else self.backend.like(weights)
+        except ArtifactInvalid as error:
+            _log.warning("PyTorch draws adapter %s: %s", name, error.message)
+            return None
+
+    def _forget(self) -> None:
+        if self.backend is not None:
+            self.backend.forget()
 
     def _check_room(self, name: str) -> None:
         if name not in self._loaded and len(self._loaded) >= self.slots:

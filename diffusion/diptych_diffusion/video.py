@@ -112,11 +112,16 @@ def load_stable_video(folder: Path, *, device: torch.device | str = "cpu") -> St
     for part, known in CLASSES.items():
         if (index.get(part) or [None, None])[1] not in known:
             raise BaseInvalid(f"{folder / INDEX}: {part} is {index.get(part)}, not {' or '.join(sorted(known))}.")
+    has_full = (folder / "unet" / "diffusion_pytorch_model.safetensors").is_file()
     dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
     try:
         with no_progress_bar():
             pipeline = StableVideoDiffusionPipeline.from_pretrained(
-                folder, dtype=dtype, local_files_only=True, use_safetensors=True
+                folder,
+                dtype=dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                variant=None if has_full else "fp16",
             )
     except (OSError, ValueError, RuntimeError, KeyError) as cause:
         raise BaseInvalid(f"{folder} cannot be loaded: {cause}"[:500], hint="Download the folder anew.") from cause

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from diptych_api.errors import UnsupportedHere
+from diptych_api.errors import ArtifactInvalid, UnsupportedHere
 from diptych_api.servingconfig import ServingConfig
 from diptych_diffusion.adapter_source import fetch_adapter
 from diptych_diffusion.base_files import resolve_base
@@ -16,7 +16,7 @@ from diptych_diffusion.held import Backend
 from diptych_diffusion.pipeline import load
 from diptych_diffusion.safety_checker import load_safety_checker
 from diptych_serving.adapter_keeper import AdapterKeeper
-from diptych_serving.backends import backend_problem
+from diptych_serving.backends import backend_lacking, backend_problem
 from diptych_serving.devices import choose_device, choose_dtype, name_of
 from diptych_serving.drawer import Drawer
 from diptych_serving.engine import Engine
@@ -30,11 +30,12 @@ def build_drawer(config: ServingConfig, cache: Path) -> tuple[Drawer, BaseFacts,
     """Load the base, warm it up, and return its engine, not yet started, with what the base can do and what it took.
 
     Raises:
-        ArtifactInvalid, BaseInvalid, HubAuth, UnsupportedHere, RetryLater, StoreUnwritable: see the message.
+        BaseInvalid, HubAuth, UnsupportedHere, RetryLater, StoreUnwritable: see the message.
 
     """
     began = time.monotonic()
-    if problem := backend_problem(config.backend, config.device, config.dtype, config.resources.gpus):
+    settings = config.backend, config.device, config.dtype, config.resources.gpus
+    if problem := backend_problem(*settings) or backend_lacking(config.backend):
         raise UnsupportedHere(problem)
     device = choose_device(config.device, config.backend)
     dtype = choose_dtype(config.dtype, device)
@@ -55,4 +56,8 @@ def build_drawer(config: ServingConfig, cache: Path) -> tuple[Drawer, BaseFacts,
 def _onnx_unet(base: Components, cache: Path) -> Backend:
     from diptych_diffusion.onnx_base import load_onnx_unet  # noqa: PLC0415 -- of an extra, for those who ask for it
 
-    return load_onnx_unet(base, cache)
+    try:
+        return load_onnx_unet(base, cache)
+    except ArtifactInvalid as error:
+        hint = "Set spec.backend to PyTorch."
+        raise UnsupportedHere(f"ONNX Runtime cannot run this base. {error.message}", hint=hint) from error

@@ -64,7 +64,8 @@ def rows_at_once(components: Components, wanted: int | None, backend: Backend | 
     height, width = components.picture_size
     sample(components, SampleRequest(prompts=("",), seeds=(0,), steps=1))
     if wanted is not None:
-        _seconds(components, FIRST, backend)
+        if backend is not None:
+            _seconds(components, FIRST, backend)
         return wanted
     profile = measure(components, backend)
     _log.info("Rows of a forward at %d×%d: %s. %d are used.", width, height, profile, profile.rows)

@@ -48,12 +48,30 @@ def test_a_picture_moves_and_the_file_says_how_it_was_made(picture: Path, model:
     assert (told["seed"], told["frames"], told["fps"], told["bucket"]) == (7, 3, 4, 150)
 
 
+def test_nothing_is_replaced_unasked_and_the_picture_itself_never(picture: Path, model: Path, place: Path) -> None:
+    with Image.open(picture) as opened:
+        opened.save("galaxy.webp")
+    mine = Path("galaxy.webp").read_bytes()
+    for names in (("galaxy.png",), ("galaxy.webp",), ("galaxy.webp", "--force")):
+        ended = diptych("animate", *names, "--model", model, *SHORT)
+        assert (ended.exit_code, "galaxy.webp exists" in ended.stderr) == (2, True)
+    assert Path("galaxy.webp").read_bytes() == mine
+    assert diptych("animate", "galaxy.png", "--model", model, *SHORT, "--force").exit_code == 0
+    assert Path("galaxy.webp").read_bytes() != mine
+
+
 def test_the_same_seed_makes_the_same_frames_in_other_forms(picture: Path, model: Path) -> None:
     for name in ("one.png", "two.png", "three.gif"):
         assert diptych("animate", picture, "--model", model, "--seed", 7, *SHORT, "-o", name).exit_code == 0
     one, two = frames_of("one.png"), frames_of("two.png")
     assert all(np.array_equal(*pair) for pair in zip(one, two, strict=True))
     assert len(frames_of("three.gif")) == 3
+
+
+def test_a_folder_of_half_precision_files_alone_is_read(picture: Path, model: Path) -> None:
+    for file in model.rglob("*.safetensors"):
+        file.rename(file.with_name(f"{file.stem}.fp16.safetensors"))
+    assert diptych("animate", picture, "--model", model, *SHORT).exit_code == 0
 
 
 def test_what_is_no_video_model_and_no_form_of_a_file_is_refused(picture: Path, model: Path, place: Path) -> None:

@@ -1,6 +1,7 @@
 """`diptych export --format onnx` and `pipeline`: a folder that others draw with, whole or not there."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,14 +66,17 @@ def test_a_stranger_draws_the_tuned_picture_with_a_pipeline_that_knows_no_adapte
     assert abs(pixels(place / "whole.png") - pixels(place / "tuned.png")).max() <= 1
 
 
-def test_a_run_s_adapter_becomes_a_pipeline_and_replaces_nothing_else(usual: Path) -> None:
+def test_a_run_s_adapter_becomes_a_pipeline_and_replaces_nothing_else(usual: Path, base: Path) -> None:
     Path("out").mkdir()
     Path("out/mine.txt").write_text("mine")
     refused = diptych("export", usual, "--format", "pipeline", "-o", "out", "--force")
-    assert (refused.exit_code, "out exists and is no pipeline" in refused.stderr) == (2, True)
+    assert (refused.exit_code, "out exists and is no pipeline that was exported" in refused.stderr) == (2, True)
     assert diptych("export", usual, "--format", "pipeline", "-o", "whole").exit_code == 0
     assert diptych("export", usual, "--format", "pipeline", "-o", "whole").exit_code == 2
     assert diptych("export", usual, "--format", "pipeline", "-o", "whole", "--force").exit_code == 0
+    shutil.copytree(base, "models")
+    refused = diptych("export", usual, "--format", "pipeline", "-o", "models", "--force")
+    assert (refused.exit_code, "models exists" in refused.stderr) == (2, True), "a base is not replaced"
     assert (usual / "artifact/peft/adapter_model.safetensors").is_file()
 
 

@@ -31,7 +31,8 @@ OPTIONS = {
         *("output", "server", "as_json"),
     ],
     "animate": [
-        *("picture", "model", "frames", "fps", "motion", "noise", "short_side", "steps", "seed", "output", "as_json"),
+        *("picture", "model", "frames", "fps", "motion", "noise", "short_side", "steps", "seed", "output"),
+        *("force", "as_json"),
     ],
     "track": ["target", "overrides"],
     "publish": ["target", "overrides", "dry_run", "anyway"],

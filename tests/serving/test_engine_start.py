@@ -1,5 +1,6 @@
 """An engine starts from a deployment's arguments, or says why it cannot."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from diptych_api.servingconfig import ServingConfig
 from diptych_diffusion import onnx_libraries
 from diptych_diffusion.cache_folder import cache_folder
 from diptych_diffusion.drawing_settings import Settings
-from diptych_serving.backends import backend_problem
 from diptych_serving.engine_start import build_drawer
 from diptych_serving.image_request import Arm, ImageRequest
 from diptych_serving.starting import reason_of
@@ -94,10 +94,11 @@ def test_a_back_end_that_cannot_be_had_is_refused_by_name(tmp_path: Path, case: 
     assert str(caught.value) == words
 
 
-def test_onnx_that_is_not_installed_is_told_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnx_that_is_not_installed_is_told_by_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_libraries, "LIBRARIES", ("onnxruntime", "no_such_library"))
     told = "spec.backend: ONNX needs no_such_library. Install Diptych with its extra onnx."
-    assert backend_problem("ONNX", "auto", "auto", 0) == told
+    with pytest.raises(UnsupportedHere, match=re.escape(told)):
+        build_drawer(config(tmp_path, backend="ONNX"), tmp_path)
 
 
 FAILING: dict[str, tuple[dict[str, Any], str]] = {

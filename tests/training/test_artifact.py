@@ -16,7 +16,7 @@ from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.report import ArtifactRef
 from diptych_api.sources import Base, HuggingFaceModel, Output
 from diptych_api.training import LoRA
-from diptych_diffusion import lora, onnx_libraries
+from diptych_diffusion import lora, onnx_libraries, onnx_parity
 from diptych_diffusion.adapter_files import load_adapter
 from diptych_diffusion.adapter_weights import AdapterWeights
 from diptych_diffusion.components import Components
@@ -30,6 +30,7 @@ from diptych_training.artifact import (
     write_lora_artifact,
     write_pipeline_artifact,
 )
+from diptych_training.equipment import lacking
 from diptych_training.run_store import RunStore
 from diptych_training.supported import refused
 from support.tiny_models import make_pipeline
@@ -225,6 +226,19 @@ def test_a_trained_pipeline_is_read_by_unmodified_diffusers_and_draws_the_same_p
     assert verify_artifact(folder.parent).formats == ["Pipeline"]
 
 
+def test_a_form_that_cannot_be_made_costs_no_other(
+    store: RunStore, base: Components, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_parity, "BOUND", 0.0)
+    weights, formats = learned(base), list[ArtifactFormat](["PEFT", "Merged", "ONNX"])
+    write_lora_artifact(store, load(base.folder), weights, draft(base, weights), formats)
+    artifact = store.get_folder("artifact")
+    record = verify_artifact(artifact)
+    assert record.formats == ["PEFT", "Merged"]
+    assert record.skipped["ONNX"].startswith("text_encoder: ONNX Runtime and PyTorch differ by")
+    assert not (artifact / "onnx").exists()
+
+
 @pytest.mark.timeout(900)  # graphs take minutes to make on a busy machine
 def test_a_whole_model_is_made_a_graph_where_the_job_asks(store: RunStore, base: Components) -> None:
     write_pipeline_artifact(store, base, draft(base), pipeline_formats(Export(formats=["PEFT", "ONNX"])))
@@ -268,11 +282,10 @@ def test_forms_that_cannot_be_written_are_refused_before_training() -> None:
 def test_onnx_is_refused_before_training_where_its_libraries_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     fields = {"base": {"builtin": "tiny-emoji"}, "dataset": {"source": {"uri": "pictures"}}}
     spec = FineTuneJobSpec.model_validate({**fields, "export": {"formats": ["ONNX"]}})
-    assert not list(refused(spec))
+    assert not [*refused(spec), *lacking(spec)]
     monkeypatch.setattr(onnx_libraries, "LIBRARIES", ("onnx", "no_such_library"))
-    assert list(refused(spec)) == [
-        "spec.export.formats: ONNX needs no_such_library. Install Diptych with its extra onnx."
-    ]
+    told = "spec.export.formats: ONNX needs no_such_library; install Diptych with its extra onnx."
+    assert [*refused(spec), *lacking(spec)] == [told]
 
 
 def test_tensorrt_is_passed_over_and_the_record_says_why() -> None:

@@ -26,12 +26,11 @@ from diptych_diffusion.adapter_files import save_diffusers, save_kohya, save_pef
 from diptych_diffusion.adapter_weights import AdapterWeights
 from diptych_diffusion.components import Components
 from diptych_diffusion.fingerprint import file_digest
-from diptych_diffusion.pipeline import load
 from diptych_training.pipeline_folder import check_pipeline, save_pipeline
 from diptych_training.run_store import RunStore
 from diptych_training.run_store_errors import writing
 from diptych_training.supported import SKIPPED
-from diptych_training.whole_forms import write_graphs, write_with_base
+from diptych_training.whole_forms import Failed, write_beside_pipeline, write_with_base
 
 KOHYA_FILE: Final = "{name}.safetensors"
 SAME_EFFECT: Final = 1e-4
@@ -87,8 +86,13 @@ def write_lora_artifact(
             found = check_saved(place, base.denoiser, digest, base.text_encoder)
             _compare(name, "UNet", found.effect, wanted.effect)
             _compare(name, "text encoder", found.text_effect, wanted.text_effect)
-        write_with_base(folder, base.folder, weights, draft.base, formats)
-        return _publish(store, folder, draft.model_copy(update={"formats": list(formats)}))
+        failed = write_with_base(folder, base.folder, weights, draft.base, formats)
+        return _publish(store, folder, _with_forms(draft, formats, failed))
+
+
+def _with_forms(draft: ArtifactRecord, formats: Sequence[ArtifactFormat], failed: Failed) -> ArtifactRecord:
+    made = [form for form in formats if form not in failed]
+    return draft.model_copy(update={"formats": made, "skipped": {**draft.skipped, **failed}})
 
 
 def _compare(form: str, network: str, found: float | None, wanted: float | None) -> None:
@@ -109,9 +113,8 @@ def write_pipeline_artifact(
         place = folder / FOLDERS["Pipeline"]
         save_pipeline(place, tuned)
         check_pipeline(place, tuned)
-        if "ONNX" in formats:
-            write_graphs(folder / FOLDERS["ONNX"], load(place), draft.base)
-        return _publish(store, folder, draft.model_copy(update={"formats": list(formats)}))
+        failed = write_beside_pipeline(folder, draft.base, formats)
+        return _publish(store, folder, _with_forms(draft, formats, failed))
 
 
 def verify_artifact(folder: Path) -> ArtifactRecord:

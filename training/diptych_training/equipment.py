@@ -11,6 +11,7 @@ from typing import Final
 
 from diptych_api.errors import UnsupportedHere
 from diptych_api.finetunejob import FineTuneJobSpec
+from diptych_diffusion.onnx_libraries import missing_for_onnx
 
 EIGHT_BIT: Final = "bitsandbytes"
 COMPILERS: Final = ("c++", "g++", "clang++")
@@ -37,6 +38,8 @@ def lacking(spec: FineTuneJobSpec) -> Iterator[str]:
             f"spec.training.compile: {training.compile} needs a C++ compiler, and this machine has none of "
             f"{', '.join(COMPILERS)}; install one (Debian: g++), or set it to Off."
         )
+    if "ONNX" in spec.export.formats and (missing := missing_for_onnx()):
+        yield f"spec.export.formats: ONNX needs {', '.join(missing)}; install Diptych with its extra onnx."
 
 
 def substitutes(spec: FineTuneJobSpec) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Pictures looked at by Ray tasks, wherever the cluster has CPUs."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,8 +13,8 @@ from diptych_training.data.eyes import BATCH, THREADS, Asked, Content, Here, Loo
 from diptych_training.ray_tasks import task_failures_named
 
 CHUNK: Final = 32
-AHEAD: Final = 4
-"""Tasks for each CPU that are handed over together."""
+AHEAD: Final = 2
+"""Tasks for each CPU that are out at once, so that pictures do not pile up."""
 WAIT_S: Final = 0.5
 Seen = Look | DatasetInvalid
 
@@ -26,30 +27,43 @@ class RayEyes:
     """
 
     def __init__(self, check: Callable[[], None], *, worth: int = BATCH) -> None:
-        self.at_once = max(BATCH, CHUNK * AHEAD * int(ray.cluster_resources().get("CPU", 0)))
+        self._places = int(ray.cluster_resources().get("CPU", 0))
+        self.at_once = max(BATCH, CHUNK * AHEAD * self._places)
         self._check, self._worth = check, worth
 
     def __call__(self, asked: Asked, paths: Sequence[Path]) -> Iterable[Seen]:
         """Return what each file holds, in their order. Raises HostOutOfMemory and WorkerLost."""
-        if len(paths) < self._worth or ray.cluster_resources().get("CPU", 0) < 1:
+        if len(paths) < self._worth or not self._places:
             return Here()(asked, paths)
         return list(self._spread(asked, paths))
 
     def _spread(self, asked: Asked, paths: Sequence[Path]) -> Iterator[Seen]:
         task, shared = ray.remote(num_cpus=1)(_look), ray.put(asked)
-        out = list[ray.ObjectRef[list[Seen]]]()
+        out = deque[ray.ObjectRef[list[Seen]]]()
+        chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
         try:
             with ThreadPoolExecutor(THREADS) as threads:
-                for start in range(0, len(paths), CHUNK):
-                    out.append(task.remote(shared, list(threads.map(content_of, paths[start : start + CHUNK]))))
-            for reference in out:
-                while not ray.wait([reference], timeout=WAIT_S)[0]:
-                    self._check()
-                with task_failures_named("looking at pictures"):
-                    yield from ray.get(reference)
+                for chunk in chunks:
+                    if len(out) == AHEAD * self._places:
+                        yield from self._seen(out.popleft())
+                    out.append(task.remote(shared, list(threads.map(content_of, chunk))))
+            while out:
+                yield from self._seen(out.popleft())
         finally:
             for reference in out:
                 ray.cancel(reference)
+
+    def _seen(self, reference: "ray.ObjectRef[list[Seen]]") -> list[Seen]:
+        """Wait for a task."""
+        try:
+            while not ray.wait([reference], timeout=WAIT_S)[0]:
+                self._check()
+            with task_failures_named("looking at pictures"):
+                seen: list[Seen] = ray.get(reference)
+                return seen
+        except BaseException:
+            ray.cancel(reference)
+            raise
 
 
 def _look(asked: Asked, contents: list[Content]) -> list[Seen]:

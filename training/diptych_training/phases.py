@@ -88,7 +88,7 @@ def prepare_pictures(run: Run) -> Manifest:
     if run.store.exists(f"{MANIFEST}/{SUMMARY}"):
         manifest = bring_manifest(run.spec, run.store)
     else:
-        eyes = RayEyes(run.check) if ray.is_initialized() else Here()
+        eyes = RayEyes(run.check) if _has_many_nodes() else Here()
         manifest = prepare(run.spec.dataset, run.shared(DATA), run.on_progress, _captions_at(run.spec), eyes)
         describe(manifest, run.given.dataset, run.job.metadata.name, folder)
         write(manifest, folder)
@@ -109,6 +109,11 @@ def prepare_pictures(run: Run) -> Manifest:
     if shapes := shapes_of(sizes, run.spec.dataset.image):
         run.reporter.update(message=counted(shapes))
     return manifest
+
+
+def _has_many_nodes() -> bool:
+    """Whether Ray has CPUs that threads of this process do not have."""
+    return ray.is_initialized() and sum(node["Alive"] for node in ray.nodes()) > 1
 
 
 def _captions_at(spec: FineTuneJobSpec) -> Batches:
@@ -176,7 +181,7 @@ def train(run: Run, share: Share) -> int | None:
     if resumed_from is not None:
         run.reporter.update(step=resumed_from, message=f"Going on from checkpoint step {resumed_from}.")
     if not _train(run, share):
-        step = run.reporter.report.step
+        step = newest_step(run.store, lambda _: None)
         raise Interrupted(f"Stopped and saved at step {step}." if step else "Stopped before a step.", hint=GO_ON)
     return resumed_from
 

@@ -12,7 +12,6 @@ from diptych_api.artifact import ArtifactFormat
 from diptych_api.dataset import Captioning, Dataset
 from diptych_api.errors import UnsupportedHere
 from diptych_api.finetunejob import FineTuneJobSpec
-from diptych_diffusion.onnx_libraries import missing_for_onnx
 from diptych_training.suites import SUITES, is_file, unknown
 
 IGNORED_LOCALLY = (
@@ -61,8 +60,6 @@ def _refused_captioning(settings: Captioning) -> Iterator[str]:
 
 
 def _refused_forms(spec: FineTuneJobSpec) -> Iterator[str]:
-    if "ONNX" in spec.export.formats and (missing := missing_for_onnx()):
-        yield f"spec.export.formats: ONNX needs {', '.join(missing)}. Install Diptych with its extra onnx."
     if spec.lora.use_dora and "formats" in spec.export.model_fields_set and "Kohya" in spec.export.formats:
         yield "spec.export.formats: Kohya files cannot hold DoRA; leave Kohya out or set spec.lora.useDora to false."
 

@@ -1,10 +1,16 @@
-"""Whole models beside the adapter of a run: merged into its base, and for ONNX Runtime."""
+"""Whole models beside the adapter of a run: merged into its base, and for ONNX Runtime.
 
-from collections.abc import Sequence
+They are extras: one that cannot be made is left out with the reason, and what was trained is kept.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from diptych_api.artifact import FOLDERS, ArtifactFormat, BaseRecord
+from diptych_api.errors import ArtifactInvalid
 from diptych_diffusion.adapter_weights import AdapterWeights
 from diptych_diffusion.components import Components
 from diptych_diffusion.fingerprint import weights_digest
@@ -13,19 +19,35 @@ from diptych_diffusion.lora_merge import merged
 from diptych_diffusion.pipeline import load
 from diptych_training.pipeline_folder import check_pipeline, save_pipeline
 
+WHOLE: Final[tuple[ArtifactFormat, ...]] = ("Merged", "ONNX")
+LONGEST: Final = 250
+Failed = dict[ArtifactFormat, str]
+"""Why a form could not be made."""
+
 
 def write_with_base(
     folder: Path, base: Path, weights: AdapterWeights, record: BaseRecord, forms: Sequence[ArtifactFormat]
-) -> None:
-    """Write the forms that hold adapter and base, in float32. Raises ArtifactInvalid where one is not the same."""
-    if not {"Merged", "ONNX"} & set(forms):
-        return
+) -> Failed:
+    """Write the forms that hold adapter and base, in float32; return those that failed."""
+    if not set(WHOLE) & set(forms):
+        return {}
     model = load(base)
     attach_all(model.denoiser, model.text_encoder, weights)
-    if "Merged" in forms:
-        write_merged(folder / FOLDERS["Merged"], model)
-    if "ONNX" in forms:
-        write_graphs(folder / FOLDERS["ONNX"], model, record, f"sha256:{weights_digest(weights.tensors())}")
+    digest = f"sha256:{weights_digest(weights.tensors())}"
+    writers: dict[ArtifactFormat, Callable[[Path], None]] = {
+        "Merged": lambda place: write_merged(place, model),
+        "ONNX": lambda place: write_graphs(place, model, record, digest),
+    }
+    return {form: why for form in WHOLE if form in forms and (why := _failure(folder / FOLDERS[form], writers[form]))}
+
+
+def write_beside_pipeline(folder: Path, record: BaseRecord, forms: Sequence[ArtifactFormat]) -> Failed:
+    """Write graphs of the pipeline that is in the folder, if asked; return what failed."""
+    if "ONNX" not in forms:
+        return {}
+    model = load(folder / FOLDERS["Pipeline"])
+    why = _failure(folder / FOLDERS["ONNX"], lambda place: write_graphs(place, model, record))
+    return {"ONNX": why} if why else {}
 
 
 def write_merged(place: Path, model: Components) -> None:
@@ -41,3 +63,13 @@ def write_graphs(place: Path, model: Components, record: BaseRecord, adapter: st
 
     origin = {"base": record.source, "base_digest": record.digest, "adapter": adapter}
     write_onnx(place, model, origin, lambda _: None)
+
+
+def _failure(place: Path, write: Callable[[Path], None]) -> str:
+    """Write a folder; return why that failed, with nothing left of it, or an empty text."""
+    try:
+        write(place)
+    except ArtifactInvalid as error:
+        shutil.rmtree(place, ignore_errors=True)
+        return error.message[:LONGEST]
+    return ""

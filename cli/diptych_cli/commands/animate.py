@@ -34,6 +34,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help=".webp, .gif or .png. \\[default: the picture's, .webp]"),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a picture move by Stable Video Diffusion, from a folder on this machine.
@@ -45,4 +46,6 @@ def command(  # noqa: PLR0913 - one parameter for each option
         from diptych_diffusion.video import Motion  # noqa: PLC0415 - as above
 
     how = Motion(frames, fps, motion, noise, short_side, steps)
-    animate(AnimateRequest(picture, model, how, seed, output or picture.with_suffix(".webp"), as_json=as_json))
+    animate(
+        AnimateRequest(picture, model, how, seed, output or picture.with_suffix(".webp"), force=force, as_json=as_json)
+    )
