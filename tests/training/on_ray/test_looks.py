@@ -40,7 +40,7 @@ def test_ray_tasks_see_what_one_process_sees(samples: list[Sample], tmp_path: Pa
     assert seen(samples, tmp_path / "spread", RayEyes(lambda: None, worth=1)) == alone
     refused = {sample.key: look.reason for sample, look in alone if isinstance(look, Rejected)}
     assert list(refused) == ["07.png", "50.png"]
-    lines = [next((tmp_path / name / "looks").iterdir()).read_text() for name in ("alone", "spread")]
+    lines = [next((tmp_path / name / "looks").glob("*.jsonl")).read_text() for name in ("alone", "spread")]
     assert lines[0] == lines[1] != ""
 
 
