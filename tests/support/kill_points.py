@@ -9,7 +9,12 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+import torch
+
 LIMIT = 5000
+
+# Whoever exports a graph would have torch pretend a GPU from then on, and autograd keep a thread for it that no fork has.
+torch._C._ensureCUDADeviceGuardSet = lambda: None
 
 
 def fork(body: Callable[[], object]) -> int:
