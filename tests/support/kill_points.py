@@ -13,7 +13,7 @@ import torch
 
 LIMIT = 5000
 
-# Whoever exports a graph would have torch pretend a GPU from then on, and autograd keep a thread for it that no fork has.
+# Whoever exports a graph would have torch pretend a GPU from then on; autograd then keeps a thread that no fork has.
 torch._C._ensureCUDADeviceGuardSet = lambda: None
 
 
