@@ -59,8 +59,11 @@ def test_many_are_looked_at_by_workers_and_a_few_by_the_driver(samples: list[Sam
 def test_a_wish_to_stop_is_heard_while_tasks_run(samples: list[Sample]) -> None:
     class Endless(Asked):
         def look(self, content: Content) -> Look | DatasetInvalid:
-            threading.Event().wait()
-            raise AssertionError(content)
+            while content:
+                threading.Event().wait(
+                    0.1
+                )  # for good it could not be cancelled, and would keep its CPU from later tests
+            raise AssertionError
 
     def stop() -> None:
         raise Interrupted("Stopped before training began.")
