@@ -1,4 +1,4 @@
-"""A base's UNet in ONNX Runtime, with the layers open that adapters change: on CPUs faster than PyTorch.
+"""A base's UNet in ONNX Runtime, with the layers open that adapters change.
 
 Shapes: R rows, K the ranks of all adapters of a pass together, C latent channels, h and w sides in latents, L tokens,
 D text encoder width.
