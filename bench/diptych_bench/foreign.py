@@ -13,19 +13,19 @@ ALONE: Final = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISA
 
 def python_with(*packages: str) -> list[str]:
     """Return the command of a Python that has these packages alone, which uv installs; ours where there are none."""
-    if not packages:
-        return [sys.executable]
-    uv = os.environ.get("UV", "uv")
-    return [uv, "run", "--quiet", "--no-project", *(x for package in packages for x in ("--with", package)), "python"]
+    return _python(["--no-project"], packages)
 
 
 def ours_with(*packages: str) -> list[str]:
     """Return the command of our own Python, with packages beside those that it has."""
+    return _python(["--frozen", "--no-sync"], packages)
+
+
+def _python(how: list[str], packages: tuple[str, ...]) -> list[str]:
     if not packages:
         return [sys.executable]
-    uv = os.environ.get("UV", "uv")
     beside = [x for package in packages for x in ("--with", package)]
-    return [uv, "run", "--quiet", "--frozen", "--no-sync", *beside, "python"]
+    return [os.environ.get("UV", "uv"), "run", "--quiet", *how, *beside, "python"]
 
 
 def answer(python: list[str], file: Path, *arguments: str | Path) -> Mapping[str, Any]:

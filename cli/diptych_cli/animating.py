@@ -18,7 +18,7 @@ from diptych_api.errors import DatasetInvalid, UserError
 from diptych_cli.drawing import SEED_BITS
 from diptych_cli.picture_file import write_bytes
 from diptych_cli.step_bar import step_bar
-from diptych_diffusion.video import Motion, load_stable_video
+from diptych_diffusion.video import Animator, Motion, load_stable_video
 from diptych_training.data.picture import decode, read_bytes, rgb
 
 FORMS: Final = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
@@ -47,7 +47,7 @@ def animate(request: AnimateRequest) -> None:
     picture = _read(request.picture)
     if request.output.exists() and (not request.force or request.output.samefile(request.picture)):
         raise UserError(f"{request.output} exists.", hint="Choose another -o, or replace it with --force.")
-    animator = load_stable_video(request.model, device="cuda" if torch.cuda.is_available() else "cpu")
+    animator: Animator = load_stable_video(request.model, device="cuda" if torch.cuda.is_available() else "cpu")
     seed = secrets.randbits(SEED_BITS) if request.seed is None else request.seed
     with step_bar(quiet=request.as_json) as on_step:
         frames = animator(picture, request.motion, seed, on_step)

@@ -10,10 +10,10 @@ from diptych_api.errors import UserError
 from diptych_cli.drawing_model import Model, find_model, model_of
 from diptych_cli.exporting import ExportRequest, check_output, is_adapter, is_taken, tell_files
 from diptych_cli.runs import find_run
+from diptych_diffusion.folder_kinds import PARITY
 from diptych_diffusion.staging import full_disk_named, whole
 from diptych_training.whole_forms import write_merged
 
-PARITY: Final = "parity.json"
 ORIGIN: Final = "diptych-export.json"
 MARKS: Final = {"onnx": (PARITY, "ONNX export"), "pipeline": (ORIGIN, "pipeline that was exported")}
 """By form: the file by which an earlier export is known, and what people call that."""

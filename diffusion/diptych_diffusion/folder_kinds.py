@@ -7,6 +7,8 @@ from diptych_api.runstore import ARTIFACT_FILE
 
 INDEX: Final = "model_index.json"
 """What a pipeline's folder has at its top."""
+PARITY: Final = "parity.json"
+"""What a folder of graphs for ONNX Runtime has there, last of all."""
 
 
 def holds_forms(has: Callable[[str], bool]) -> bool:

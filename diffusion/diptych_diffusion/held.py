@@ -33,7 +33,7 @@ class Slot:
     @property
     def unet_rank(self) -> int:
         """Rank of the UNet's updates, all of them the same."""
-        return next((len(update.a) for update in self.unet_updates.values()), 0)
+        return next((len(update.a) for name, update in self.updates.items() if not name.startswith(TEXT_PREFIX)), 0)
 
     @property
     def is_linear(self) -> bool:

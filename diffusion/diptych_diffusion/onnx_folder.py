@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import diffusers
 import onnx
@@ -14,13 +14,11 @@ import onnxscript
 import torch
 
 from diptych_diffusion.components import Components
-from diptych_diffusion.folder_kinds import INDEX
+from diptych_diffusion.folder_kinds import INDEX, PARITY
 from diptych_diffusion.onnx_file import OPSET, write_part
 from diptych_diffusion.onnx_parity import BOUND, Parity, compare
 from diptych_diffusion.onnx_parts import example, parts_of, pixel_step, sizes
 from diptych_diffusion.schedulers import published_scheduler
-
-PARITY: Final = "parity.json"
 
 
 def write_onnx(folder: Path, components: Components, made_from: dict[str, Any], tell: Callable[[Parity], None]) -> None:

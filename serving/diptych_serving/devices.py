@@ -1,4 +1,4 @@
-"""Where the network runs, by what and in which arithmetic, and what is refused."""
+"""Where the network runs and in which arithmetic, and what is refused."""
 
 import torch
 

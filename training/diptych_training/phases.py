@@ -24,7 +24,6 @@ from diptych_training.captioning.writing import Batches, inline
 from diptych_training.checkpoint import newest_step
 from diptych_training.data.buckets import counted, shapes_of
 from diptych_training.data.card import describe
-from diptych_training.data.eyes import Here
 from diptych_training.data.listing import SUMMARY
 from diptych_training.data.manifest import Manifest, left_out, prepare, told_dropped, write
 from diptych_training.gate import told
@@ -88,7 +87,7 @@ def prepare_pictures(run: Run) -> Manifest:
     if run.store.exists(f"{MANIFEST}/{SUMMARY}"):
         manifest = bring_manifest(run.spec, run.store)
     else:
-        eyes = RayEyes(run.check) if _has_many_nodes() else Here()
+        eyes = RayEyes(run.check) if _has_many_nodes() else None
         manifest = prepare(run.spec.dataset, run.shared(DATA), run.on_progress, _captions_at(run.spec), eyes)
         describe(manifest, run.given.dataset, run.job.metadata.name, folder)
         write(manifest, folder)

@@ -84,8 +84,9 @@ def look_at(
         seen = {sample.key: journal.find(sample) for sample in batch}
         fresh = {sample.key: (sample.path, _file(sample.path)) for sample in batch if seen[sample.key] is None}
         looks = dict(zip(fresh, eyes(asked, [path for path, _ in fresh.values()]), strict=True))
-        kept = {key: (fresh[key][1], look) for key, look in looks.items()}
-        journal.add({key: (file, look) for key, (file, look) in kept.items() if file and isinstance(look, Look)})
+        journal.add(
+            {key: (file, look) for key, look in looks.items() if (file := fresh[key][1]) and isinstance(look, Look)}
+        )
         for done, sample in enumerate(batch, start + 1):
             report(done, len(samples))
             look = seen[sample.key] or looks[sample.key]
