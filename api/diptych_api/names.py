@@ -47,6 +47,11 @@ def report_name(job: str) -> str:
     return job
 
 
+def publisher_name(job: str) -> str:
+    """Return the name of the Kubernetes Job that publishes what was promoted."""
+    return f"{job}-publish"
+
+
 def job_policy_name(job: str) -> str:
     """Return the name of a job's NetworkPolicy."""
     return f"{job}-finetune"

@@ -51,6 +51,7 @@ DIFFUSION_DEPLOYMENT: Final = Kind(API_GROUP, _OURS, "diffusiondeployments", "Di
 DIFFUSION_MODEL: Final = Kind(API_GROUP, _OURS, "diffusionmodels", "DiffusionModel")
 RAY_JOB: Final = Kind("ray.io", "v1", "rayjobs", "RayJob")
 RAY_SERVICE: Final = Kind("ray.io", "v1", "rayservices", "RayService")
+JOB: Final = Kind("batch", "v1", "jobs", "Job")
 POD: Final = Kind("", "v1", "pods", "Pod")
 SERVICE_ACCOUNT: Final = Kind("", "v1", "serviceaccounts", "ServiceAccount")
 EVENT: Final = Kind("", "v1", "events", "Event")
@@ -66,7 +67,7 @@ CRD: Final = Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", "Cu
 KINDS: Final = {
     (kind.api_version, kind.kind): kind
     for kind in (
-        *(FINE_TUNE_JOB, FINE_TUNE_REPORT, DIFFUSION_DEPLOYMENT, DIFFUSION_MODEL, RAY_JOB, RAY_SERVICE, POD),
+        *(FINE_TUNE_JOB, FINE_TUNE_REPORT, DIFFUSION_DEPLOYMENT, DIFFUSION_MODEL, RAY_JOB, RAY_SERVICE, JOB, POD),
         *(SERVICE_ACCOUNT, EVENT, NETWORK_POLICY, INGRESS, HTTP_ROUTE, DISRUPTION_BUDGET, ROLE, ROLE_BINDING, LEASE),
         CRD,
     )

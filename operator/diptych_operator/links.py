@@ -25,10 +25,13 @@ PLANNED: Final = frozenset({FINE_TUNE_JOB, DIFFUSION_DEPLOYMENT, DIFFUSION_MODEL
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """`wakes`: the resources to be planned anew when the object changes. `uses`: objects whose changes concern it."""
+    """Which resources are to be planned anew when the object changes, and what it has to do with others."""
 
     wakes: tuple[Ref, ...] = ()
     uses: tuple[Ref, ...] = ()
+    """Objects that can find it by this: a model its jobs, an Event's cluster the child that it belongs to."""
+    follows: tuple[Ref, ...] = ()
+    """Objects whose changes wake it."""
 
 
 def links_of(found: Manifest) -> Links:
@@ -36,11 +39,12 @@ def links_of(found: Manifest) -> Links:
     ref = ref_of(found)
     if ref.kind == FINE_TUNE_JOB:
         model = _model_of(found, ref.namespace)
-        return Links(wakes=(ref, *model), uses=model)
+        return Links(wakes=(ref, *model), uses=model, follows=model if found["spec"].get("publish") else ())
     if ref.kind == DIFFUSION_MODEL:
         return Links(wakes=(ref,))
     if ref.kind == DIFFUSION_DEPLOYMENT:
-        return Links(wakes=(ref,), uses=tuple(_sources(found, ref.namespace)))
+        sources = tuple(_sources(found, ref.namespace))
+        return Links(wakes=(ref,), uses=sources, follows=sources)
     if ref.kind == FINE_TUNE_REPORT:
         return Links(wakes=(Ref(FINE_TUNE_JOB, ref.namespace, ref.name),))
     labels = found["metadata"].get("labels") or {}

@@ -85,12 +85,21 @@ def _job(view: _View) -> JobSeen:
         job=job,
         ray_job=ray_job,
         policy=view.child(kinds.NETWORK_POLICY, names.job_policy_name(name)),
+        publisher=view.child(kinds.JOB, names.publisher_name(name)) if job.spec.publish else None,
+        model=_judge(view, job),
         accounts=view.accounts(),
         report=_report(view, job),
         pods=pods,
         troubles=view.troubles(names.ray_job_name(name), cluster, *(pod.name for pod in pods)),
         refused=view.refused,
     )
+
+
+def _judge(view: _View, job: FineTuneJob) -> DiffusionModel | None:
+    """Return the model that decides whether the job is published."""
+    if job.spec.publish is None or job.spec.promotion is None:
+        return None
+    return view.other(DiffusionModel, kinds.DIFFUSION_MODEL, job.spec.promotion.model)
 
 
 def _report(view: _View, job: FineTuneJob) -> FineTuneReport | None:

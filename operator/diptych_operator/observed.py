@@ -18,6 +18,10 @@ class JobSeen:
     """As stored; metadata.uid, namespace, generation and annotations are set."""
     ray_job: Child | None = None
     policy: Child | None = None
+    publisher: Child | None = None
+    """The Kubernetes Job that publishes."""
+    model: DiffusionModel | None = None
+    """The model whose word a publication waits for, where it exists and the job has one."""
     accounts: tuple[Child, ...] = ()
     """ServiceAccounts, Role and RoleBinding of the namespace's jobs."""
     report: FineTuneReport | None = None

@@ -47,7 +47,7 @@ def watches(*, gateway_api: bool, heartbeat: str = "") -> tuple[Watch, ...]:
     `heartbeat` names its Lease, which changes every few seconds: a watch that is quiet cannot be told from a dead one.
     """
     ours = (kinds.FINE_TUNE_JOB, kinds.FINE_TUNE_REPORT, kinds.DIFFUSION_DEPLOYMENT, kinds.DIFFUSION_MODEL)
-    children = (kinds.RAY_JOB, kinds.RAY_SERVICE, kinds.NETWORK_POLICY, kinds.DISRUPTION_BUDGET)
+    children = (kinds.RAY_JOB, kinds.RAY_SERVICE, kinds.JOB, kinds.NETWORK_POLICY, kinds.DISRUPTION_BUDGET)
     routes = (kinds.INGRESS, kinds.HTTP_ROUTE) if gateway_api else (kinds.INGRESS,)
     shared = (kinds.SERVICE_ACCOUNT, kinds.ROLE, kinds.ROLE_BINDING)
     return (

@@ -23,6 +23,7 @@ MAY = (
     "patch finetunejobs/status diptych.dev",
     "create rayjobs ray.io",
     "patch rayservices ray.io",
+    "create jobs batch",
     "delete networkpolicies networking.k8s.io",
     "list pods",
     "create events",

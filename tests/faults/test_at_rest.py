@@ -14,7 +14,7 @@ from cluster.objects import reference
 from cluster.player import Player
 from cluster.proxy import Proxy
 from cluster.ray_pods import RayPods
-from diptych_api.names import MANAGED_BY, PRODUCT, deployment_policy_name
+from diptych_api.names import MANAGED_BY, OWNER_UID, PRODUCT, deployment_policy_name
 from diptych_operator import kinds
 from diptych_operator.kinds import DIFFUSION_DEPLOYMENT, DIFFUSION_MODEL, FINE_TUNE_JOB, RAY_JOB
 from support.helm import HOME
@@ -97,6 +97,7 @@ def _miss(stage: Stage, proxy: Proxy) -> None:
     assert ray_job is not None
     RayPods(stage.api).create(ray_job)
     stage.report(JOB, phase="Preparing")
+    stage.create(_publisher())
     missed = [(DIFFUSION_DEPLOYMENT, GALLERY)]
     for kind in CHANGED:
         children = stage.api.listed(kind.api_version, kind.kind, stage.namespace, labels=f"{MANAGED_BY}={PRODUCT}")
@@ -108,6 +109,15 @@ def _miss(stage: Stage, proxy: Proxy) -> None:
     until(lambda: stage.phase(DIFFUSION_MODEL, MODEL) == "Empty")
     at_rest(proxy, 12)
     proxy.calm()
+
+
+def _publisher() -> dict[str, Any]:
+    """Return a Job of Kubernetes that bears the mark of a child."""
+    head = reference("batch/v1", "Job", "published", "")
+    container = {"name": "ray", "image": "image:1"}
+    pod = {"restartPolicy": "Never", "containers": [container]}
+    labels = {OWNER_UID: "somebody", MANAGED_BY: PRODUCT}
+    return head | {"metadata": {"name": "published", "labels": labels}, "spec": {"template": {"spec": pod}}}
 
 
 def _children(stage: Stage, kind: kinds.Kind) -> int:

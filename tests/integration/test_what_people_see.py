@@ -1,5 +1,6 @@
 """A job and a deployment as kubectl shows them, from apply to delete, and every way of being stuck by its reason."""
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from cluster.control_plane import ControlPlane
 from cluster.ray_pods import RayPods
 from cluster.rayjob_states import TO_RUNNING
 from cluster.rayservice_states import TO_SERVING
-from diptych_api.names import service_name
+from diptych_api.names import publisher_name, service_name
 from diptych_operator.kinds import (
     DIFFUSION_DEPLOYMENT,
     DIFFUSION_MODEL,
@@ -26,6 +27,7 @@ from support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("operator")]
 SERVICE = service_name(GALLERY)
+PUBLISHER, PUBLIC = publisher_name(JOB), "s3://bucket/public"
 CHECKPOINT = {"step": 50, "uri": "s3://bucket/runs/noto/checkpoints/step-000050", "time": "2026-01-31T12:00:00Z"}
 
 
@@ -75,6 +77,25 @@ def test_a_job_from_apply_to_its_artifact(control_plane: ControlPlane, stage: St
     assert "condition met" in waited(control_plane, stage, f"ftj/{JOB}", "Succeeded")
     assert stage.status(FINE_TUNE_JOB, JOB)["artifact"]["digest"].startswith("sha256:")
     assert events(control_plane, stage, JOB) == ["Pending", "Provisioning", "Starting", "Running", "Succeeded"]
+
+
+def test_a_promoted_run_is_published_and_why_it_cannot_be_is_told(control_plane: ControlPlane, stage: Stage) -> None:
+    stage.create(model_spec())
+    started(stage, publish={"uri": PUBLIC})
+    stage.report(JOB, phase="Succeeded", step=100, artifact=artifact(), **figures())
+    stage.play(RAY_JOB, JOB, "Succeeded")
+    until(lambda: len(stage.pods_of(PUBLISHER)) == 1)
+    refused = {"reason": "HubAuth", "message": "The store refused (403).", "hint": "Check the Secret."}
+    stage.ends(stage.pods_of(PUBLISHER)[0], 2, json.dumps({"failure": refused}))
+    until(lambda: condition(stage, FINE_TUNE_JOB, JOB, "Published").get("reason") == "HubAuth")
+    assert "Check the Secret." in condition(stage, FINE_TUNE_JOB, JOB, "Published")["message"]
+    assert shown(control_plane, stage, "ftj", JOB)["PHASE"] == "Succeeded"
+    control_plane.kubectl("delete", "job", PUBLISHER, "-n", stage.namespace)
+    until(lambda: [pod for pod in stage.pods_of(PUBLISHER) if "deletionTimestamp" not in pod["metadata"]] != [])
+    stage.ends(stage.pods_of(PUBLISHER)[0], 0, json.dumps({"published": [PUBLIC]}))
+    assert "condition met" in waited(control_plane, stage, f"ftj/{JOB}", "Published")
+    assert stage.status(FINE_TUNE_JOB, JOB)["published"] == [PUBLIC]
+    assert events(control_plane, stage, JOB)[-3:] == ["Succeeded", "NotPublished", "Published"]
 
 
 def test_a_failure_that_comes_again_ends_the_job_with_a_hint(control_plane: ControlPlane, stage: Stage) -> None:

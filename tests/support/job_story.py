@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from cluster.player import STATES, _merged, _place, _words
+from diptych_api.diffusionmodel import DiffusionModel
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.finetunereport import FineTuneReport
 from diptych_api.jobstatus import FineTuneJobStatus
@@ -15,7 +16,7 @@ from diptych_api.wire import from_wire
 from diptych_operator.child import Child, Pod, Trouble
 from diptych_operator.defaults import Defaults
 from diptych_operator.jobs.plan import plan
-from diptych_operator.kinds import NETWORK_POLICY, RAY_JOB, Manifest, Ref, ref_of
+from diptych_operator.kinds import JOB, NETWORK_POLICY, RAY_JOB, Manifest, Ref, ref_of
 from diptych_operator.observed import JobSeen
 from diptych_operator.plan import Action, Apply, Note, Plan
 from diptych_operator.status_values import status_values
@@ -26,6 +27,7 @@ ARTIFACT = {"uri": "s3://bucket/runs/artifact", "digest": DIGEST, "sizeBytes": 9
 TO_RUNNING = ("Initializing", "WorkersStarting", "Submitting", "Pending", "Running")
 MOST_PLANS = 100
 RAY_JOB_REF, POLICY_REF = Ref(RAY_JOB, "art", "noto"), Ref(NETWORK_POLICY, "art", "noto-finetune")
+PUBLISHER_REF = Ref(JOB, "art", "noto-publish")
 
 
 def job_values(*, labels: dict[str, str] | None = None, **spec: Any) -> Manifest:
@@ -49,6 +51,7 @@ class JobStory:
     defaults: Defaults = Defaults(image="image:1")  # noqa: RUF009 - frozen
     objects: dict[Ref, Manifest] = field(default_factory=dict)
     report: Manifest | None = None
+    model: Manifest | None = None
     pods: tuple[Pod, ...] = ()
     troubles: tuple[Trouble, ...] = ()
     refused: str = ""
@@ -86,12 +89,15 @@ class JobStory:
         return found.status, found.reason, found.message
 
     def seen(self) -> JobSeen:
-        accounts = [o for ref, o in self.objects.items() if ref not in {RAY_JOB_REF, POLICY_REF}]
-        policy = self.objects.get(POLICY_REF)
+        others = {RAY_JOB_REF, POLICY_REF, PUBLISHER_REF}
+        accounts = [o for ref, o in self.objects.items() if ref not in others]
+        policy, publisher = self.objects.get(POLICY_REF), self.objects.get(PUBLISHER_REF)
         return JobSeen(
             job=from_wire(FineTuneJob, self.job),
             ray_job=None if self.ray_job is None else Child.of(self.ray_job),
             policy=None if policy is None else Child.of(policy),
+            publisher=None if publisher is None else Child.of(publisher),
+            model=None if self.model is None else from_wire(DiffusionModel, self.model),
             accounts=tuple(Child.of(found) for found in accounts),
             report=None if self.report is None else from_wire(FineTuneReport, self.report),
             pods=self.pods,

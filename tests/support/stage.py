@@ -60,6 +60,19 @@ class Stage:
         target["spec"] = said | {"time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"} | spec
         return self.api.apply(target, manager=names.REPORT_MANAGER)
 
+    def pods_of(self, job: str) -> list[Values]:
+        """Return the pods that the controller of Kubernetes' Jobs made for one of them."""
+        found: list[Values] = self.api.listed("v1", "Pod", self.namespace, labels=f"batch.kubernetes.io/job-name={job}")
+        return found
+
+    def ends(self, pod: Values, exit_code: int, word: str) -> None:
+        """Let the container of a pod end with a last word, as the kubelet tells it."""
+        ended = {"exitCode": exit_code, "message": word, "reason": "Error" if exit_code else "Completed"}
+        container = {"name": pod["spec"]["containers"][0]["name"], "state": {"terminated": ended}}
+        container |= {"ready": False, "restartCount": 0, "image": "image:1", "imageID": ""}
+        status = {"phase": "Failed" if exit_code else "Succeeded", "containerStatuses": [container]}
+        self.api.patch(pod, {"status": status}, subresource="status")
+
     def status(self, kind: Kind, name: str) -> Values:
         """Return a status; empty when there is none."""
         found: Values = (self.find(kind, name) or {}).get("status", {})

@@ -3,9 +3,11 @@
 KubeRay and a job's program are played. Every step may be disturbed: what it waits for comes all the same.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from diptych_api.names import publisher_name
 from diptych_operator.kinds import (
     DIFFUSION_DEPLOYMENT,
     DIFFUSION_MODEL,
@@ -15,6 +17,7 @@ from diptych_operator.kinds import (
     Kind,
     Manifest,
 )
+from diptych_operator.kinds import JOB as JOB_KIND
 from support.memory_moves import (
     GALLERY,
     JOB,
@@ -30,6 +33,7 @@ from support.stage import Stage
 Wanted = Callable[[], bool]
 Steps = Iterator[Wanted]
 Workload = Callable[[Stage], Steps]
+PUBLIC = "s3://bucket/public"
 ADAPTERS = [{"name": "fixed", "uri": "s3://bucket/fixed"}, {"name": "other", "uri": "s3://bucket/other"}]
 
 
@@ -86,14 +90,19 @@ def suspend_and_resume(stage: Stage) -> Steps:
 
 
 def promote(stage: Stage) -> Steps:
-    """A model that a job's artifact becomes, and a deployment that follows it; then a pin."""
+    """A model that a job's artifact becomes; it is published, and a deployment follows it; then a pin."""
     stage.create(model_spec())
     yield _is(stage, DIFFUSION_MODEL, MODEL, "Empty")
     stage.create(gallery_spec())
     yield from _serving(stage)
-    yield from _running(stage)
+    stage.create(job_spec(publish={"uri": PUBLIC}))
+    yield from _running(stage, made=True)
     yield from _succeeded(stage)
     yield _is(stage, DIFFUSION_MODEL, MODEL, "Ready")
+    yield lambda: len(stage.pods_of(publisher_name(JOB))) == 1
+    stage.ends(stage.pods_of(publisher_name(JOB))[0], 0, json.dumps({"published": [PUBLIC]}))
+    yield lambda: stage.status(FINE_TUNE_JOB, JOB).get("published") == [PUBLIC]
+    yield lambda: stage.find(JOB_KIND, publisher_name(JOB)) is None
     yield lambda: artifact()["uri"] in _spec(stage, RAY_SERVICE, GALLERY).get("serveConfigV2", "")
     stage.edit(DIFFUSION_MODEL, MODEL, pin=stage.status(DIFFUSION_MODEL, MODEL)["current"]["run"])
     yield _is(stage, DIFFUSION_MODEL, MODEL, "Pinned")

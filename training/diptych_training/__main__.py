@@ -25,6 +25,10 @@ def main(arguments: list[str]) -> int:
     given = _parser().parse_args(arguments)
     if given.stop:
         return _stop(given.timeout)
+    if given.publish:
+        from diptych_training.pod_publish import publish_run  # noqa: PLC0415 - the stop hook needs to be quick
+
+        return publish_run(given.publish, os.environ)
     from diptych_training.api_server import ACCOUNT, ApiServer  # noqa: PLC0415 - the stop hook needs to be quick
     from diptych_training.pod import PodRequest, run_job  # noqa: PLC0415 - as above
 
@@ -58,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--job", type=Path, metavar="FILE", help="a FineTuneJob, as YAML or JSON")
     what.add_argument("--stop", action="store_true", help="ask those who train in this pod to save and stop")
+    what.add_argument("--publish", type=Path, metavar="FILE", help="publish the finished run of a FineTuneJob")
     parser.add_argument("--address", help="a Ray cluster: auto or ray://HOST:PORT (default: RAY_ADDRESS, or none)")
     parser.add_argument("--api-server", metavar="URL", help="where reports go (default: the pod's own)")
     parser.add_argument("--account", type=Path, metavar="FOLDER", help="folder with token, ca.crt and namespace")

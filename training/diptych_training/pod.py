@@ -46,7 +46,7 @@ def run_job(request: PodRequest, environ: Mapping[str, str]) -> int:
     wish.install()
     try:
         settings = PodSettings.of(environ)
-        job = _read(request.job)
+        job = read_job(request.job)
         with contextlib.ExitStack() as stack:
             if (station := Station.of(environ)) is not None:
                 stack.enter_context(station.manned("driver"))  # first in, last out: the last report is sent before
@@ -63,7 +63,8 @@ def run_job(request: PodRequest, environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _read(path: Path) -> FineTuneJob:
+def read_job(path: Path) -> FineTuneJob:
+    """Return the job of a file. Raises SpecInvalid for anything else."""
     resource = read_resource(path)
     if not isinstance(resource, FineTuneJob):
         raise SpecInvalid(f"{path} is a {resource.kind}.", hint="Give a FineTuneJob.")

@@ -37,6 +37,16 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+def failure_of(error: BaseException, step: int | None = None) -> Failure:
+    """Return what people are told of an error."""
+    if isinstance(error, DiptychError):
+        reason, message, hint = error.reason, error.message, error.hint
+    else:
+        reason, message = "InternalError", f"{type(error).__name__}: {error}"
+        hint = "This is a bug: please report it with the log of the run."
+    return Failure(reason=reason, message=message[:2048], hint=hint[:1024], step=step)
+
+
 @dataclass
 class Reporter:
     """Keeps the newest report. Every change goes to the caller; the store is written at most once a second.
@@ -159,11 +169,4 @@ class Reporter:
 
     def failed(self, error: BaseException) -> None:
         """Say why the run ended; a bug shows its type."""
-        if isinstance(error, DiptychError):
-            reason, message, hint = error.reason, error.message, error.hint
-        else:
-            reason, message = "InternalError", f"{type(error).__name__}: {error}"
-            hint = "This is a bug: please report it with the log of the run."
-        step = self.report.step or None
-        failure = Failure(reason=reason, message=message[:2048], hint=hint[:1024], step=step)
-        self.update(phase="Failed", failure=failure)
+        self.update(phase="Failed", failure=failure_of(error, self.report.step or None))

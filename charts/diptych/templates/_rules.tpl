@@ -21,6 +21,10 @@ new.
 - apiGroups: [ray.io]
   resources: [rayjobs, rayservices]
   verbs: [get, list, watch, create, patch, delete]
+# Publishing what was promoted.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
 # What surrounds them.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies, ingresses]

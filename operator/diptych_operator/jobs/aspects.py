@@ -6,6 +6,7 @@ from typing import Final, Literal
 from diptych_api.jobstatus import FineTuneJobStatus, JobPhase
 from diptych_api.names import QUEUE_LABEL
 from diptych_operator.conditions import Aspect, last_change
+from diptych_operator.jobs.publication import publication, publication_note
 from diptych_operator.jobs.ray_state import RayState
 from diptych_operator.jobs.turn import Turn
 from diptych_operator.plan import Note
@@ -40,12 +41,14 @@ def aspects(turn: Turn, phase: JobPhase, status: FineTuneJobStatus, provisioned:
     failed = phase == "Failed"
     yield Aspect("Failed", failed, failure.reason if failed and failure else phase, message if failed else "")
     yield Aspect("Suspended", phase == "Suspended", phase, message if phase == "Suspended" else "")
+    if turn.job.spec.publish is not None:
+        yield publication(turn, phase, status)
 
 
 def note(before: FineTuneJobStatus, after: FineTuneJobStatus) -> tuple[Note, ...]:
-    """Return the Event of a new phase; none while the phase stays."""
+    """Return the Event of a new phase, or of what became of a publication; none while both stay."""
     if before.phase == after.phase and before.observed_generation is not None:
-        return ()
+        return publication_note(before, after)
     kind: Literal["Normal", "Warning"] = "Warning" if after.phase in WARNINGS else "Normal"
     key = f"{after.attempt} {last_change(before.conditions)}"
     return (Note(after.phase, words(after.phase, after), kind, key),)

@@ -54,6 +54,8 @@ class PodShape:
     env: tuple[Manifest, ...] = ()
     mounts: tuple[Mount, ...] = ()
     ports: Mapping[str, int] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    """What the container runs; of pods that run Ray KubeRay says it."""
     pre_stop: tuple[str, ...] = ()
     """Command that runs before a pod is asked to stop. Constant: nothing of the spec may stand in it."""
 
@@ -98,6 +100,8 @@ def _container(shape: PodShape, pods: Pods, defaults: Defaults, mounts: tuple[Mo
         "securityContext": CONTAINER_SECURITY,
         "volumeMounts": [mount.place for mount in mounts],
     }
+    if shape.command:
+        container["command"] = list(shape.command)
     if shape.ports:
         container["ports"] = [{"name": name, "containerPort": port} for name, port in shape.ports.items()]
     if shape.pre_stop:

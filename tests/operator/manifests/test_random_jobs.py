@@ -13,6 +13,7 @@ from diptych_api.names import JOB_ANNOTATION
 from diptych_operator.defaults import Defaults
 from diptych_operator.kinds import Manifest
 from diptych_operator.manifests.job_policy import job_policy
+from diptych_operator.manifests.publish_job import COMMAND, publish_job
 from diptych_operator.manifests.rayjob import ENTRYPOINT, ray_job
 from diptych_operator.sealing import drifted, sealed
 from support.job_specs import EVIL, jobs
@@ -40,7 +41,9 @@ def check(job: FineTuneJob) -> bool:
     except SpecInvalid:
         return False
     check_cluster(manifest, job)
-    for is_head, template in templates(manifest):
+    publisher = publish_job(job, DEFAULTS)["spec"]["template"]
+    assert publisher["spec"]["containers"][0].pop("command") == list(COMMAND)
+    for is_head, template in (*templates(manifest), (False, publisher)):
         check_confined(template["spec"])
         check_identity(template["spec"], is_head=is_head)
         check_variables(template["spec"]["containers"][0]["env"])
