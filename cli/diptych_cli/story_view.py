@@ -15,6 +15,7 @@ from diptych_cli.story import Story
 NAME_WIDTH = 8
 BAR_WIDTH = 24
 SHORT_BAR = 10
+UNTOLD = "see the report"
 STOPPING = "stopping: saving a checkpoint first · Ctrl-C again stops at once"
 
 
@@ -45,7 +46,8 @@ def closing(story: Story) -> Table | None:
         table.add_column(column, justify="left" if not column else "right")
     for m in _measured(report):
         change = "" if m.unit == "share" else _change(m.base, m.tuned)
-        table.add_row(phrases.spaced(m.name), phrases.metric(m.base, m), phrases.metric(m.tuned, m), change)
+        tuned = UNTOLD if m.base is None and m.tuned is None else phrases.metric(m.tuned, m)
+        table.add_row(phrases.spaced(m.name), phrases.metric(m.base, m), tuned, change)
     if report.artifact is not None:
         table.add_row("trainable parameters", "", f"{report.artifact.trainable_parameters:,}", "")
     if story.seconds is not None:

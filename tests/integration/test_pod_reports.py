@@ -10,6 +10,7 @@ import pytest
 
 from cluster.control_plane import ControlPlane
 from cluster.objects import Values, reference
+from diptych_api.diffusionmodel import ModelPointer
 from diptych_api.errors import RetryLater
 from diptych_api.fields import API_VERSION
 from diptych_api.finetunejob import FineTuneJob
@@ -18,6 +19,7 @@ from diptych_api.report import Report
 from diptych_api.wire import from_wire
 from diptych_operator.manifests.accounts import accounts
 from diptych_training.api_server import ApiServer
+from diptych_training.pod import standing
 from diptych_training.pod_report import manifest, report_path
 from support.recorded_run import recorded, report
 from support.rule_examples import MINIMAL
@@ -85,6 +87,19 @@ def test_the_account_may_write_reports_of_its_namespace_and_nothing_else(
     job_path = control_plane.api.path(pod.stored)
     with pytest.raises(RetryLater, match="403"):
         pod.server.apply(job_path, {**pod.stored, "metadata": {"name": "noto"}}, REPORT_MANAGER)
+
+
+def test_the_account_may_ask_what_a_model_stands_for(control_plane: ControlPlane, pod: HeadPod) -> None:
+    assert standing(pod.server, pod.job, "best") is None
+    model = control_plane.api.create(reference(API_VERSION, "DiffusionModel", "best", pod.namespace) | {"spec": {}})
+    assert standing(pod.server, pod.job, "best") == ModelPointer()
+    version = {"run": "noto-0123abcd", "uri": "s3://b/r", "digest": f"sha256:{'0' * 64}"}
+    version["promotedAt"] = "2026-01-31T12:00:00Z"
+    control_plane.api.patch(model, {"status": {"current": version}}, subresource="status")
+    told = standing(pod.server, pod.job, "best")
+    assert told is not None
+    assert told.current is not None
+    assert told.current.run == "noto-0123abcd"
 
 
 def test_a_server_of_another_authority_is_not_trusted(pod: HeadPod, tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from diptych_api.after import Gate, Promotion
+from diptych_api.diffusionmodel import ModelPointer
 from diptych_api.evaluation_report import EvaluationReport, GateDecision
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.report import Report
 from diptych_api.resource import ObjectMeta
 from diptych_training.finish import conclude
 from diptych_training.phases import Run, promote
-from diptych_training.promotion import read_pointer
+from diptych_training.promotion import read_pointer, version_of
 from diptych_training.reporter import Reporter
 from diptych_training.share import Share
 from support.bare_runs import Listener, train
@@ -101,6 +102,23 @@ def test_on_a_cluster_the_artifact_is_held_against_its_base_and_offered(trained:
     offered = concluded(replace(another(trained, "pod"), promotes=False))
     assert (offered.outcome, offered.rival) == ("Offered", None)
     assert current(trained) in {None, "first"}
+
+
+def test_on_a_cluster_the_current_version_is_drawn_too_and_where_it_cannot_be_read_the_base_alone(
+    trained: Share,
+) -> None:
+    first = another(trained, "stands")
+    assert concluded(replace(first, promotes=False)).outcome == "Offered"
+    version = version_of(first.store, "tiny", [], "gates of tiny")
+    standing = ModelPointer(current=version)
+    equal = another(trained, "equal")
+    drawn = concluded(replace(equal, promotes=False, standing=standing))
+    assert (drawn.outcome, drawn.rival) == ("NotPromoted", "stands")
+    assert [check.improvement for check in drawn.checks] == [0, 0]
+    assert all(pair.incumbent for pair in evidence(equal).pairs)
+    elsewhere = ModelPointer(current=version.model_copy(update={"uri": "s3://elsewhere/artifact"}))
+    blind = concluded(replace(another(trained, "blind-pod"), promotes=False, standing=elsewhere))
+    assert (blind.outcome, blind.rival) == ("Offered", None)
 
 
 def test_without_an_evaluation_nothing_is_promoted(trained: Share) -> None:

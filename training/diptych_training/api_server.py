@@ -15,6 +15,7 @@ ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 HOST, PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
 TIMEOUT: Final = httpx2.Timeout(10, connect=5)
 LONGEST_ANSWER: Final = 300
+NOT_FOUND: Final = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +45,29 @@ class ApiServer:
             RetryLater: says what the server answered, or that it did not.
 
         """
-        headers = {
-            "Authorization": f"Bearer {self._read('token')}",
-            "Content-Type": "application/apply-patch+yaml",  # which JSON is
-            "Accept": "application/json",
-        }
+        as_patch = {"Content-Type": "application/apply-patch+yaml"}  # which JSON is
         query = {"fieldManager": manager, "force": "true"}
+        answer = self._ask("PATCH", path, params=query, json=dict(manifest), headers=as_patch)
+        if answer.is_error:
+            raise RetryLater(f"{self.url}{path} answered {answer.status_code}: {_reason(answer)}.")
+
+    def get(self, path: str) -> bytes | None:
+        """Return an object as JSON; None where there is none. Raises RetryLater as `apply` does."""
+        answer = self._ask("GET", path)
+        if answer.status_code == NOT_FOUND:
+            return None
+        if answer.is_error:
+            raise RetryLater(f"{self.url}{path} answered {answer.status_code}: {_reason(answer)}.")
+        return answer.content
+
+    def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None, **more: Any) -> httpx2.Response:  # noqa: ANN401 -- of httpx2
+        known = {"Authorization": f"Bearer {self._read('token')}", "Accept": "application/json"}
         try:
             # A client for each request: certificates rotate as tokens do, and a proxy of the environment is not meant.
             with httpx2.Client(verify=self._trust(), timeout=TIMEOUT, trust_env=False) as client:
-                answer = client.patch(f"{self.url}{path}", params=query, json=dict(manifest), headers=headers)
+                return client.request(method, f"{self.url}{path}", headers={**known, **(headers or {})}, **more)
         except httpx2.HTTPError as error:
             raise RetryLater(f"{self.url} cannot be reached: {str(error) or type(error).__name__}.") from error
-        if answer.is_error:
-            raise RetryLater(f"{self.url}{path} answered {answer.status_code}: {_reason(answer)}.")
 
     def _read(self, name: str) -> str:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from diptych_api.evaluation_report import EvaluationReport
 from diptych_api.runstore import EVALUATION, EVALUATION_FILE
 from diptych_diffusion.fingerprint import file_digest, folder_digest
-from diptych_training.promotion import read_pointer, rival_of
+from diptych_training.promotion import rival_for
 from diptych_training.run_store import RunStore
 from diptych_training.share import Share
 from diptych_training.suites import prompts_of
@@ -55,7 +55,5 @@ def _files(share: Share) -> Iterator[tuple[str, str]]:
 
 def _rival(share: Share) -> str | None:
     promotion = share.spec.promotion
-    if promotion is None or not share.promotes:
-        return None
-    rival = rival_of(read_pointer(share.store, promotion.model), share.store.name)
+    rival = None if promotion is None else rival_for(share, promotion.model)
     return None if rival is None else rival.digest

@@ -228,9 +228,8 @@ def _contest(share: Share, trained: Trained, tell: TellPhase) -> Contest | None:
     if promotion is None:
         return None
     tell(PhaseProgress("Gating", 0, 0))
-    if not share.promotes:
-        return Contest(promotion, None, promotes=False)
-    return Contest(promotion, find_incumbent(share.store, promotion, share.base_folder, trained.loop, trained.after))
+    incumbent = find_incumbent(share, promotion.model, trained.loop, trained.after)
+    return Contest(promotion, incumbent, share.promotes)
 
 
 def _decision(share: Share, report: EvaluationReport | None) -> GateDecision | None:

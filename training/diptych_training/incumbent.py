@@ -21,8 +21,9 @@ from diptych_diffusion.pipeline import load
 from diptych_training.artifact import verify_artifact
 from diptych_training.loop import Loop
 from diptych_training.metrics import Measurement, paired
-from diptych_training.promotion import read_pointer, rival_of
+from diptych_training.promotion import rival_for
 from diptych_training.run_store import RunStore
+from diptych_training.share import Share
 from diptych_training.validation import validation_losses
 
 BY_HAND: Final = "Promote by hand if it should be so: diptych promote."
@@ -57,19 +58,20 @@ class Version:
     own_text: bool
 
 
-def find_incumbent(
-    store: RunStore, promotion: Promotion, base_folder: Path, loop: Loop, candidate: Sequence[float]
-) -> Incumbent | None:
-    """Return the version that the run would replace; None where there is none.
+def find_incumbent(share: Share, model: str, loop: Loop, candidate: Sequence[float]) -> Incumbent | None:
+    """Return the version of a model that the run would replace; None where there is none.
 
+    On a cluster also None where it cannot be read from here: the DiffusionModel then compares the figures of both.
     ``candidate`` are the run's own held-out losses.
     """
-    version = rival_of(read_pointer(store, promotion.model), store.name)
-    if version is None:
+    version = rival_for(share, model)
+    if version is None or not (share.promotes or share.store.beside(version.run).uri(ARTIFACT) == version.uri):
         return None
     try:
-        found = _loaded(store, version, base_folder, loop.trainee.device)
+        found = _loaded(share.store, version, share.base_folder, loop.trainee.device)
     except (DiptychError, OSError) as error:
+        if not share.promotes:
+            return None
         return Incumbent(version.run, problem=f"{version.run}, the current version, cannot be read: {error} {BY_HAND}")
     if isinstance(found, str):
         return Incumbent(version.run, problem=found)

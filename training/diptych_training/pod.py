@@ -10,10 +10,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from diptych_api.errors import DiptychError, Interrupted, SpecInvalid
+from pydantic import ValidationError
+
+from diptych_api.diffusionmodel import DiffusionModel, ModelPointer
+from diptych_api.errors import DiptychError, Interrupted, RetryLater, SpecInvalid
+from diptych_api.fields import API_VERSION
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.names import REPORT_MANAGER
 from diptych_api.report import Report
+from diptych_api.wire import from_json
 from diptych_api.yaml_reader import read_resource
 from diptych_diffusion.loading import loading
 from diptych_training.api_server import ApiServer
@@ -40,6 +45,15 @@ class PodRequest:
     """Where reports go; None finds it as pods do."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an attempt takes place."""
+
+    address: str | None
+    server: ApiServer | None
+    """None where nobody is reported to."""
+
+
 def run_job(request: PodRequest, environ: Mapping[str, str]) -> int:
     """Run a job to its end and return the exit code. The reason of a failure is in the last report, and on stderr."""
     wish = StopSignal()
@@ -50,10 +64,12 @@ def run_job(request: PodRequest, environ: Mapping[str, str]) -> int:
         with contextlib.ExitStack() as stack:
             if (station := Station.of(environ)) is not None:
                 stack.enter_context(station.manned("driver"))  # first in, last out: the last report is sent before
-            heard = [_printed(settings, stack)]
+            heard, server = [_printed(settings, stack)], None
             if settings.reports:
-                heard.append(_posted(job, settings, request.server or ApiServer.of(environ), stack))
-            _attempt(job, settings, request.address or settings.ray_address, wish, heard)
+                server = request.server or ApiServer.of(environ)
+                heard.append(_posted(job, settings, server, stack))
+            place = Place(request.address or settings.ray_address, server)
+            _attempt(job, settings, place, wish, heard)
     except DiptychError as error:
         _complain(f"{error.reason}: {error}")
         return error.exit_code
@@ -71,9 +87,7 @@ def read_job(path: Path) -> FineTuneJob:
     return resource
 
 
-def _attempt(
-    job: FineTuneJob, settings: PodSettings, address: str | None, wish: StopSignal, heard: list[OnReport]
-) -> None:
+def _attempt(job: FineTuneJob, settings: PodSettings, place: Place, wish: StopSignal, heard: list[OnReport]) -> None:
     """Train, and see to it that the last report says how it ended, also when it ended before it began."""
     last = Report(phase="Pending", message="Loading PyTorch and Ray.", time=now())
 
@@ -89,7 +103,8 @@ def _attempt(
         with loading():
             from diptych_training.run import RunOptions, run  # noqa: PLC0415 - takes seconds: a report tells so
 
-        options = RunOptions(Path.cwd(), address, settings.mounts, settings.run_name)
+        told = None if place.server is None else partial(standing, place.server, job)
+        options = RunOptions(Path.cwd(), place.address, settings.mounts, settings.run_name, told)
         run(job, options, on_report, wish.event)
     except Interrupted as error:
         if last.phase not in ENDED:
@@ -99,6 +114,17 @@ def _attempt(
         if last.phase not in ENDED:
             Reporter(on_report, report=last).failed(error)
         raise
+
+
+def standing(server: ApiServer, job: FineTuneJob, model: str) -> ModelPointer | None:
+    """Return what a DiffusionModel of the job's namespace stands for now. Raises RetryLater where nobody tells."""
+    namespace = job.metadata.namespace or server.namespace()
+    found = server.get(f"/apis/{API_VERSION}/namespaces/{namespace}/diffusionmodels/{model}")
+    try:
+        status = None if found is None else from_json(DiffusionModel, found).status
+    except ValidationError as error:
+        raise RetryLater(f"The DiffusionModel {model} cannot be read: it is of another version.") from error
+    return None if status is None else ModelPointer(current=status.current, previous=status.previous)
 
 
 def _printed(settings: PodSettings, stack: contextlib.ExitStack) -> OnReport:

@@ -11,6 +11,7 @@ from diptych_api.report import MetricValue
 from diptych_api.runstore import ARTIFACT, ARTIFACT_FILE, MODEL_FILE, MODELS
 from diptych_training.letters import Finished
 from diptych_training.run_store import RunStore
+from diptych_training.share import Share
 
 MOST_REMEMBERED: Final = 50
 PERSON: Final = "a person"
@@ -44,6 +45,12 @@ def rival_of(pointer: ModelPointer | None, run: str) -> ModelVersion | None:
     if pointer is None or pointer.current is None or pointer.current.run != run:
         return None if pointer is None else pointer.current
     return pointer.previous
+
+
+def rival_for(share: Share, model: str) -> ModelVersion | None:
+    """Return the version of a model that a run must beat: as the place remembers it, or as the cluster told."""
+    pointer = read_pointer(share.store, model) if share.promotes else share.standing
+    return rival_of(pointer, share.store.name)
 
 
 def model_store(store: RunStore, model: str) -> RunStore:

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from diptych_api.diffusionmodel import ModelPointer
 from diptych_api.errors import Interrupted, RetryLater, StoreUnwritable
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.presets import resolve
@@ -54,6 +55,8 @@ class RunOptions:
     """In a pod: where volumes are, by claim. Its operator honours what one machine cannot."""
     run_name: str | None = None
     """Folder of the run; None makes it of the job's name and spec."""
+    standing: Callable[[str], ModelPointer | None] | None = None
+    """On a cluster, what a DiffusionModel stands for now; raises RetryLater where nobody tells."""
     prepare_only: bool = False
     """End when the data set is prepared; a run goes on from there."""
 
@@ -144,6 +147,17 @@ def _run(run: Run, options: RunOptions) -> int | None:
         return _phases(run, options)
 
 
+def _standing(run: Run, options: RunOptions) -> ModelPointer | None:
+    """Return what the job's model stands for; None where it has none, or where that cannot be told."""
+    if run.spec.promotion is None or options.standing is None:
+        return None
+    try:
+        return options.standing(run.spec.promotion.model)
+    except RetryLater as error:
+        run.reporter.update(message=f"Held against the base alone: {error}"[:1024])
+        return None
+
+
 def _early_ray(run: Run, options: RunOptions) -> AbstractContextManager[None]:
     """Return a Ray that is there from the first phase on: a cluster, or where a network writes captions on GPUs."""
     by_network = run.spec.dataset.captioning.provider in NETWORKS
@@ -177,6 +191,7 @@ def _phases(run: Run, options: RunOptions) -> int | None:
         run.reporter.clock.hold_gpus()
         share = cache_pictures(run, share, manifest, parts)
         resumed_from = train(run, share)
+        share = replace(share, standing=_standing(run, options))
         finished = finish_artifact(run, share)
     run.reporter.update(artifact=finished.artifact, metrics=list(finished.metrics), gate=finished.gate)
     promote(run, finished)

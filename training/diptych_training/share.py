@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from diptych_api.diffusionmodel import ModelPointer
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_training.run_store import RunStore
 
@@ -25,3 +26,5 @@ class Share:
     """What of the store's cache the run needs, by name; of no use on a disk."""
     promotes: bool = True
     """Whether this place promotes what passes its gates; on a cluster the DiffusionModel does."""
+    standing: ModelPointer | None = None
+    """On a cluster, what the DiffusionModel stood for when the run was about to be evaluated."""

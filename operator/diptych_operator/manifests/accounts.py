@@ -4,7 +4,15 @@ from typing import Final
 
 from diptych_api.fields import API_GROUP
 from diptych_api.names import MANAGED_BY, POD_ACCOUNT, PRODUCT, REPORTER_ACCOUNT
-from diptych_operator.kinds import FINE_TUNE_REPORT, ROLE, ROLE_BINDING, SERVICE_ACCOUNT, Kind, Manifest
+from diptych_operator.kinds import (
+    DIFFUSION_MODEL,
+    FINE_TUNE_REPORT,
+    ROLE,
+    ROLE_BINDING,
+    SERVICE_ACCOUNT,
+    Kind,
+    Manifest,
+)
 
 REPORT_VERBS: Final = ("create", "get", "patch")
 """What server-side apply of a report needs, and nothing else."""
@@ -19,6 +27,7 @@ def accounts(namespace: str) -> tuple[Manifest, ...]:
             **_head(ROLE, REPORTER_ACCOUNT, namespace),
             "rules": [
                 {"apiGroups": [API_GROUP], "resources": [FINE_TUNE_REPORT.plural], "verbs": list(REPORT_VERBS)},
+                {"apiGroups": [API_GROUP], "resources": [DIFFUSION_MODEL.plural], "verbs": ["get"]},  # the one to beat
             ],
         },
         {

@@ -72,10 +72,9 @@ def _consider(standing: Standing, spec: DiffusionModelSpec, offer: Offer, now: d
     status, version = standing.status, offer.version
     if offer.job.spec.promotion is None:
         return standing
-    incumbent = status.current.metrics if status.current else None
-    verdict = judge(offer.job.spec.promotion, version.metrics, incumbent)
-    if (own := offer.job.status.gate) is not None and own.outcome == "NotPromoted":
-        verdict = Verdict(False, own.reason)
+    verdict = _own_verdict(offer, status) or judge(
+        offer.job.spec.promotion, version.metrics, status.current.metrics if status.current else None
+    )
     if not verdict.passed:
         return _told(standing, offer, "Rejected", verdict.reason)
     moment = now.replace(microsecond=0)
@@ -88,6 +87,17 @@ def _consider(standing: Standing, spec: DiffusionModelSpec, offer: Offer, now: d
     if spec.pin is None:
         standing = _stand_for(standing, promoted)
     return _told(standing, offer, "Promoted", verdict.reason)
+
+
+def _own_verdict(offer: Offer, status: DiffusionModelStatus) -> Verdict | None:
+    """Return what the job itself decided, prompt by prompt; None where it was not held against the current version."""
+    own = offer.job.status.gate
+    if own is None:
+        return None
+    if own.outcome == "NotPromoted":
+        return Verdict(False, own.reason)
+    drawn = own.rival is not None and status.current is not None and status.current.run == own.rival
+    return Verdict(True, own.reason) if drawn else None
 
 
 def _promote(standing: Standing, version: ModelVersion) -> Standing:

@@ -108,6 +108,16 @@ def test_what_the_job_itself_turned_down_is_not_promoted() -> None:
     assert any(decision["reason"] in message for _, message in story.notes)
 
 
+def test_what_the_job_saw_against_the_current_version_counts_before_figures_of_other_pictures() -> None:
+    story = Story()
+    story.look(job("a", 0.1))
+    drawn = {"outcome": "Offered", "model": "best", "reason": "Against a: better.", "rival": run("a")}
+    story.look(job("b", 0.12, gate=drawn))
+    assert story.run_of("current") == "b", "its own held-out pictures are others"
+    story.look(job("c", 0.13, gate=drawn))
+    assert story.run_of("current") == "b", "it was held against a, which stands no more: by figures it is worse"
+
+
 def test_the_next_one_must_beat_the_current_one() -> None:
     story = Story()
     story.look(job("a", 0.1))
