@@ -172,10 +172,11 @@ def test_the_policy_lets_pods_out_to_what_the_spec_names_and_never_to_the_nodes_
     assert own == {"to": [{"podSelector": {"matchLabels": {"diptych.dev/job": "noto"}}}]}
 
 
-def test_the_reporter_may_write_reports_and_nobody_gets_a_token_unasked() -> None:
+def test_the_reporter_may_write_reports_and_read_models_and_nobody_gets_a_token_unasked() -> None:
     reporter, pod, role, binding = accounts("art")
     assert [account["automountServiceAccountToken"] for account in (reporter, pod)] == [False, False]
     assert role["rules"] == [
-        {"apiGroups": ["diptych.dev"], "resources": ["finetunereports"], "verbs": ["create", "get", "patch"]}
+        {"apiGroups": ["diptych.dev"], "resources": ["finetunereports"], "verbs": ["create", "get", "patch"]},
+        {"apiGroups": ["diptych.dev"], "resources": ["diffusionmodels"], "verbs": ["get"]},
     ]
     assert [subject["name"] for subject in binding["subjects"]] == ["diptych-reporter"]
