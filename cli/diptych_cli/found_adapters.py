@@ -10,7 +10,8 @@ from diptych_api.adapters import Adapter
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
 from diptych_api.diffusionmodel import ModelPointer
 from diptych_api.errors import DiptychError, UserError
-from diptych_api.runstore import ARTIFACT, ARTIFACT_FILE, MODEL_FILE, MODELS
+from diptych_api.report import Report
+from diptych_api.runstore import ARTIFACT, ARTIFACT_FILE, MODEL_FILE, MODELS, STATUS_FILE
 from diptych_api.servingconfig import ServedAdapter
 from diptych_cli.artifact_files import verified
 from diptych_cli.runs import shown
@@ -20,7 +21,7 @@ def find_adapters(spec: DiffusionDeploymentSpec, folder: Path) -> list[ServedAda
     """Return the adapters with their files. ``folder`` is that of a namespace, which jobs on this machine write to.
 
     Raises:
-        UserError: when a job has left no adapter there, or a model's file cannot be read.
+        UserError: when a job has left no adapter there that may be served, or a model's file cannot be read.
         ArtifactInvalid: when the files of a job's adapter differ from what it wrote.
 
     """
@@ -29,25 +30,23 @@ def find_adapters(spec: DiffusionDeploymentSpec, folder: Path) -> list[ServedAda
 
 @dataclass
 class Models:
-    """Looks again and again at what the models of a deployment stand for."""
+    """Looks again and again at what the models of a deployment stand for, and at what its jobs have left."""
 
     spec: DiffusionDeploymentSpec
     folder: Path
     adapters: list[ServedAdapter]
     """As they are served."""
     tell: Callable[[str], None]
-    """Hears of a model's file that cannot be read; its version stays."""
+    """Hears of what cannot be read; the version that is served stays."""
 
     def newer(self) -> list[ServedAdapter] | None:
-        """Return all adapters once a model stands for another version than the one that is served, else None."""
+        """Return all adapters once one has another version than the one that is served, else None."""
         wanted = [self._now(adapter, old) for adapter, old in zip(self.spec.adapters, self.adapters, strict=True)]
         return None if wanted == self.adapters else wanted
 
     def _now(self, adapter: Adapter, old: ServedAdapter) -> ServedAdapter:
-        if adapter.from_model is None:
-            return old
         try:
-            return _of_model(adapter, adapter.from_model.name, self.folder)
+            return _newer(adapter, old, self.folder)
         except DiptychError as error:
             self.tell(str(error))
             return old
@@ -61,6 +60,15 @@ def _find(adapter: Adapter, folder: Path) -> ServedAdapter:
     uri = adapter.uri or ""
     place = uri if "://" in uri else str(Path(uri).expanduser().absolute())
     return ServedAdapter(name=adapter.name, uri=place, digest=adapter.digest, strength=adapter.strength)
+
+
+def _newer(adapter: Adapter, old: ServedAdapter, folder: Path) -> ServedAdapter:
+    """Return an adapter as it is now. A job's files are read only when another run of it is to be served."""
+    if adapter.from_model is not None:
+        return _of_model(adapter, adapter.from_model.name, folder)
+    if adapter.from_job is None or _newest_run(adapter.from_job.name, folder).name == old.run:
+        return old
+    return _of_job(adapter, adapter.from_job.name, folder)
 
 
 def _of_job(adapter: Adapter, job: str, folder: Path) -> ServedAdapter:
@@ -96,12 +104,36 @@ def _of_model(adapter: Adapter, model: str, folder: Path) -> ServedAdapter:
 
 
 def _newest_run(job: str, folder: Path) -> Path:
-    """Return the newest run of a job that left an artifact. Run names end in a dash and eight hex digits."""
+    """Return the newest run of a job that left an artifact which no gate withholds.
+
+    Run names end in a dash and eight hex digits.
+    """
     records = [path / ARTIFACT / ARTIFACT_FILE for path in folder.glob(f"{job}-????????")]
-    finished = [path for path in records if path.is_file()]
+    finished = sorted(path for path in records if path.is_file())
     if not finished:
         raise UserError(
             f"Job {job} has left no adapter in {shown(str(folder.absolute()))}.",
             hint="Run it first: diptych run JOB.yaml. --runs names the folder that it writes to.",
         )
-    return max(finished, key=lambda path: path.stat().st_mtime).parent.parent
+    served = [path.parent.parent for path in finished if not _withheld(path.parent.parent, folder)]
+    if not served:
+        raise UserError(
+            f"Job {job} has left no adapter that was promoted in {shown(str(folder.absolute()))}.",
+            hint="Why not is in the run's evaluation/report.html. By hand: diptych promote MODEL RUN --output RUNS.",
+        )
+    return max(served, key=lambda run: (run / ARTIFACT / ARTIFACT_FILE).stat().st_mtime)
+
+
+def _withheld(run: Path, folder: Path) -> bool:
+    """Whether a run was turned down by its gates, and nobody promoted it since."""
+    try:
+        gate = Report.model_validate_json((run / STATUS_FILE).read_bytes()).gate
+    except (OSError, ValidationError):
+        return False
+    if gate is None or gate.outcome != "NotPromoted":
+        return False
+    try:
+        pointer = ModelPointer.model_validate_json((folder / MODELS / gate.model / MODEL_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return True
+    return run.name not in {version.run for version in pointer.history}

@@ -1,6 +1,6 @@
 """Which resources an object belongs to, and which others a resource names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,13 +25,10 @@ PLANNED: Final = frozenset({FINE_TUNE_JOB, DIFFUSION_DEPLOYMENT, DIFFUSION_MODEL
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Which resources are to be planned anew when the object changes, and what it has to do with others."""
+    """`wakes`: the resources to be planned anew when the object changes. `uses`: objects whose changes concern it."""
 
     wakes: tuple[Ref, ...] = ()
     uses: tuple[Ref, ...] = ()
-    """Objects that can find it by this: a model its jobs, an Event's cluster the child that it belongs to."""
-    follows: tuple[Ref, ...] = ()
-    """Objects whose changes wake it."""
 
 
 def links_of(found: Manifest) -> Links:
@@ -39,12 +36,11 @@ def links_of(found: Manifest) -> Links:
     ref = ref_of(found)
     if ref.kind == FINE_TUNE_JOB:
         model = _model_of(found, ref.namespace)
-        return Links(wakes=(ref, *model), uses=model, follows=model if found["spec"].get("publish") else ())
+        return Links(wakes=(ref, *model), uses=model)
     if ref.kind == DIFFUSION_MODEL:
-        return Links(wakes=(ref,))
+        return Links(wakes=(ref, *_jobs_of(found, ref.namespace)))
     if ref.kind == DIFFUSION_DEPLOYMENT:
-        sources = tuple(_sources(found, ref.namespace))
-        return Links(wakes=(ref,), uses=sources, follows=sources)
+        return Links(wakes=(ref,), uses=tuple(_sources(found, ref.namespace)))
     if ref.kind == FINE_TUNE_REPORT:
         return Links(wakes=(Ref(FINE_TUNE_JOB, ref.namespace, ref.name),))
     labels = found["metadata"].get("labels") or {}
@@ -59,6 +55,14 @@ def _model_of(job: Manifest, namespace: str) -> tuple[Ref, ...]:
     """Return the model that a job wants to become: the model's plan reads the jobs that use it."""
     name = (job["spec"].get("promotion") or {}).get("model")
     return (Ref(DIFFUSION_MODEL, namespace, name),) if name else ()
+
+
+def _jobs_of(model: Manifest, namespace: str) -> Iterator[Ref]:
+    """Yield the jobs whose runs a model tells of: as many as it remembers, however many want to become it."""
+    status = model.get("status") or {}
+    runs = [status.get("current"), *(status.get("history") or ()), *(status.get("considered") or ())]
+    names = {run["job"]: None for run in runs if run and run.get("job")}
+    return (Ref(FINE_TUNE_JOB, namespace, name) for name in names)
 
 
 def _sources(deployment: Manifest, namespace: str) -> list[Ref]:

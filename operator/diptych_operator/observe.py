@@ -96,8 +96,8 @@ def _job(view: _View) -> JobSeen:
 
 
 def _judge(view: _View, job: FineTuneJob) -> DiffusionModel | None:
-    """Return the model that decides whether the job is published."""
-    if job.spec.publish is None or job.spec.promotion is None:
+    """Return the model that decides about the job's run."""
+    if job.spec.promotion is None:
         return None
     return view.other(DiffusionModel, kinds.DIFFUSION_MODEL, job.spec.promotion.model)
 

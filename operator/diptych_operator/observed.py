@@ -21,7 +21,7 @@ class JobSeen:
     publisher: Child | None = None
     """The Kubernetes Job that publishes."""
     model: DiffusionModel | None = None
-    """The model whose word a publication waits for, where it exists and the job has one."""
+    """The model that the job offers its run to, where there is one."""
     accounts: tuple[Child, ...] = ()
     """ServiceAccounts, Role and RoleBinding of the namespace's jobs."""
     report: FineTuneReport | None = None

@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 
 from diptych_operator.child import Trouble
 from diptych_operator.kinds import (
+    DIFFUSION_DEPLOYMENT,
     EVENT,
     POD,
     RAY_JOB,
@@ -42,7 +43,6 @@ class Store:
         """uid, resourceVersion and packed object."""
         self._pods: dict[Ref, set[Ref]] = {}
         self._users: dict[Ref, set[Ref]] = {}
-        self._followers: dict[Ref, set[Ref]] = {}
         self._troubles: OrderedDict[tuple[str, str], dict[str, Trouble]] = OrderedDict()
         self._gone: OrderedDict[str, int] = OrderedDict()
         """uids that were deleted lately, and their last versions: an older event does not bring them back.
@@ -128,7 +128,8 @@ class Store:
         return {ref: Version(kept[0], kept[1]) for ref, kept in self._objects.get(kind, {}).items()}
 
     def _wake_for(self, ref: Ref, wakes: Iterable[Ref]) -> None:
-        for key in {*wakes, *self._followers.get(ref, ())}:
+        followers = (user for user in self._users.get(ref, ()) if user.kind == DIFFUSION_DEPLOYMENT)
+        for key in {*wakes, *followers}:
             self._wake(key)
 
     def _wake_namespace(self, namespace: str) -> None:
@@ -140,16 +141,13 @@ class Store:
     def _link(self, ref: Ref, links: Links) -> None:
         for used in links.uses:
             self._users.setdefault(used, set()).add(ref)
-        for followed in links.follows:
-            self._followers.setdefault(followed, set()).add(ref)
         if ref.kind == POD:
             for owner in links.wakes:
                 self._pods.setdefault(owner, set()).add(ref)
 
     def _unlink(self, ref: Ref, known: Manifest | None) -> Links:
         links = Links() if known is None else links_of(known)
-        tables = ((self._users, links.uses), (self._followers, links.follows), (self._pods, links.wakes))
-        for table, keys in tables:
+        for table, keys in ((self._users, links.uses), (self._pods, links.wakes)):
             for key in keys:
                 if key in table:
                     table[key].discard(ref)

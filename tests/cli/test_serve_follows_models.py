@@ -1,5 +1,7 @@
 """Adapters that `diptych serve` takes from a model of this machine, and follows when another run is promoted."""
 
+import json
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -96,3 +98,36 @@ def test_runs_that_were_moved_are_found_where_they_are(runs: tuple[str, str], tm
     shutil.move("runs", tmp_path / "moved")
     (style, _) = find_adapters(SPEC, tmp_path / "moved/local")
     assert style.uri == str(tmp_path / "moved/local" / runs[0] / "artifact")
+
+
+JOB = DiffusionDeploymentSpec.model_validate(
+    {"base": {"builtin": "tiny-emoji"}, "adapters": [{"name": "style", "fromJob": {"name": "noto-style"}}]}
+)
+
+
+def turned_down(run: str) -> None:
+    """Let the gates of a run have turned it down."""
+    file = HERE / run / "status.json"
+    gate = {"outcome": "NotPromoted", "model": "noto", "reason": "It is worse."}
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"gate": gate}))
+
+
+def test_a_job_is_followed_to_its_newest_run_but_to_none_that_its_gates_turned_down(runs: tuple[str, str]) -> None:
+    (older, newer), record = runs, "artifact/artifact.json"
+    for age, run in enumerate(reversed(runs)):
+        os.utime(HERE / run / record, (1e9 - age, 1e9 - age))
+    turned_down(newer)
+    (style,) = find_adapters(JOB, HERE)
+    followed = Models(JOB, HERE, [style], print)
+    assert (style.run, followed.newer()) == (older, None)
+    promote(newer)
+    told = followed.newer()
+    assert told is not None, "a person's word is above the gates"
+    assert told[0].uri == str((HERE / newer / "artifact").absolute())
+
+
+def test_a_job_whose_runs_were_all_turned_down_is_not_served(runs: tuple[str, str]) -> None:
+    for run in runs:
+        turned_down(run)
+    with pytest.raises(UserError, match="no adapter that was promoted"):
+        find_adapters(JOB, HERE)

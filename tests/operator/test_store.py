@@ -97,9 +97,12 @@ def test_users_of_different_kinds_have_an_order(world: World) -> None:
     assert world.store.users_of(MODEL) == [DEPLOYMENT, JOB]
 
 
-def test_a_model_does_not_wake_the_jobs_that_want_to_become_it(world: World) -> None:
-    world.put(kinds.FINE_TUNE_JOB, "noto", spec={"promotion": {"model": "best"}})
+def test_a_model_wakes_the_jobs_that_it_tells_of_and_not_all_that_want_to_become_it(world: World) -> None:
+    for name in ("noto", "other"):
+        world.put(kinds.FINE_TUNE_JOB, name, spec={"promotion": {"model": "best"}})
     assert world.put(kinds.DIFFUSION_MODEL, "best", spec={}) == {MODEL}
+    status = {"current": None, "considered": [{"run": "noto-0123abcd", "job": "noto"}]}
+    assert world.put(kinds.DIFFUSION_MODEL, "best", spec={}, status=status) == {MODEL, JOB}
 
 
 @pytest.mark.parametrize("kind", [kinds.RAY_JOB, kinds.NETWORK_POLICY, kinds.POD])

@@ -6,6 +6,7 @@ from typing import Final, Literal
 from diptych_api.jobstatus import FineTuneJobStatus, JobPhase
 from diptych_api.names import QUEUE_LABEL
 from diptych_operator.conditions import Aspect, last_change
+from diptych_operator.jobs.promoted import promotion
 from diptych_operator.jobs.publication import publication, publication_note
 from diptych_operator.jobs.ray_state import RayState
 from diptych_operator.jobs.turn import Turn
@@ -41,6 +42,8 @@ def aspects(turn: Turn, phase: JobPhase, status: FineTuneJobStatus, provisioned:
     failed = phase == "Failed"
     yield Aspect("Failed", failed, failure.reason if failed and failure else phase, message if failed else "")
     yield Aspect("Suspended", phase == "Suspended", phase, message if phase == "Suspended" else "")
+    if turn.job.spec.promotion is not None:
+        yield promotion(turn, phase)
     if turn.job.spec.publish is not None:
         yield publication(turn, phase, status)
 

@@ -8,8 +8,6 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from diptych_api.diffusionmodel import DiffusionModel
-from diptych_api.finetunejob import FineTuneJob
 from diptych_api.jobstatus import FineTuneJobStatus, JobPhase
 from diptych_api.names import COMPONENT, publisher_name
 from diptych_api.publication import LastWord
@@ -17,15 +15,15 @@ from diptych_api.resource import Condition
 from diptych_operator.child import Pod, settle
 from diptych_operator.conditions import Aspect
 from diptych_operator.jobs.children import shared_children
+from diptych_operator.jobs.promoted import promotion, stands
 from diptych_operator.jobs.turn import Turn
 from diptych_operator.manifests.publish_job import PUBLISHING, publish_job
-from diptych_operator.models.versions import run_of
 from diptych_operator.plan import Action, Note
 from diptych_operator.pod_failures import why_waiting
 
 AGAIN: Final = "Then delete the Job {name}: it is made anew."
 QUIET: Final = frozenset({"Publishing", "NotPromoted"})
-WAITS: Final = "It is published when the DiffusionModel {model} stands for it. {why}"
+WAITS: Final = "It is published when its DiffusionModel stands for it."
 
 
 def published(turn: Turn) -> dict[str, Any]:
@@ -48,7 +46,7 @@ def is_due(turn: Turn) -> bool:
     """Whether a run is to be published from here, and was not yet."""
     asked = turn.job.spec.publish is not None and turn.job.spec.promotion is not None
     done = turn.status.phase == "Succeeded" and not turn.status.published
-    return asked and done and _stands(turn.job, turn.seen.model)
+    return asked and done and stands(turn)
 
 
 def publication(turn: Turn, phase: JobPhase, status: FineTuneJobStatus) -> Aspect:
@@ -60,8 +58,8 @@ def publication(turn: Turn, phase: JobPhase, status: FineTuneJobStatus) -> Aspec
     if turn.job.spec.promotion is None:
         settings = turn.job.spec.publish
         return Aspect("Published", False, "DryRun" if settings and settings.dry_run else "NotTold")
-    if not _stands(turn.job, turn.seen.model):
-        return _waits(turn)
+    if not stands(turn):
+        return Aspect("Published", False, "NotPromoted", f"{WAITS} {promotion(turn, phase).message}")
     return _of_publisher(turn)
 
 
@@ -99,25 +97,6 @@ def _under_way(turn: Turn) -> Aspect:
     word = _word(turn)
     told = f"Tries again. {word.failure.reason}: {word.failure.message}" if word and word.failure else ""
     return Aspect("Published", False, "Publishing", told)
-
-
-def _waits(turn: Turn) -> Aspect:
-    """Return why the model does not stand for the run."""
-    name, model, run = turn.job.spec.promotion, turn.seen.model, run_of(turn.job)
-    asked = name.model if name else ""
-    if model is None:
-        return Aspect("Published", False, "NotPromoted", WAITS.format(model=asked, why="There is none of this name."))
-    looked = next((one for one in model.status.considered if one.run == run), None)
-    if looked is not None and looked.outcome == "Rejected":
-        return Aspect("Published", False, "NotPromoted", WAITS.format(model=asked, why=looked.message))
-    return Aspect("Published", False, "NotPromoted", WAITS.format(model=asked, why="").strip())
-
-
-def _stands(job: FineTuneJob, model: DiffusionModel | None) -> bool:
-    """Whether a model stands for the job's run, or did."""
-    status = model.status if model else None
-    versions = [status.current, status.previous, *status.history] if status else []
-    return run_of(job) in {version.run for version in versions if version is not None}
 
 
 def _has_ended(turn: Turn) -> str:

@@ -56,6 +56,19 @@ def test_an_adapter_follows_what_is_promoted_and_rolled_back() -> None:
     assert served(gallery)["run"] == "first-0123abcd"
 
 
+def test_an_adapter_of_a_job_with_gates_waits_until_it_is_promoted() -> None:
+    gallery = Gallery(adapters=FROM_JOB)
+    spec = {"promotion": {"model": "best"}, "managedBy": "diptych.dev/operator"}
+    gallery.job("job", spec=spec, evaluation=[FIGURES[0] | {"tuned": 0.3}])
+    assert served(gallery) == {"name": "style"}
+    assert "There is no DiffusionModel best" in gallery.message("AdaptersLoaded")
+    gallery.model("best")
+    assert served(gallery) == {"name": "style"}
+    assert "FineTuneJob job is not served before it is promoted. Held against best" in gallery.message("AdaptersLoaded")
+    gallery.model("best", pin="job-0123abcd")
+    assert served(gallery)["run"] == "job-0123abcd"
+
+
 def test_an_artifact_on_a_claim_is_mounted_where_the_job_had_it() -> None:
     gallery = Gallery(adapters=FROM_JOB)
     artifact = {"uri": "/mnt/claims/runs/art/job-0123abcd/artifact", "digest": DIGEST}

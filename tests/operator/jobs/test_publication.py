@@ -56,7 +56,8 @@ def test_nothing_is_published_before_the_model_stands_for_the_run() -> None:
     told = story()
     assert (told.phase, PUBLISHER_REF in told.objects) == ("Succeeded", False)
     assert told.condition("Published")[:2] == ("False", "NotPromoted")
-    assert "There is none of this name." in told.condition("Published")[2]
+    assert "There is no DiffusionModel best" in told.condition("Published")[2]
+    assert told.condition("Promoted")[:2] == ("False", "NoModel")
     stands(told, "other-0123abcd")
     assert PUBLISHER_REF not in told.objects
 
@@ -66,6 +67,9 @@ def test_why_the_model_does_not_stand_for_it_is_told() -> None:
     looked = {"job": "noto", "completedAt": "2026-01-31T12:00:00Z", "outcome": "Rejected", "message": "It is worse."}
     stands(told, "other-0123abcd", considered=[looked | {"run": run_of(told.seen().job)}])
     assert told.condition("Published")[2].endswith("It is worse.")
+    assert told.condition("Promoted")[:2] == ("False", "NotPromoted")
+    stands(told)
+    assert told.condition("Promoted")[:2] == ("True", "Promoted")
 
 
 def test_a_promoted_run_is_published_once_and_the_job_that_did_it_goes() -> None:
