@@ -11,7 +11,7 @@ from diptych_api.resource import Condition
 from diptych_api.servingconfig import ServedAdapter
 from diptych_operator.jobs.promoted import TYPE
 from diptych_operator.manifests.serving_inputs import claim_of
-from diptych_operator.models.versions import EPOCH, run_of
+from diptych_operator.models.versions import run_of
 from diptych_operator.observed import DeploymentSeen
 
 LONGEST_MESSAGE: Final = 1024
@@ -61,15 +61,14 @@ def _of_job(adapter: Adapter, name: str, seen: DeploymentSeen) -> FoundAdapter:
         return _without(adapter, "Failed", f"FineTuneJob {name} has no artifact: it is {status.phase}.")
     if status.phase != "Succeeded" or status.artifact is None:
         return _without(adapter, "Waiting", f"FineTuneJob {name} is {status.phase}; its artifact comes at the end.")
-    if job.spec.promotion is not None and (told := _promotion(job)).status != "True":
+    if (told := _promotion(job)) is not None and told.status != "True":
         return _without(adapter, "Waiting", f"FineTuneJob {name} is not served before it is promoted. {told.message}")
     return FoundAdapter(_served(adapter, status.artifact.uri, status.artifact.digest, run_of(job)))
 
 
-def _promotion(job: FineTuneJob) -> Condition:
-    """Return what a job tells of its promotion."""
-    unknown = Condition(type=TYPE, status="Unknown", last_transition_time=EPOCH, reason="Unknown")
-    return next((told for told in job.status.conditions if told.type == TYPE), unknown)
+def _promotion(job: FineTuneJob) -> Condition | None:
+    """Return what a job with gates tells of its promotion; None also in the moment after an upgrade."""
+    return next((told for told in job.status.conditions if told.type == TYPE), None)
 
 
 def _of_model(adapter: Adapter, name: str, seen: DeploymentSeen) -> FoundAdapter:
