@@ -2,19 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from diptych_api.adapters import Adapter
 from diptych_api.diffusiondeployment import DiffusionDeploymentSpec
 from diptych_api.diffusionmodel import ModelPointer
 from diptych_api.errors import DiptychError, UserError
 from diptych_api.report import Report
-from diptych_api.runstore import ARTIFACT, ARTIFACT_FILE, MODEL_FILE, MODELS, STATUS_FILE
+from diptych_api.runstore import ARTIFACT, ARTIFACT_FILE, MODEL_FILE, MODELS, RUN_FILE, STATUS_FILE, RunRecord
 from diptych_api.servingconfig import ServedAdapter
 from diptych_cli.artifact_files import verified
 from diptych_cli.runs import shown
+
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
+RecordT = TypeVar("RecordT", bound=BaseModel)
+OtherT = TypeVar("OtherT")
 
 
 def find_adapters(spec: DiffusionDeploymentSpec, folder: Path) -> list[ServedAdapter]:
@@ -125,15 +131,20 @@ def _newest_run(job: str, folder: Path) -> Path:
 
 
 def _withheld(run: Path, folder: Path) -> bool:
-    """Whether a run was turned down by its gates, and nobody promoted it since."""
-    try:
-        gate = Report.model_validate_json((run / STATUS_FILE).read_bytes()).gate
-    except (OSError, ValidationError):
+    """Whether a run that asks to be promoted was not: not yet, or turned down, and nobody promoted it by hand."""
+    gate = _read(run / STATUS_FILE, Report, Report(phase="Pending", time=NEVER)).gate
+    record = _read(run / RUN_FILE, RunRecord, None)
+    asked = record.spec.promotion if record else None
+    if (gate is None and asked is None) or (gate is not None and gate.outcome == "Promoted"):
         return False
-    if gate is None or gate.outcome != "NotPromoted":
-        return False
-    try:
-        pointer = ModelPointer.model_validate_json((folder / MODELS / gate.model / MODEL_FILE).read_bytes())
-    except (OSError, ValidationError):
-        return True
+    model = gate.model if gate is not None else asked.model if asked is not None else ""
+    pointer = _read(folder / MODELS / model / MODEL_FILE, ModelPointer, ModelPointer())
     return run.name not in {version.run for version in pointer.history}
+
+
+def _read(path: Path, model: type[RecordT], otherwise: OtherT) -> RecordT | OtherT:
+    """Return what a file holds; something else where it is missing or cannot be read."""
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return otherwise

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from pydantic import ValidationError
+
 from diptych_api import names
 from diptych_api.diffusiondeployment import DiffusionDeployment
 from diptych_api.diffusionmodel import DiffusionModel
@@ -90,7 +92,9 @@ def _job(view: _View) -> JobSeen:
         accounts=view.accounts(),
         report=_report(view, job),
         pods=pods,
-        troubles=view.troubles(names.ray_job_name(name), cluster, *(pod.name for pod in pods)),
+        troubles=view.troubles(
+            names.ray_job_name(name), cluster, names.publisher_name(name), *(pod.name for pod in pods)
+        ),
         refused=view.refused,
     )
 
@@ -99,7 +103,10 @@ def _judge(view: _View, job: FineTuneJob) -> DiffusionModel | None:
     """Return the model that decides about the job's run."""
     if job.spec.promotion is None:
         return None
-    return view.other(DiffusionModel, kinds.DIFFUSION_MODEL, job.spec.promotion.model)
+    try:
+        return view.other(DiffusionModel, kinds.DIFFUSION_MODEL, job.spec.promotion.model)
+    except ValidationError:
+        return None  # of another version: its own status tells so, and the job goes on
 
 
 def _report(view: _View, job: FineTuneJob) -> FineTuneReport | None:

@@ -14,6 +14,7 @@ from diptych_operator.child import Trouble
 from diptych_operator.kinds import (
     DIFFUSION_DEPLOYMENT,
     EVENT,
+    JOB,
     POD,
     RAY_JOB,
     RAY_SERVICE,
@@ -169,7 +170,7 @@ class Store:
             self._wake(key)
 
     def _owners_of(self, namespace: str, name: str) -> list[Ref]:
-        about = [Ref(kind, namespace, name) for kind in (POD, RAY_JOB, RAY_SERVICE)]
+        about = [Ref(kind, namespace, name) for kind in (POD, RAY_JOB, RAY_SERVICE, JOB)]
         about += self.users_of(Ref(RAY_CLUSTER, namespace, name))
         known = (self.get(ref) for ref in about)
         return [owner for found in known if found is not None for owner in links_of(found).wakes]

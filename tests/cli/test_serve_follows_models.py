@@ -131,3 +131,12 @@ def test_a_job_whose_runs_were_all_turned_down_is_not_served(runs: tuple[str, st
         turned_down(run)
     with pytest.raises(UserError, match="no adapter that was promoted"):
         find_adapters(JOB, HERE)
+
+
+def test_a_run_that_is_still_to_be_judged_is_not_served(runs: tuple[str, str]) -> None:
+    for run in runs:
+        record = json.loads((HERE / run / "run.json").read_text())
+        record["spec"]["promotion"] = {"model": "noto"}
+        (HERE / run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="no adapter that was promoted"):
+        find_adapters(JOB, HERE)

@@ -13,11 +13,18 @@ PAGE = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text(enc
 STATES = {
     "AdapterFailed",
     "AdapterWaiting",
+    "Candidate",
+    "DryRun",
     "NameTaken",
+    "NoModel",
     "NoVersion",
+    "NotPromoted",
+    "Offered",
     "PinMissing",
+    "PublisherFailed",
     "RayJobSuspended",
     "Refused",
+    "Superseded",
     "WaitingForKubeRay",
     "WaitingForQuota",
 }

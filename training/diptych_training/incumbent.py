@@ -61,12 +61,23 @@ class Version:
 def find_incumbent(share: Share, model: str, loop: Loop, candidate: Sequence[float]) -> Incumbent | None:
     """Return the version of a model that the run would replace; None where there is none.
 
-    On a cluster also None where it cannot be read from here: the DiffusionModel then compares the figures of both.
+    On a cluster also None where it cannot be read from here or does not fit into memory beside the run's own model: the
+    DiffusionModel then compares the figures of both.
     ``candidate`` are the run's own held-out losses.
     """
     version = rival_for(share, model)
     if version is None or not (share.promotes or share.store.beside(version.run).uri(ARTIFACT) == version.uri):
         return None
+    try:
+        return _compared(share, version, loop, candidate)
+    except torch.OutOfMemoryError:
+        if share.promotes:
+            raise
+        torch.cuda.empty_cache()
+        return None
+
+
+def _compared(share: Share, version: ModelVersion, loop: Loop, candidate: Sequence[float]) -> Incumbent | None:
     try:
         found = _loaded(share.store, version, share.base_folder, loop.trainee.device)
     except (DiptychError, OSError) as error:

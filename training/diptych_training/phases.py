@@ -250,5 +250,5 @@ def publish(run: Run, finished: Finished) -> None:
     run.reporter.phase("Publishing")
     names = run.reporter.report.published
     for done in publishing.publish(run.store, settings, os.environ, dry_run=settings.dry_run):
-        names = list(dict.fromkeys([*names, *([done.name] if done.name else [])]))
+        names = list(dict.fromkeys([*names, *([done.at] if done.at and not settings.dry_run else [])]))
         run.reporter.update(message=str(done), published=names)

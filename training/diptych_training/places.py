@@ -53,6 +53,12 @@ def localized(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None = Non
     )
 
 
+def with_published_places(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None) -> FineTuneJobSpec:
+    """Return the spec with the run store and the places to publish to as this process finds them, and no others."""
+    places = {"output": _output(spec.output, mounts), "publish": _publish(spec.publish, base_dir, mounts)}
+    return spec.model_copy(update=places)
+
+
 def _base(base: Base, base_dir: Path, mounts: Mounts | None) -> Base:
     if mounts is None:
         return base.model_copy(update={"uri": _path(base.uri, base_dir)})

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from diptych_api.errors import DiptychError, UserError
+from diptych_api.errors import DiptychError, RetryLater, StoreUnwritable, UserError
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.presets import resolve
 from diptych_api.publication import LONGEST, LastWord
@@ -24,6 +24,8 @@ def publish_run(job_file: Path, environ: Mapping[str, str], last_word: Path = LA
     """Publish and return the exit code; what came of it is the last word, and on stdout."""
     try:
         word, code = _published(read_job(job_file), PodSettings.of(environ), environ), 0
+    except StoreUnwritable as error:  # which an outage of a store is, too
+        word, code = LastWord(failure=failure_of(error)), RetryLater.exit_code
     except DiptychError as error:
         word, code = LastWord(failure=failure_of(error)), error.exit_code
     except Exception as error:  # noqa: BLE001 - a bug, of which the last word tells too
@@ -47,11 +49,11 @@ def fitted(word: LastWord) -> str:
 
 
 def _published(job: FineTuneJob, settings: PodSettings, environ: Mapping[str, str]) -> LastWord:
-    from diptych_training.places import localized  # noqa: PLC0415 - seconds, and a wrong file is told at once
+    from diptych_training.places import with_published_places  # noqa: PLC0415 - seconds, and a wrong file is told at once
     from diptych_training.publishing.publish import publish  # noqa: PLC0415 - the same
     from diptych_training.run_store import RunStore  # noqa: PLC0415 - the same
 
-    spec = localized(resolve(job.spec), Path.cwd(), settings.mounts)
+    spec = with_published_places(resolve(job.spec), Path.cwd(), settings.mounts)
     if spec.publish is None:
         raise UserError(f"The job {job.metadata.name} names no spec.publish.", hint="Say where to publish.")
     namespace = job.metadata.namespace or LOCAL_NAMESPACE
@@ -60,5 +62,5 @@ def _published(job: FineTuneJob, settings: PodSettings, environ: Mapping[str, st
     dry = spec.publish.dry_run
     with store.lock():
         done = list(publish(store, spec.publish, environ, dry_run=dry))
-    places = [] if dry else [each.name or each.plan.place for each in done]
-    return LastWord(published=places, message=" ".join(map(str, done))[:1024])
+    places = [] if dry else [each.at for each in done]
+    return LastWord(published=[place for place in places if place], message=" ".join(map(str, done))[:1024])

@@ -7,7 +7,8 @@ from diptych_api.jobstatus import FineTuneJobStatus, JobPhase
 from diptych_api.names import QUEUE_LABEL
 from diptych_operator.conditions import Aspect, last_change
 from diptych_operator.jobs.promoted import promotion
-from diptych_operator.jobs.publication import publication, publication_note
+from diptych_operator.jobs.publication import note as publication_note
+from diptych_operator.jobs.publication import publication
 from diptych_operator.jobs.ray_state import RayState
 from diptych_operator.jobs.turn import Turn
 from diptych_operator.plan import Note

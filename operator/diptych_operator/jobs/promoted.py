@@ -36,6 +36,15 @@ def stands(turn: Turn) -> bool:
     """Whether the model stands for the job's run, or did: what was told once is told always."""
     if any(told.type == TYPE and told.status == "True" for told in turn.status.conditions):
         return True
-    status = turn.seen.model.status if turn.seen.model else None
-    versions = [status.current, status.previous, *status.history] if status else []
-    return run_of(turn.job) in {version.run for version in versions if version is not None}
+    status, run = turn.seen.model.status if turn.seen.model else None, run_of(turn.job)
+    if status is None:
+        return False
+    versions = [status.current, status.previous, *status.history]
+    promoted = {one.run for one in status.considered if one.outcome == "Promoted"}
+    return run in promoted | {version.run for version in versions if version is not None}
+
+
+def is_current(turn: Turn) -> bool:
+    """Whether the model stands for the job's run now."""
+    current = turn.seen.model.status.current if turn.seen.model else None
+    return current is not None and current.run == run_of(turn.job)

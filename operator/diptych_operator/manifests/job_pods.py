@@ -49,7 +49,7 @@ def job_head(job: FineTuneJob, attempt: int, defaults: Defaults) -> PodShape:
         memory=defaults.head_memory,
         bursts=True,
         annotations={JOB_ANNOTATION: resolved_job(job)},
-        env=(*(plain(name, value) for name, value in variables.items()), *job_variables(job)),
+        env=(*(plain(name, value) for name, value in variables.items()), *_variables(job)),
         mounts=(job_file(), service_token(), *job_mounts(job.spec)),
         ports=PORTS,
         pre_stop=_pre_stop(job),
@@ -65,7 +65,7 @@ def job_worker(job: FineTuneJob) -> PodShape:
         cpus=resources.cpus_per_worker,
         memory=resources.memory_per_worker,
         gpus=resources.gpus_per_worker,
-        env=job_variables(job),
+        env=_variables(job),
         mounts=job_mounts(job.spec),
         pre_stop=_pre_stop(job),
     )
@@ -99,10 +99,13 @@ def _pre_stop(job: FineTuneJob) -> tuple[str, ...]:
     return (*PRE_STOP, str(job.spec.resources.pods.termination_grace_period_seconds))
 
 
-def job_variables(job: FineTuneJob) -> tuple[Manifest, ...]:
-    """Return the environment of every pod: where volumes are, and what Secrets fill."""
-    folders = json.dumps(mount_folders(job.spec), separators=(",", ":"))
-    ours = {"DIPTYCH_MOUNTS": folders, "DIPTYCH_STATION": STATION}
+def folders_text(job: FineTuneJob) -> str:
+    """Return where volumes are, as the program reads it."""
+    return json.dumps(mount_folders(job.spec), separators=(",", ":"))
+
+
+def _variables(job: FineTuneJob) -> tuple[Manifest, ...]:
+    ours = {"DIPTYCH_MOUNTS": folders_text(job), "DIPTYCH_STATION": STATION}
     return (*(plain(name, value) for name, value in ours.items()), *secret_variables(job.spec))
 
 

@@ -27,6 +27,15 @@ def secret_variables(spec: FineTuneJobSpec) -> tuple[Manifest, ...]:
     return tuple(_variables(spec))
 
 
+def publish_variables(spec: FineTuneJobSpec) -> Iterator[Manifest]:
+    """Yield the variables that publishing needs: of the run store and of the place. Raises SpecInvalid."""
+    if spec.publish and spec.publish.token:
+        check_secret(spec.publish.token, "publish.token")
+        yield from_secret("DIPTYCH_PUBLISH_TOKEN", spec.publish.token)
+    if spec.output.credentials:
+        yield from store_variables(spec.output.credentials, "output.credentials")
+
+
 def _variables(spec: FineTuneJobSpec) -> Iterator[Manifest]:
     for name, field, secret in _tokens(spec):
         check_secret(secret, field)

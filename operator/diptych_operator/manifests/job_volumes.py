@@ -28,6 +28,12 @@ def job_mounts(spec: FineTuneJobSpec) -> tuple[Mount, ...]:
     return claim_mounts(_claims(spec))
 
 
+def store_mounts(spec: FineTuneJobSpec) -> tuple[Mount, ...]:
+    """Return the mount of the claim with the run store, where it is on one."""
+    claim = _output_claim(spec)
+    return () if claim is None else claim_mounts({claim.claim_name: True})
+
+
 def mount_folders(spec: FineTuneJobSpec) -> dict[str, str]:
     """Return where each claim of the spec is mounted, by its name."""
     return {claim: claim_folder(claim) for claim in sorted(_claims(spec))}

@@ -4,14 +4,15 @@ from typing import Final
 
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.names import COMPONENT, JOB_ANNOTATION, POD_ACCOUNT, publisher_name
-from diptych_api.runstore import run_name
 from diptych_operator.defaults import Defaults
 from diptych_operator.kinds import JOB, Manifest
 from diptych_operator.manifests.environment import plain
-from diptych_operator.manifests.job_pods import JOB_FILE, JOB_FOLDER, job_file, job_variables, resolved_job
-from diptych_operator.manifests.job_volumes import job_mounts
+from diptych_operator.manifests.job_pods import JOB_FILE, JOB_FOLDER, folders_text, job_file, resolved_job
+from diptych_operator.manifests.job_secrets import publish_variables
+from diptych_operator.manifests.job_volumes import store_mounts
 from diptych_operator.manifests.metadata import head, labels_of
-from diptych_operator.manifests.pods import PodShape, pod_template
+from diptych_operator.manifests.pods import CONTAINER, PodShape, pod_template
+from diptych_operator.manifests.rayjob import queue_labels
 
 PUBLISHING: Final = "publishing"
 """Value of the component label of its pod."""
@@ -21,9 +22,15 @@ MAY_PASS: Final = 75
 TRIES: Final = 6
 
 
-def publish_job(job: FineTuneJob, defaults: Defaults) -> Manifest:
-    """Return the manifest. Raises SpecInvalid where the spec cannot become a pod."""
+def publish_job(job: FineTuneJob, run: str, defaults: Defaults) -> Manifest:
+    """Return the manifest. Of the volumes and Secrets of training its pod has what the run store and the place need.
+
+    Raises:
+        SpecInvalid: where the spec cannot become a pod.
+
+    """
     pods = job.spec.resources.pods
+    variables = {"DIPTYCH_RUN": run, "DIPTYCH_MOUNTS": folders_text(job)}
     shape = PodShape(
         account=pods.service_account_name or POD_ACCOUNT,
         labels={**labels_of(job), COMPONENT: PUBLISHING},
@@ -31,19 +38,31 @@ def publish_job(job: FineTuneJob, defaults: Defaults) -> Manifest:
         memory=defaults.head_memory,
         bursts=True,
         annotations={JOB_ANNOTATION: resolved_job(job)},
-        env=(plain("DIPTYCH_RUN", run_name(job.metadata.name, job.spec)), *job_variables(job)),
-        mounts=(job_file(), *job_mounts(job.spec)),
+        env=(*(plain(name, value) for name, value in variables.items()), *publish_variables(job.spec)),
+        mounts=(job_file(), *store_mounts(job.spec)),
         command=COMMAND,
     )
     template = pod_template(shape, pods, defaults)
     return {
-        **head(JOB, job, publisher_name(job.metadata.name)),
+        **head(JOB, job, publisher_name(job.metadata.name), extra_labels=queue_labels(job)),
         "spec": {
             "backoffLimit": TRIES,
             "podFailurePolicy": {"rules": _rules()},
-            "template": {**template, "spec": {**template["spec"], "restartPolicy": "Never"}},
+            "template": {**template, "spec": _alone(template["spec"], defaults)},
         },
     }
+
+
+def _alone(pod: Manifest, defaults: Defaults) -> Manifest:
+    """Return a pod without what the spec's template adds for training: containers that would never end, and GPUs."""
+    containers = [one for one in pod["containers"] if one["name"] == CONTAINER]
+    for one in containers:
+        amounts = one["resources"]
+        one["resources"] = {
+            kind: {name: value for name, value in amounts[kind].items() if name != defaults.gpu_resource}
+            for kind in amounts
+        }
+    return {**pod, "containers": containers, "restartPolicy": "Never"}
 
 
 def _rules() -> list[Manifest]:

@@ -46,7 +46,7 @@ def ray_job(job: FineTuneJob, attempt: int, defaults: Defaults, seconds_left: fl
             job,
             ray_job_name(job.metadata.name),
             annotations={ATTEMPT_ANNOTATION: str(attempt)},
-            extra_labels=_queue_labels(job),
+            extra_labels=queue_labels(job),
         ),
         "spec": body,
     }
@@ -73,7 +73,7 @@ def _cluster(job: FineTuneJob, attempt: int, defaults: Defaults) -> Manifest:
     }
 
 
-def _queue_labels(job: FineTuneJob) -> dict[str, str]:
+def queue_labels(job: FineTuneJob) -> dict[str, str]:
     """Return Kueue's labels, which must be there when the RayJob is made."""
     given = job.metadata.labels
     return {name: given[name] for name in (QUEUE_LABEL, QUEUE_PRIORITY_LABEL) if name in given}

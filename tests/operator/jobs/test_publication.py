@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from diptych_operator.child import Pod
+from diptych_operator.child import Pod, Trouble
 from diptych_operator.models.versions import run_of
 from support.job_story import DIGEST, PUBLISHER_REF, JobStory, job_values
 
@@ -93,12 +93,63 @@ def test_an_operator_that_is_killed_at_any_write_publishes_it_all_the_same() -> 
         assert (told.status.published, PUBLISHER_REF in told.objects) == ([AT], False), killed
 
 
-def test_a_version_that_was_current_once_is_published_too() -> None:
-    told = story()
-    own = run_of(told.seen().job)
-    version = {"run": own, "uri": "s3://b/r", "digest": DIGEST, "promotedAt": "2026-01-31T12:00:00Z"}
-    stands(told, "newer-0123abcd", previous=version)
+def test_a_run_whose_turn_is_over_is_not_sent_over_the_one_that_follows_it() -> None:
+    told = stands(story())
     assert PUBLISHER_REF in told.objects
+    stands(told, "newer-0123abcd")
+    assert PUBLISHER_REF not in told.objects, "it was under way, and the place belongs to the newer one"
+    assert told.condition("Published")[:2] == ("False", "Superseded")
+    assert told.condition("Promoted")[0] == "True"
+    stands(told)
+    assert PUBLISHER_REF in told.objects, "it was pinned"
+
+
+def test_a_run_that_the_model_remembers_no_more_was_promoted_all_the_same() -> None:
+    told = story()
+    looked = {"job": "noto", "completedAt": "2026-01-31T12:00:00Z", "outcome": "Promoted", "message": ""}
+    stands(told, "newer-0123abcd", considered=[looked | {"run": run_of(told.seen().job)}])
+    assert told.condition("Promoted")[0] == "True"
+
+
+def test_what_nobody_can_tell_of_is_sent_again() -> None:
+    told = stands(story())
+    told.objects[PUBLISHER_REF]["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    first = told.objects[PUBLISHER_REF]["metadata"]["uid"]
+    told.settle()
+    assert told.objects[PUBLISHER_REF]["metadata"]["uid"] != first
+    ends(told, "Complete", {"published": [AT]})
+    assert told.condition("Published")[0] == "True"
+
+
+def test_what_kubernetes_refuses_or_a_queue_holds_back_is_told() -> None:
+    told = stands(story())
+    told.troubles = (Trouble("RayCluster", "noto-x", "FailedCreate", "an old one"),)
+    assert told.settle().condition("Published")[1:] == ("Publishing", "")
+    told.troubles = (Trouble("Job", "noto-publish", "FailedCreate", "exceeded quota"),)
+    assert told.settle().condition("Published")[1] == "CreateFailed"
+    told.troubles = ()
+    told.objects[PUBLISHER_REF]["status"] = {"conditions": [{"type": "Suspended", "status": "True"}]}
+    assert told.settle().condition("Published")[1] == "WaitingForQuota"
+
+
+def test_a_place_that_cannot_become_a_pod_is_told() -> None:
+    told = story()
+    told.job["spec"]["publish"] |= {"token": {"name": "Not A Name", "key": "token"}}  # as of an older version
+    assert stands(told).condition("Published")[1] == "SpecInvalid"
+    assert told.condition("Promoted")[0] == "True"
+
+
+def test_neither_sidecars_nor_gpus_of_training_are_in_the_pod() -> None:
+    sidecar = {"name": "logs", "image": "logs:1"}
+    own = {"name": "ray", "resources": {"limits": {"nvidia.com/gpu": "2"}}}
+    values = job_values(
+        promotion=PROMOTION,
+        publish={"uri": PLACE},
+        resources={"gpusPerWorker": 1, "pods": {"template": {"spec": {"containers": [own, sidecar]}}}},
+    )
+    told = stands(JobStory(values).run().wait(5).succeeds())
+    (container,) = told.objects[PUBLISHER_REF]["spec"]["template"]["spec"]["containers"]
+    assert "nvidia.com/gpu" not in container["resources"]["limits"]
 
 
 def test_what_may_pass_is_told_while_the_job_tries_again() -> None:

@@ -41,7 +41,7 @@ def check(job: FineTuneJob) -> bool:
     except SpecInvalid:
         return False
     check_cluster(manifest, job)
-    publisher = publish_job(job, DEFAULTS)["spec"]["template"]
+    publisher = publish_job(job, "run-0123abcd", DEFAULTS)["spec"]["template"]
     assert publisher["spec"]["containers"][0].pop("command") == list(COMMAND)
     for is_head, template in (*templates(manifest), (False, publisher)):
         check_confined(template["spec"])

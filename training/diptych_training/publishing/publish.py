@@ -36,6 +36,11 @@ class Published:
     name: str | None = None
     """Under which name it is there; None where nothing was sent."""
 
+    @property
+    def at(self) -> str | None:
+        """Under which name it is there, whoever sent it; None after a dry run."""
+        return self.name or (self.plan.place if self.plan.is_done else None)
+
     def __str__(self) -> str:
         """Say it in a sentence."""
         plan = self.plan
