@@ -88,6 +88,18 @@ RAYSERVICE_STATES: dict[str, State] = {
     "DeployFailedAtStart": State(
         STARTING, SEEN | {"pendingServiceStatus": {"applicationStatuses": "$applications DEPLOY_FAILED UNHEALTHY"}}
     ),
+    # The spec changes before anything serves: another cluster, and the conditions stay as they were.
+    "StartedAnew": State(
+        STARTING,
+        SEEN
+        | {
+            "pendingServiceStatus": {
+                "rayClusterName": "$new-cluster",
+                "applicationStatuses": None,
+                "rayClusterStatus": "$no-cluster",
+            }
+        },
+    ),
     "Promoted": State(
         STARTING,
         SEEN

@@ -21,10 +21,13 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 RAW = "examples/layouts/raw"
 PLACE = f"s3://{BUCKET}/published/raw-emoji"
 COPY = """
-import sys
+import pathlib, sys
 from diptych_diffusion.object_store import file_system
 store, place = file_system(sys.argv[1])
-store.get(place, sys.argv[2], recursive=True)
+for name in store.find(place):
+    file = pathlib.Path(sys.argv[2]) / name.removeprefix(place + "/")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    store.get_file(name, file)
 """
 STORE = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL")
 

@@ -27,12 +27,14 @@ def test_an_image_that_is_not_there(shell: Shell) -> None:
 def test_a_base_that_is_not_there_and_then_another(shell: Shell) -> None:
     shell.apply(workspace())
     nowhere = {"builtin": None, "pvc": {"claimName": "diptych-workspace", "path": "bases/nowhere"}}
-    shell.apply(deployment("base", adapters=None, base=nowhere))
-    shell.wait("diffusiondeployment/base", ".status.phase", "Failed", 600)
-    assert shell.told("diffusiondeployment/base", ".status.lastFailure.reason") == "BaseInvalid"
-    assert "spec.base" in shell.told("diffusiondeployment/base", ".status.lastFailure.hint")
-    shell("kubectl get diffusiondeployment base")
-    shell("kubectl get diffusiondeployment base -o jsonpath='{.status.lastFailure}'")
-    shell.apply(deployment("base", adapters=None))
-    shell("kubectl wait diffusiondeployment/base --for=condition=Ready --timeout=8m", timeout_s=500)
-    shell("kubectl delete diffusiondeployment/base")
+    shell.apply(deployment("nobase", adapters=None, base=nowhere))
+    shell.wait("diffusiondeployment/nobase", ".status.phase", "Failed", 600)
+    assert shell.told("diffusiondeployment/nobase", ".status.lastFailure.reason") == "BaseInvalid"
+    told = shell.told("diffusiondeployment/nobase", ".status.lastFailure.message")
+    assert told.startswith("The base /mnt/claims/diptych-workspace/bases/nowhere is not a folder")
+    assert "spec.base" in shell.told("diffusiondeployment/nobase", ".status.lastFailure.hint")
+    shell("kubectl get diffusiondeployment nobase")
+    shell("kubectl get diffusiondeployment nobase -o jsonpath='{.status.lastFailure}'")
+    shell.apply(deployment("nobase", adapters=None))
+    shell("kubectl wait diffusiondeployment/nobase --for=condition=Ready --timeout=8m", timeout_s=500)
+    shell("kubectl delete diffusiondeployment/nobase")

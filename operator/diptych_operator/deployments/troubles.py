@@ -23,6 +23,8 @@ HINTS: Final = {
 NAMED: Final = re.compile(
     r"\b(?:diptych_api\.errors\.)?(BaseInvalid|AdapterInvalid|HubAuth|UnsupportedHere|SpecInvalid)\b"
 )
+OURS: Final = re.compile(r"^diptych_api\.errors\.([A-Z]\w+): (\S.*)$", re.MULTILINE)
+"""An error of ours at the end of a traceback. Behind it may follow the same once more, cut off."""
 NO_MEMORY: Final = re.compile(r"OutOfMemoryError|CUDA out of memory|GpuOutOfMemory")
 LONGEST_MESSAGE: Final = 2048
 LONGEST_NAME: Final = 253
@@ -69,6 +71,9 @@ def _broken(state: ServingState) -> DeploymentFailure | None:
     broken = next((application for application in state.newest if application.is_broken), None)
     if broken is None:
         return None
+    if said := OURS.findall("\n".join([broken.message, *broken.messages.values()])):
+        reason, message = said[-1]
+        return _failure(reason, message, hint=HINTS.get(reason, HINTS["DeployFailed"]))
     told = _told(broken)
     reason = "DeployFailed" if broken.status == "DEPLOY_FAILED" else "Unhealthy"
     if NO_MEMORY.search(told):

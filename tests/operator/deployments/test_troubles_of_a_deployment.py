@@ -15,6 +15,19 @@ UNSCHEDULABLE: dict[str, Any] = {
 }
 
 
+TRACEBACK = """The deployment failed to start 3 times in a row. Error:
+ray::ServeReplica:images:Engine.initialize_and_get_metadata() (pid=277, ip=10.250.1.14)
+  File "ray/serve/_private/replica.py", line 1928, in initialize
+    raise RuntimeError(traceback.format_exc()) from None
+RuntimeError: Traceback (most recent call last):
+  File "diptych_diffusion/base_files.py", line 72, in _local
+    raise BaseInvalid(f"{folder} holds no base.", hint="Look again.")
+diptych_api.errors.BaseInvalid: There is no model_index.json. Look again.
+The deployment failed to start 3 times in a row. Error:
+ray::ServeReplica:images:Engine.initialize_and_get_metadata() (pid=277, ip=10.250.1.14)
+  File "ray/serve/_private/replica.py", line 19"""
+
+
 def broken(gallery: Gallery, message: str, status: str = "DEPLOY_FAILED") -> None:
     """Let the first start fail with a message."""
     apps = {"images": {"status": status, "message": message, "serveDeploymentStatuses": {}}}
@@ -26,7 +39,6 @@ def broken(gallery: Gallery, message: str, status: str = "DEPLOY_FAILED") -> Non
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        ("diptych_api.errors.BaseInvalid: There is no model_index.json.", "BaseInvalid"),
         ("ray::Engine HubAuth: The hub refused the token.", "HubAuth"),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", "GpuOutOfMemory"),
         ("The deployment failed to start 3 times in a row.", "DeployFailed"),
@@ -44,6 +56,14 @@ def test_a_start_that_fails_names_its_reason_and_a_way_out(message: str, reason:
     assert failure["message"] == message
     assert failure["hint"]
     assert failure["time"] == "2026-01-31T12:00:00Z"
+
+
+def test_what_an_engine_could_not_start_for_is_told_without_its_traceback() -> None:
+    gallery = Gallery()
+    broken(gallery, TRACEBACK)
+    failure = gallery.status["lastFailure"]
+    assert (failure["reason"], failure["message"]) == ("BaseInvalid", "There is no model_index.json. Look again.")
+    assert failure["hint"] == "Check spec.base: the files, the revision and the checksum."
 
 
 def test_a_failure_that_stays_keeps_its_time() -> None:
