@@ -17,7 +17,8 @@ from support.real_runs import checkpoint_hashes, losses, run_folder, started, wr
 from support.tiny_jobs import tiny_share
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
-STEPS = 100
+STEPS = 400
+"""So many that a quick machine has not done them all before it hears of a signal: it does fifty in a second."""
 SPEC: dict[str, Any] = {
     "base": {"uri": "base"},
     "lora": {"rank": 2, "alpha": 2, "dropout": 0.1},
