@@ -11,7 +11,9 @@ from diptych_cli import phrases
 from diptych_cli.evaluating import changed_spec
 from diptych_cli.runs import find_run, report_of, shown
 from diptych_training.places import localized
+from diptych_training.promotion import read_pointer
 from diptych_training.publishing.publish import publish, withheld
+from diptych_training.run_store import RunStore
 
 
 def publish_run(target: str, overrides: Sequence[str], *, dry_run: bool, anyway: bool) -> None:
@@ -27,8 +29,9 @@ def publish_run(target: str, overrides: Sequence[str], *, dry_run: bool, anyway:
     if settings is None:
         hint = "Add --set publish.huggingFaceRepo=owner/name, or --set publish.uri=… (a folder, s3://, gs://, oci://)."
         raise UserError(f"{shown(store.uri())} names no spec.publish.", hint=hint)
-    reason = withheld(report.gate if report else None)
-    if reason and not anyway:
+    gate = report.gate if report else None
+    reason = withheld(gate)
+    if reason and not anyway and not _is_promoted(store, gate.model if gate else ""):
         raise UserError(reason, hint="diptych promote first, or --anyway.")
     dry_run = dry_run or settings.dry_run
     with store.lock():
@@ -39,3 +42,9 @@ def publish_run(target: str, overrides: Sequence[str], *, dry_run: bool, anyway:
                 for name in done.plan.remove:
                     typer.echo(f"  {name}  goes")
             typer.echo(f"{'·' if dry_run else '✓'} {done}")
+
+
+def _is_promoted(store: RunStore, model: str) -> bool:
+    """Whether somebody promoted the run after its gates had turned it down."""
+    pointer = read_pointer(store, model)
+    return pointer is not None and store.name in {version.run for version in pointer.history}

@@ -12,7 +12,7 @@ from diptych_api.dataset import Captioning, Dataset
 from diptych_api.errors import SpecInvalid
 from diptych_training.captioning import networks
 from diptych_training.captioning.networks import Network
-from diptych_training.captioning.provider import Shown, captioner
+from diptych_training.captioning.provider import Shown, Silence, captioner
 from diptych_training.captioning.writing import one_by_one
 from diptych_training.data.manifest import prepare
 from support.judges import make_clip
@@ -48,6 +48,26 @@ def test_a_batch_says_what_each_picture_alone_says(asked: Captioning) -> None:
     other = captioner(asked.model_copy(update={"max_new_tokens": 3}))
     assert other[0] != identity
     assert all(len(str(short)) < len(str(long)) for short, long in zip(other[1](PICTURES), together, strict=True))
+
+
+def test_a_picture_that_a_network_does_not_take_costs_no_other_one_its_caption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, write = captioner(Captioning(provider="BLIP", model=str(make_blip(tmp_path / "blip")), max_new_tokens=4))
+    assert isinstance(write, Network)
+    real = networks._loaded(write.provider, write.folder)
+
+    def picky(pictures: list[PIL.Image.Image], prompt: str, most: int) -> list[str | Silence]:
+        if any(picture.width == 64 for picture in pictures):
+            raise ValueError("absolute aspect ratio must be smaller than 200")
+        return list(real(pictures, prompt, most))
+
+    monkeypatch.setattr(networks, "_loaded", lambda *_: picky)
+    first, second, third = one_by_one(write, PICTURES)
+    assert isinstance(second, Silence)
+    assert "aspect ratio" in second.reason
+    assert isinstance(first, str)
+    assert isinstance(third, str)
 
 
 def test_a_folder_is_described_by_a_network(tmp_path: Path) -> None:

@@ -111,6 +111,14 @@ def test_a_repository_is_made_private_with_weights_card_evidence_and_provenance(
     assert store.read_json("provenance.json") == origin
 
 
+def test_what_the_source_of_the_pictures_tells_of_its_licence_is_on_the_card(store: RunStore, tmp_path: Path) -> None:
+    told = {"licence": "apache-2.0", "credits": ["CREDITS.md", "LICENSE-NOTO"]}
+    store.write_bytes("manifest/preparation.json", json.dumps(told).encode())
+    to(store, uri=str(tmp_path / "public"))
+    card = (tmp_path / "public/README.md").read_text()
+    assert "names the licence `apache-2.0`. Whose they are stands in its `CREDITS.md`, `LICENSE-NOTO`." in card
+
+
 def test_a_second_time_nothing_is_sent_and_a_changed_file_alone_is(store: RunStore, hub: ModelHub) -> None:
     to(store, huggingFaceRepo=REPO, private=False)
     assert to(store, huggingFaceRepo=REPO).plan.is_done

@@ -10,9 +10,12 @@ from diptych_operator.kinds import Manifest
 
 NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
 TAKEN: Final = re.compile(
-    r"(RAY_|KUBERAY_|DIPTYCH_|LD_|PYTHON|KUBERNETES_|FQ_RAY_).*|PATH|HOME|USER|ENV|BASH_ENV|IFS|SHELL"
+    r"(?!DIPTYCH_PUBLISH_USER$)(RAY_|KUBERAY_|DIPTYCH_|LD_|PYTHON|KUBERNETES_|FQ_RAY_).*|PATH|HOME|USER|ENV|BASH_ENV|IFS|SHELL"
 )
-"""Names that Ray, the program, the shell or the loader read: whoever sets them decides what runs."""
+"""Names that Ray, the program, the shell or the loader read: whoever sets them decides what runs.
+
+DIPTYCH_PUBLISH_USER is free: it names who publishes to a registry.
+"""
 
 
 def plain(name: str, value: str) -> Manifest:

@@ -36,6 +36,7 @@ def job_head(job: FineTuneJob, attempt: int, defaults: Defaults) -> PodShape:
     grace_s = job.spec.resources.pods.termination_grace_period_seconds
     variables = {
         "DIPTYCH_ATTEMPT": str(attempt),
+        "DIPTYCH_IMAGE": image_of(job, defaults),
         "DIPTYCH_REPORT": "kubernetes",
         "DIPTYCH_RUN": run_name(job.metadata.name, job.spec),
         "DIPTYCH_LOG": LOG,
@@ -69,6 +70,11 @@ def job_worker(job: FineTuneJob) -> PodShape:
         mounts=job_mounts(job.spec),
         pre_stop=_pre_stop(job),
     )
+
+
+def image_of(job: FineTuneJob, defaults: Defaults) -> str:
+    """Return the image of the pods, for the provenance of what they make."""
+    return job.spec.resources.pods.image or defaults.image
 
 
 def resolved_job(job: FineTuneJob) -> str:

@@ -7,7 +7,7 @@ from diptych_api.names import COMPONENT, JOB_ANNOTATION, POD_ACCOUNT, publisher_
 from diptych_operator.defaults import Defaults
 from diptych_operator.kinds import JOB, Manifest
 from diptych_operator.manifests.environment import plain
-from diptych_operator.manifests.job_pods import JOB_FILE, JOB_FOLDER, folders_text, job_file, resolved_job
+from diptych_operator.manifests.job_pods import JOB_FILE, JOB_FOLDER, folders_text, image_of, job_file, resolved_job
 from diptych_operator.manifests.job_secrets import publish_variables
 from diptych_operator.manifests.job_volumes import store_mounts
 from diptych_operator.manifests.metadata import head, labels_of
@@ -30,7 +30,7 @@ def publish_job(job: FineTuneJob, run: str, defaults: Defaults) -> Manifest:
 
     """
     pods = job.spec.resources.pods
-    variables = {"DIPTYCH_RUN": run, "DIPTYCH_MOUNTS": folders_text(job)}
+    variables = {"DIPTYCH_RUN": run, "DIPTYCH_MOUNTS": folders_text(job), "DIPTYCH_IMAGE": image_of(job, defaults)}
     shape = PodShape(
         account=pods.service_account_name or POD_ACCOUNT,
         labels={**labels_of(job), COMPONENT: PUBLISHING},

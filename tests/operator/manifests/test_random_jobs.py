@@ -21,7 +21,15 @@ from support.job_specs import EVIL, jobs
 DEFAULTS = Defaults(image="image:1")
 PLAIN = {
     *("HOME", "USER", "RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "PYTHONDONTWRITEBYTECODE"),
-    *("DIPTYCH_ATTEMPT", "DIPTYCH_REPORT", "DIPTYCH_RUN", "DIPTYCH_LOG", "DIPTYCH_MOUNTS", "DIPTYCH_STATION"),
+    *(
+        "DIPTYCH_ATTEMPT",
+        "DIPTYCH_IMAGE",
+        "DIPTYCH_REPORT",
+        "DIPTYCH_RUN",
+        "DIPTYCH_LOG",
+        "DIPTYCH_MOUNTS",
+        "DIPTYCH_STATION",
+    ),
     "RAY_JOB_STOP_WAIT_TIME_S",
     "RAY_task_oom_retries",
 }

@@ -84,3 +84,12 @@ def test_a_repository_without_pictures_is_named(hub: Hub, tmp_path: Path) -> Non
     (hub.folder / "loader.py").write_text("raise SystemExit")
     with pytest.raises(DatasetInvalid, match="neither pictures nor listings"):
         open_source(source(), tmp_path / "work")
+
+
+def test_captions_beside_pictures_and_whose_they_are_come_along(hub: Hub, tmp_path: Path) -> None:
+    PIL.Image.new("RGB", (8, 8)).save(hub.folder / "images" / "a.jfif", "JPEG")
+    (hub.folder / "images" / "a.caption").write_text("a drawing")
+    for name in ("LICENSE", "CREDITS.md", "table.tsv"):
+        (hub.folder / name).write_text("x")
+    folder = open_source(source(), tmp_path / "work")
+    assert {"images/a.jfif", "images/a.caption", "LICENSE", "CREDITS.md", "table.tsv"} <= set(names_in(folder))

@@ -19,7 +19,7 @@ from diptych_api.errors import BaseInvalid, GpuOutOfMemory, HostOutOfMemory, Spe
 from diptych_diffusion.base_files import check_config
 from diptych_diffusion.fingerprint import folder_digest
 from diptych_diffusion.model_files import load_model
-from diptych_training.captioning.provider import INSTRUCTION, Captions, Shown, TooLarge
+from diptych_training.captioning.provider import INSTRUCTION, Captions, Shown, Silence, TooLarge
 from diptych_training.out_of_memory import memory_named
 from diptych_training.vision.folder import NetworkFolder
 
@@ -67,7 +67,7 @@ class Network:
 
         Raises:
             SpecInvalid: when the network's folder cannot be used.
-            TooLarge: when the batch does not fit the device.
+            TooLarge: when the batch does not fit the device, or when one of its pictures cannot be described.
 
         """
         write = _loaded(self.provider, self.folder)
@@ -77,6 +77,13 @@ class Network:
         except (GpuOutOfMemory, HostOutOfMemory) as error:
             torch.cuda.empty_cache()
             raise TooLarge from error
+        except (ValueError, RuntimeError, IndexError) as error:  # of one picture, such as a shape that it does not take
+            if len(pictures) > 1:
+                raise TooLarge from error
+            return [Silence(f"the network cannot describe it: {error}"[:LONGEST])]
+
+
+LONGEST: Final = 300
 
 
 @lru_cache(maxsize=1)

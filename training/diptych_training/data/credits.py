@@ -20,6 +20,11 @@ def credit_files(root: Path) -> list[str]:
     return sorted(path.name for path in root.iterdir() if path.name.lower().startswith(NAMES) and _is_small(path))
 
 
+def is_credit(name: str) -> bool:
+    """Whether a path of a source is such a file, by its name."""
+    return "/" not in name and name.lower().startswith(NAMES)
+
+
 def copy_credits(root: Path, folder: Path) -> None:
     """Copy those files and the README.md."""
     for name in [*credit_files(root), *([README] if _is_small(root / README) else [])]:

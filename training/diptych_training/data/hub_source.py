@@ -11,10 +11,11 @@ from diptych_diffusion.archive import Limits
 from diptych_diffusion.hub import COMPLETE, Repository
 from diptych_diffusion.names import safe_parts
 from diptych_diffusion.staging import full_disk_named
+from diptych_training.data.credits import is_credit
 from diptych_training.data.hub_files import README, TABLES, split_names
+from diptych_training.data.walk import SUFFIXES
 
-PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-LISTINGS: Final = (".jsonl", ".csv", ".txt", ".token")
+LISTINGS: Final = (".jsonl", ".csv", ".tsv", ".txt", ".token", ".caption")
 
 
 def hub_folder(source: HuggingFaceDataset, workdir: Path) -> Path:
@@ -41,7 +42,7 @@ def hub_folder(source: HuggingFaceDataset, workdir: Path) -> Path:
 
 def _wanted(folder: Path, source: HuggingFaceDataset, names: list[str]) -> list[str]:
     """Return pictures and listings; of tables with pictures in them, the split's."""
-    plain = [name for name in names if name.lower().endswith((*PICTURES, *LISTINGS))]
+    plain = [name for name in names if name.lower().endswith((*SUFFIXES, *LISTINGS)) or is_credit(name)]
     tables = [name for name in names if name.endswith(TABLES)]
     return [*plain, *(split_names(folder, tables, source.config, source.split) if tables else [])]
 

@@ -1,7 +1,7 @@
 """The model card: what it is, how to use it, how good it is, where it comes from."""
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import yaml
 
@@ -17,8 +17,13 @@ CREDITS: Final = {
 VERDICTS: Final = {"Better": "better than", "Worse": "worse than", "NotSure": "not surely better than"}
 
 
-def card(record: RunRecord, artifact: ArtifactRecord, report: EvaluationReport | None) -> str:
-    """Return README.md. Its words are data of the run: the same run gives the same card."""
+def card(
+    record: RunRecord, artifact: ArtifactRecord, report: EvaluationReport | None, data: Mapping[str, Any] | None = None
+) -> str:
+    """Return README.md. Its words are data of the run: the same run gives the same card.
+
+    ``data`` is preparation.json, which has what the source of the pictures tells of licence and credits.
+    """
     head = yaml.safe_dump(_head(artifact), sort_keys=False, allow_unicode=True)
     parts = [f"---\n{head}---", f"# {artifact.name}", _lead(artifact, report)]
     if report is not None and report.pairs:
@@ -26,7 +31,10 @@ def card(record: RunRecord, artifact: ArtifactRecord, report: EvaluationReport |
     parts.append("## Use\n" + _use(artifact))
     if report is not None and report.metrics:
         parts.append("## Measured\n" + "\n".join(_table(report)))
-    parts += ["## Made of\n" + "\n".join(_made_of(record, artifact)), "## Licence and credits\n" + _licence(artifact)]
+    parts += [
+        "## Made of\n" + "\n".join(_made_of(record, artifact)),
+        "## Licence and credits\n" + _licence(artifact, data or {}),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -89,6 +97,10 @@ def _made_of(record: RunRecord, artifact: ArtifactRecord) -> Iterator[str]:
     yield "- All of it in `provenance.json`; how it was measured in `evaluation/report.html`."
 
 
-def _licence(artifact: ArtifactRecord) -> str:
+def _licence(artifact: ArtifactRecord, data: Mapping[str, Any]) -> str:
     own = CREDITS.get(artifact.base.source, f"The licence of {_base(artifact)} holds for what is derived from it.")
-    return f"{own} The licences of the pictures and captions hold, too: whoever publishes this says which they are."
+    told = [f"The source of the pictures names the licence `{data['licence']}`."] if data.get("licence") else []
+    if names := data.get("credits"):
+        told.append(f"Whose they are stands in its {', '.join(f'`{name}`' for name in names)}.")
+    rest = "The licences of the pictures and captions hold, too: whoever publishes this says which they are."
+    return " ".join([own, *told, rest])

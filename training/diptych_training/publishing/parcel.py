@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from diptych_api.artifact import FOLDERS, ArtifactRecord
 from diptych_api.errors import ArtifactInvalid, UserError
@@ -18,10 +18,12 @@ from diptych_api.runstore import (
     ARTIFACT_FILE,
     EVALUATION,
     EVALUATION_FILE,
+    MANIFEST,
     PROVENANCE_FILE,
     RUN_FILE,
     RunRecord,
 )
+from diptych_training.data.card import FACTS
 from diptych_training.publishing.card import card
 from diptych_training.publishing.provenance import provenance
 from diptych_training.run_store import RunStore
@@ -84,12 +86,21 @@ def packed(store: RunStore, environ: Mapping[str, str]) -> Iterator[Parcel]:
     folder = store.get_folder(ARTIFACT)
     try:
         items = [*_weights(folder, artifact), *_evidence(store)]
-        told = {"README.md": card(record, artifact, report), PROVENANCE_FILE: _json(origin)}
+        told = {"README.md": card(record, artifact, report, _of_data(store)), PROVENANCE_FILE: _json(origin)}
         named = {item.name: item for item in (*items, *(Item(name, text.encode()) for name, text in told.items()))}
         yield Parcel(record.name, tuple(named[name] for name in sorted(named)))
     finally:
         if not store.is_local:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _of_data(store: RunStore) -> dict[str, Any]:
+    """Return what the preparation of the data set told; nothing where it cannot be read."""
+    try:
+        told = json.loads(store.read_bytes(f"{MANIFEST}/{FACTS}") or b"{}")
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _weights(folder: Path, artifact: ArtifactRecord) -> Iterator[Item]:
