@@ -26,6 +26,7 @@ from diptych_training.data.buckets import counted, shapes_of
 from diptych_training.data.card import describe
 from diptych_training.data.listing import SUMMARY
 from diptych_training.data.manifest import Manifest, left_out, prepare, told_dropped, write
+from diptych_training.earlier_runs import begin_with_earlier
 from diptych_training.gate import told
 from diptych_training.letters import Ending, Finished
 from diptych_training.looks_ray import RayEyes
@@ -138,7 +139,7 @@ def name_first_adapter(run: Run, digests: dict[str, str]) -> None:
 
 
 def record(run: Run, digests: dict[str, str]) -> None:
-    """Write run.json once; a later attempt finds it."""
+    """Write run.json once; a later attempt finds it. What another run of the job has learned already is taken over."""
     if run.store.exists(RUN_FILE):
         return
     facts = RunRecord(
@@ -151,6 +152,8 @@ def record(run: Run, digests: dict[str, str]) -> None:
         dataset_digest=f"sha256:{digests['data set']}",
         created=now(),
     )
+    if (earlier := begin_with_earlier(run.store, facts)) is not None:
+        run.reporter.update(message=f"{earlier} trained the same: its newest checkpoint is where this run begins.")
     run.store.write_json(RUN_FILE, facts)
 
 

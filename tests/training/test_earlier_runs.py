@@ -1,0 +1,114 @@
+"""A changed field trains again only where training depends on it; a run begins with what another one has learned."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from diptych_api.finetunejob import FineTuneJobSpec
+from diptych_api.presets import resolve
+from diptych_training.earlier_runs import training_key
+
+LEARNS = ("method", "lora", "unet", "training", "dataset.image", "dataset.captionPolicy", "preset")
+"""What weights and losses depend on; all else of the data set and the base is in their digests."""
+KEEPS = ("training.checkpoint",)
+TOKEN = {"name": "hub", "key": "token"}
+PLAIN: dict[str, Any] = {"base": {"builtin": "tiny-emoji"}, "dataset": {"source": {"uri": "pictures"}}}
+HUB: dict[str, Any] = {"huggingFace": {"repo": "owner/name", "revision": "a" * 40, "token": TOKEN}}
+CLAIM: dict[str, Any] = {"pvc": {"claimName": "claim"}}
+ARCHIVE: dict[str, Any] = {"uri": "https://x.example/a.zip", "sha256": "0" * 64}
+PODS: dict[str, Any] = {
+    "tolerations": [{"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 5}],
+    "volumes": [{"claim": {"claimName": "claim"}, "mountPath": "/data"}],
+    "env": [{"name": "AWS_REGION", "valueFrom": TOKEN}],
+}
+STARTS: tuple[dict[str, Any], ...] = (
+    PLAIN,
+    PLAIN | {"method": "FullUNet"},
+    PLAIN | {"method": "FromScratch", "unet": {"layersPerBlock": 1}},
+    {"base": HUB, "dataset": {"source": HUB}},
+    {"base": CLAIM, "dataset": {"source": CLAIM}, "output": CLAIM, "resources": {"pods": PODS}},
+    {"base": ARCHIVE, "dataset": {"source": ARCHIVE}},
+    PLAIN
+    | {
+        "promotion": {"model": "best", "gates": [{"metric": "KID"}]},
+        "tracking": {"uri": "mlruns", "token": TOKEN},
+        "publish": {"uri": "public", "token": TOKEN},
+        "evaluation": {"prompts": ["red apple"]},
+        "output": {"uri": "s3://b/runs", "credentials": TOKEN},
+    },
+    {
+        "base": {"uri": "base"},
+        "dataset": {
+            "source": {"uri": "s3://b/pictures", "credentials": TOKEN},
+            "captioning": {"provider": "OpenAI", "endpoint": "http://x", "model": "m", "apiKey": TOKEN},
+        },
+    },
+)
+"""Jobs in one of which each field can be changed alone."""
+OTHERS: tuple[Any, ...] = (
+    *(True, False, 2, 8, 1, 3, 16, 64, 0.5, 0.25, 2.5, "x", "#000000", "s3://b/x", "fp16", "Cosine", "MinSNR"),
+    "1" * 64,
+    *(["conv_in"], [0.5, 0.9], {"a": "b"}, ["red apple"], "1Gi", "Regional", "sliced", "Stretch", "PerEpoch", "None"),
+    *("ClassFolders", "AdamW8bit", "OptimizerAndGradients", "Template", "Class", {"count": 2}, {"step": 8}, "DDIM"),
+    *(TOKEN, ["PEFT"], "FullUNet", {"everySteps": 3}, {"enabled": True}, {"model": "m"}, [1, 2], "b" * 40, "Euler"),
+    *("{prompt}, old", ["CLIPScore"], "Prompts", [32, 64], "style-r8", "kueue.x-k8s.io/multikueue", "FID", "X_Y"),
+    *(["DownBlock2D"] * 4, ["UpBlock2D"] * 4, [32] * 4, "UNetMidBlock2D", "fourier"),
+    *("Exists", "NoSchedule", "/elsewhere", "astronomy", "http://y", "gelu"),
+)
+
+
+def leaves(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield every field of a model that is no model itself, by the names on the wire."""
+    for name, field in model.model_fields.items():
+        here = (*path, field.alias or name)
+        below = [kind for kind in (field.annotation, *get_args(field.annotation)) if _is_model(kind)]
+        if below:
+            yield from leaves(below[0], here)
+        else:
+            yield here
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def changed(path: tuple[str, ...]) -> tuple[FineTuneJobSpec, FineTuneJobSpec] | None:
+    """Return a job and the same with another value of one field; None where none of those tried here fits."""
+    for start in STARTS:
+        before = resolve(FineTuneJobSpec.model_validate(start))
+        for value in OTHERS:
+            with suppress(ValidationError, ValueError, KeyError, TypeError, AttributeError):
+                after = resolve(FineTuneJobSpec.model_validate(_put(start, path, value)))
+                if after != before:
+                    return before, after
+    return None
+
+
+def _put(start: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    values = json.loads(json.dumps(start))
+    part = values
+    for name in path[:-1]:
+        below = part.setdefault(name, {})
+        part = below[0] if isinstance(below, list) else below
+    part[path[-1]] = value
+    return dict(values)
+
+
+PATHS = [path for path in leaves(FineTuneJobSpec) if path != ("base", "builtin")]
+"""All but the one that has a single value."""
+
+
+@pytest.mark.parametrize("path", PATHS, ids=".".join)
+def test_a_changed_field_trains_again_only_where_training_depends_on_it(path: tuple[str, ...]) -> None:
+    name, both = ".".join(path), changed(path)
+    assert both is not None, f"nothing tried here changes {name}: add a value or a job"
+    before, after = map(training_key, both)
+    assert (before != after) == (_is_of(name, LEARNS) and not _is_of(name, KEEPS))
+
+
+def _is_of(name: str, parts: tuple[str, ...]) -> bool:
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
