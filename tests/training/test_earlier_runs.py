@@ -3,14 +3,22 @@
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import torch
 from pydantic import BaseModel, ValidationError
 
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.presets import resolve
-from diptych_training.earlier_runs import training_key
+from diptych_api.runstore import RunRecord
+from diptych_api.sources import Output
+from diptych_training.checkpoint import CheckpointState, load, save, steps
+from diptych_training.earlier_runs import begin_with_earlier, training_key
+from diptych_training.run_store import RunStore
+from support.kill_points import kill_points
+from support.tracking import BEGAN
 
 LEARNS = ("method", "lora", "unet", "training", "dataset.image", "dataset.captionPolicy", "preset")
 """What weights and losses depend on; all else of the data set and the base is in their digests."""
@@ -112,3 +120,68 @@ def test_a_changed_field_trains_again_only_where_training_depends_on_it(path: tu
 
 def _is_of(name: str, parts: tuple[str, ...]) -> bool:
     return any(name == part or name.startswith(f"{part}.") for part in parts)
+
+
+DIGESTS = {"base_digest": f"sha256:{'a' * 64}", "dataset_digest": f"sha256:{'b' * 64}"}
+STATE = CheckpointState({name: {"w": torch.ones(2)} for name in ("parameters", "average", "optimizer")}, {"step": 4})
+
+
+def record(run: str, **changes: Any) -> RunRecord:
+    spec = FineTuneJobSpec.model_validate(PLAIN | changes)
+    return RunRecord.model_validate({"name": "tiny", "run": run, "spec": spec, "created": BEGAN, **DIGESTS})
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> tuple[RunStore, RunStore]:
+    """A run that has learned four steps, and a new one beside it."""
+    first = RunStore.open(Output(uri="runs"), "local", "tiny-00000001", tmp_path)
+    first.write_json("run.json", record(first.name))
+    first.append("metrics.jsonl", *(json.dumps({"step": step, "loss": 1.0}) for step in range(1, 6)))
+    first.write_bytes("samples/step-000004.png", b"png")
+    save(first, 4, STATE)
+    return first, first.beside("tiny-00000002")
+
+
+def test_losses_and_pictures_come_as_far_as_the_checkpoint(stores: tuple[RunStore, RunStore]) -> None:
+    first, second = stores
+    assert begin_with_earlier(second, record(second.name, publish={"uri": "public"})) == first.name
+    assert [json.loads(line)["step"] for line in second.read_lines("metrics.jsonl")] == [1, 2, 3, 4]
+    assert (steps(second), second.list("samples")) == ([4], ("step-000004.png",))
+    assert torch.equal(load(second, 4).groups["parameters"]["w"], torch.ones(2))
+    assert begin_with_earlier(second, record(second.name)) is None, "it has its own now"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        record("tiny-00000002", training={"seed": 1}),
+        record("tiny-00000002", lora={"initFrom": "adapter"}),
+        record("tiny-00000002").model_copy(update={"base_digest": f"sha256:{'c' * 64}"}),
+        record("tiny-00000002").model_copy(update={"dataset_digest": None}),
+        record("tiny-00000002").model_copy(update={"name": "another"}),
+    ],
+)
+def test_a_run_that_trains_otherwise_begins_at_the_beginning(
+    stores: tuple[RunStore, RunStore], other: RunRecord
+) -> None:
+    assert begin_with_earlier(stores[1], other) is None
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "checkpoints/step-000004/parameters.safetensors"])
+def test_a_damaged_run_is_passed_over(stores: tuple[RunStore, RunStore], name: str) -> None:
+    first, second = stores
+    first.write_bytes(name, b"[]\n")
+    assert begin_with_earlier(second, record(second.name)) is None
+    assert steps(second) == []
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_line_leaves_a_run_that_begins_so_again(stores: tuple[RunStore, RunStore]) -> None:
+    first, second = stores
+    for _ in kill_points(lambda _: begin_with_earlier(second, record(second.name)), "earlier_runs.py", "run_store"):
+        begin_with_earlier(second, record(second.name))
+        assert torch.equal(load(second, 4).groups["parameters"]["w"], torch.ones(2))
+        assert len(second.read_lines("metrics.jsonl")) == 4
+        second.remove("checkpoints")
+        second.remove("metrics.jsonl")
+    assert first.exists("checkpoints/step-000004/complete.json")

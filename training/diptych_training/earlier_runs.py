@@ -32,6 +32,8 @@ from diptych_training.run_store import RunStore
 OF_TRAINING: Final = frozenset({"method", "lora", "unet", "training"})
 OF_PICTURES: Final = frozenset({"image", "caption_policy"})
 """Of the data set's fields: what all others come to is in the digest of its manifest, as the base's in its own."""
+DAMAGED: Final = (DiptychError, OSError, ValueError, KeyError, TypeError)
+"""What reading the files of another run may raise."""
 DRAWN: Final = re.compile(r"step-(\d+)\.")
 
 
@@ -55,7 +57,7 @@ def begin_with_earlier(store: RunStore, record: RunRecord) -> str | None:
     if record.spec.lora.init_from is not None or newest_step(store, _ignored) is not None:
         return None
     for earlier in _alike(store, record):
-        with suppress(DiptychError, OSError):  # it is pruned or removed meanwhile, or damaged
+        with suppress(*DAMAGED):  # or pruned or removed meanwhile
             if (step := newest_step(earlier, _ignored)) is not None:
                 _copy(earlier, store, step, every=record.spec.training.early_stopping.enabled)
                 return earlier.name
@@ -68,7 +70,7 @@ def _alike(store: RunStore, record: RunRecord) -> Iterator[RunStore]:
     found = list[tuple[RunRecord, RunStore]]()
     for name in store.beside().list():
         if names.fullmatch(name) and name != store.name:
-            with suppress(DiptychError, OSError):
+            with suppress(*DAMAGED):
                 other = store.beside(name).read_json(RUN_FILE, RunRecord)
                 if other is not None and _same(other, record):
                     found.append((other, store.beside(name)))
