@@ -46,6 +46,9 @@ LIVES = {
             "DeployFailedAtStart",
             "InitializingTimeout",
         ],
+        "is mended before it serves": [
+            *("Initializing", "Deploying", "DeployFailedAtStart", "StartedAnew", "Deploying", "Promoted", "Running"),
+        ],
         "is not valid": ["ValidationFailed"],
     },
 }
