@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,9 +17,7 @@ from diptych_api.servingconfig import ServedAdapter
 from diptych_cli.artifact_files import verified
 from diptych_cli.runs import shown
 
-NEVER: Final = datetime.min.replace(tzinfo=UTC)
 RecordT = TypeVar("RecordT", bound=BaseModel)
-OtherT = TypeVar("OtherT")
 
 
 def find_adapters(spec: DiffusionDeploymentSpec, folder: Path) -> list[ServedAdapter]:
@@ -132,19 +129,18 @@ def _newest_run(job: str, folder: Path) -> Path:
 
 def _withheld(run: Path, folder: Path) -> bool:
     """Whether a run that asks to be promoted was not: not yet, or turned down, and nobody promoted it by hand."""
-    gate = _read(run / STATUS_FILE, Report, Report(phase="Pending", time=NEVER)).gate
-    record = _read(run / RUN_FILE, RunRecord, None)
-    asked = record.spec.promotion if record else None
+    report, record = _read(run / STATUS_FILE, Report), _read(run / RUN_FILE, RunRecord)
+    gate, asked = report.gate if report else None, record.spec.promotion if record else None
     if (gate is None and asked is None) or (gate is not None and gate.outcome == "Promoted"):
         return False
     model = gate.model if gate is not None else asked.model if asked is not None else ""
-    pointer = _read(folder / MODELS / model / MODEL_FILE, ModelPointer, ModelPointer())
-    return run.name not in {version.run for version in pointer.history}
+    pointer = _read(folder / MODELS / model / MODEL_FILE, ModelPointer)
+    return pointer is None or run.name not in {version.run for version in pointer.history}
 
 
-def _read(path: Path, model: type[RecordT], otherwise: OtherT) -> RecordT | OtherT:
-    """Return what a file holds; something else where it is missing or cannot be read."""
+def _read(path: Path, model: type[RecordT]) -> RecordT | None:
+    """Return what a file holds; None where it is missing or cannot be read."""
     try:
         return model.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
-        return otherwise
+        return None

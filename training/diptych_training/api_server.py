@@ -47,18 +47,12 @@ class ApiServer:
         """
         as_patch = {"Content-Type": "application/apply-patch+yaml"}  # which JSON is
         query = {"fieldManager": manager, "force": "true"}
-        answer = self._ask("PATCH", path, params=query, json=dict(manifest), headers=as_patch)
-        if answer.is_error:
-            raise RetryLater(f"{self.url}{path} answered {answer.status_code}: {_reason(answer)}.")
+        self._checked(path, self._ask("PATCH", path, params=query, json=dict(manifest), headers=as_patch))
 
     def get(self, path: str) -> bytes | None:
         """Return an object as JSON; None where there is none. Raises RetryLater as `apply` does."""
         answer = self._ask("GET", path)
-        if answer.status_code == NOT_FOUND:
-            return None
-        if answer.is_error:
-            raise RetryLater(f"{self.url}{path} answered {answer.status_code}: {_reason(answer)}.")
-        return answer.content
+        return None if answer.status_code == NOT_FOUND else self._checked(path, answer).content
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None, **more: Any) -> httpx2.Response:  # noqa: ANN401 -- of httpx2
         known = {"Authorization": f"Bearer {self._read('token')}", "Accept": "application/json"}
@@ -68,6 +62,11 @@ class ApiServer:
                 return client.request(method, f"{self.url}{path}", headers={**known, **(headers or {})}, **more)
         except httpx2.HTTPError as error:
             raise RetryLater(f"{self.url} cannot be reached: {str(error) or type(error).__name__}.") from error
+
+    def _checked(self, path: str, answer: httpx2.Response) -> httpx2.Response:
+        if answer.is_error:
+            raise RetryLater(f"{self.url}{path} answered {answer.status_code}: {_reason(answer)}.")
+        return answer
 
     def _read(self, name: str) -> str:
         try:

@@ -23,6 +23,8 @@ from diptych_training.captioning.provider import INSTRUCTION, Captions, Shown, S
 from diptych_training.out_of_memory import memory_named
 from diptych_training.vision.folder import NetworkFolder
 
+LONGEST: Final = 300
+"""Letters of what a network says of a picture that it does not take."""
 FIELD: Final = "spec.dataset.captioning.model"
 KINDS: Final = {"BLIP": "blip", "Florence2": "florence2", "Qwen2VL": "qwen2_vl"}
 BEAMS: Final = 3
@@ -81,9 +83,6 @@ class Network:
             if len(pictures) > 1:
                 raise TooLarge from error
             return [Silence(f"the network cannot describe it: {error}"[:LONGEST])]
-
-
-LONGEST: Final = 300
 
 
 @lru_cache(maxsize=1)

@@ -17,7 +17,7 @@ def licence(root: Path) -> str | None:
 
 def credit_files(root: Path) -> list[str]:
     """Return the names of the files at the top of the source that say whose the pictures are, small ones only."""
-    return sorted(path.name for path in root.iterdir() if path.name.lower().startswith(NAMES) and _is_small(path))
+    return sorted(path.name for path in root.iterdir() if is_credit(path.name) and _is_small(path))
 
 
 def is_credit(name: str) -> bool:
