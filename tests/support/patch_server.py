@@ -24,12 +24,17 @@ class Patch:
 
 @dataclass
 class PatchServer:
-    """What came so far. ``refusals`` are the status codes of the next answers, while there are any."""
+    """What came so far.
+
+    Another token than ``token``, where that is set, is answered with 401. ``refusals`` are the status
+    codes of the next answers, while there are any.
+    """
 
     url: str = ""
     patches: list[Patch] = field(default_factory=list)
     refused: list[Patch] = field(default_factory=list)
     refusals: list[int] = field(default_factory=list)
+    token: str = ""
 
     def specs(self) -> list[dict[str, Any]]:
         """Return the specs that were accepted, in order."""
@@ -37,7 +42,10 @@ class PatchServer:
 
     def take(self, patch: Patch) -> int:
         """Keep a request; return the status code of the answer."""
-        code = self.refusals.pop(0) if self.refusals else 200
+        if self.token and patch.headers["Authorization"] != f"Bearer {self.token}":
+            code = 401
+        else:
+            code = self.refusals.pop(0) if self.refusals else 200
         (self.patches if code == 200 else self.refused).append(patch)
         return code
 

@@ -118,7 +118,8 @@ def test_a_server_that_is_down_to_the_end_costs_a_bounded_time() -> None:
 def test_the_token_is_read_anew_for_every_report_and_refusals_are_tried_again(tmp_path: Path) -> None:
     account, told = write_account(tmp_path / "account"), list[str]()
     with listening() as server:
-        server.refusals += [401, 503]
+        server.token = "second"
+        server.refusals += [503]
         api = ApiServer(server.url, account)
 
         def send(said: Report) -> None:
@@ -126,12 +127,12 @@ def test_the_token_is_read_anew_for_every_report_and_refusals_are_tried_again(tm
 
         with ReportPost(send, told.append, first_pause_s=0.01) as post:
             post.tell(report("Training", step=7))
-            until(lambda: len(server.refused) == 1)
+            until(lambda: len(server.refused) >= 1)
             write_account(account, "second")
             until(lambda: len(server.patches) == 1)
     (patch,) = server.patches
     assert server.refused[0].headers["Authorization"] == "Bearer first"
-    assert patch.headers["Authorization"] == "Bearer second"
+    assert server.refused[-1].headers["Authorization"] == patch.headers["Authorization"] == "Bearer second"
     assert patch.headers["Content-Type"] == "application/apply-patch+yaml"
     assert patch.query == {"fieldManager": ["diptych-report"], "force": ["true"]}
     assert "answered 401: refused with 401" in told[0]
