@@ -30,6 +30,8 @@ class Progress(Record):
     step: int = Field(default=0, ge=0, le=10_000_000, description="Optimiser steps done.")
     total_steps: int = Field(default=0, ge=0, le=10_000_000, description="Optimiser steps in all.")
     percent: int = Field(default=0, ge=0, le=100, description="Share of the steps that is done, in percent.")
+    done: int = Field(default=0, ge=0, le=2**31, description="Items done of an activity other than training.")
+    total: int = Field(default=0, ge=0, le=2**31, description="Items in all of an activity other than training.")
     eta_seconds: float | None = Field(default=None, ge=0, description="Estimated seconds to the end of training.")
     loss: float | None = Field(default=None, description="Training loss, rounded to four digits.")
     val_loss: float | None = Field(default=None, description="Newest validation loss, rounded to four digits.")
@@ -90,7 +92,11 @@ class RunningAttempt(Record):
 class JobColumns(Record):
     """Short texts for the columns of `kubectl get`."""
 
-    progress: str = Field(default="", max_length=16, description="Share of the steps that is done, such as 71%.")
+    progress: str = Field(
+        default="",
+        max_length=16,
+        description="Share of the steps that is done, such as 71%, or of what else is done: Captioning 12%.",
+    )
     eta: str = Field(default="", max_length=16, description="Time left, such as 41s or 2h10m.")
     base: str = Field(default="", max_length=256, description="The base: name, repository or place.")
 

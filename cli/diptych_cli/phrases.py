@@ -73,6 +73,8 @@ def phase_done(report: Report) -> str:
     """Return what a phase came to."""
     if report.phase == "Preparing":
         return f"{report.pictures:,} pictures, {report.bad_pictures:,} bad"
+    if report.phase == "Captioning":
+        return f"{report.done:,} captions"
     if report.phase == "Training":
         return f"{report.step:,} steps"
     return f"{report.total:,}" if report.total else ""

@@ -27,6 +27,8 @@ from diptych_training.places import localized
 from diptych_training.run_store import RunStore
 from diptych_training.supported import check_supported
 
+LOOKING = "looking at pictures"
+DOING = {"Captioning": "writing captions"}
 SUMMARY, FACTS, SHEETS = "manifest.json", "preparation.json", ("preview.png", "duplicates.png")
 
 
@@ -137,13 +139,18 @@ def _run(job: FineTuneJob, *, as_json: bool) -> None:
 
 @contextmanager
 def _bar(*, quiet: bool) -> Iterator[Callable[[Report], None]]:
-    """Show on stderr how many pictures were looked at, on a terminal, and what a run has to say."""
+    """Show on stderr how many pictures were looked at or described, on a terminal, and what a run has to say."""
     console, said = Console(file=sys.stderr, quiet=quiet), set[str]()
     with Progress(console=console, disable=quiet or not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("looking at pictures", total=None)
+        task = progress.add_task(LOOKING, total=None)
 
         def tell(report: Report) -> None:
-            progress.update(task, completed=report.done or 0, total=report.total or None)
+            progress.update(
+                task,
+                description=DOING.get(report.phase, LOOKING),
+                completed=report.done or 0,
+                total=report.total or None,
+            )
             if report.phase != "Suspended" and report.message and report.message not in said:
                 said.add(report.message)
                 console.print(report.message, markup=False, highlight=False)

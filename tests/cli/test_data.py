@@ -42,6 +42,24 @@ def test_a_data_set_is_prepared_and_looked_at(pictures: Path) -> None:
         assert picture.width > 300
 
 
+def test_captions_are_written_in_a_phase_of_their_own_and_told_where_they_are_too_long(pictures: Path) -> None:
+    (pictures / "metadata.jsonl").unlink()
+    long = "a picture of many words " * 20
+    ended = diptych(
+        "data",
+        "prepare",
+        "job.yaml",
+        *("--set", "dataset.captioning.provider=Template"),
+        *("--set", f"dataset.captioning.prompt={long}" + "{name}"),
+    )
+    assert ended.exit_code == 0, ended.output
+    assert "12 of 12 captions have more than 16 tokens" in " ".join(ended.stderr.split())
+    (log,) = Path().rglob("log.jsonl")
+    last = {line["phase"]: line for line in map(json.loads, log.read_text().splitlines())}
+    assert (last["Captioning"]["done"], last["Captioning"]["total"]) == (12, 12)
+    assert last["Preparing"]["pictures"] == 12
+
+
 def test_a_packed_data_set_says_how_to_read_it(pictures: Path) -> None:
     first = diptych("data", "pack", "job.yaml", "--to", "out")
     assert first.exit_code == 0, first.output

@@ -26,7 +26,7 @@ class Patch:
 class PatchServer:
     """What came so far.
 
-    Another token than ``token``, where that is set, is answered with 401. ``refusals`` are the status
+    Another token than ``accepts``, where that is set, is answered with 401. ``refusals`` are the status
     codes of the next answers, while there are any.
     """
 
@@ -34,7 +34,7 @@ class PatchServer:
     patches: list[Patch] = field(default_factory=list)
     refused: list[Patch] = field(default_factory=list)
     refusals: list[int] = field(default_factory=list)
-    token: str = ""
+    accepts: str = ""
 
     def specs(self) -> list[dict[str, Any]]:
         """Return the specs that were accepted, in order."""
@@ -42,7 +42,7 @@ class PatchServer:
 
     def take(self, patch: Patch) -> int:
         """Keep a request; return the status code of the answer."""
-        if self.token and patch.headers["Authorization"] != f"Bearer {self.token}":
+        if self.accepts and patch.headers["Authorization"] != f"Bearer {self.accepts}":
             code = 401
         else:
             code = self.refusals.pop(0) if self.refusals else 200

@@ -1,8 +1,11 @@
 """Tiny random networks of the classes that write captions, in the folders that people would give."""
 
+import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import PIL.Image
 import torch
 from tokenizers import Tokenizer, decoders
 from tokenizers.models import BPE
@@ -21,10 +24,20 @@ from transformers import (
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from diptych_training.captioning.provider import Shown
+
 SMALL: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 LOUD: dict[str, Any] = {"initializer_range": 0.5}
 """Weights large enough that different pictures get different words."""
 START, END, PAD, IMAGE = "<s>", "</s>", "<pad>", "<image>"
+
+
+def shown(key: str, width: int, height: int) -> Shown:
+    """Return a picture of noise as captioners see it."""
+    pixels = np.random.default_rng(len(key)).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(file, "PNG")
+    return Shown(key, file.getvalue())
 
 
 def _tokenizer(folder: Path, *special: str, image: str = IMAGE) -> PreTrainedTokenizerFast:
@@ -96,8 +109,8 @@ def make_florence2(folder: Path) -> Path:
     return folder
 
 
-def make_qwen2_vl(folder: Path) -> Path:
-    """Write a random Qwen2-VL."""
+def make_qwen2_vl(folder: Path, width: int = 32) -> Path:
+    """Write a random Qwen2-VL; ``width`` is a multiple of 16, for four bits of 64."""
     tokens = _tokenizer(
         folder, "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", image="<|image_pad|>"
     )
@@ -107,17 +120,28 @@ def make_qwen2_vl(folder: Path) -> Path:
         "vision_end_token_id": 7,
         "video_token_id": 300,
     }
+    heads = width // 16
     text = {
         **SMALL,
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads,
         "vocab_size": len(tokens) + 64,
-        "num_key_value_heads": 2,
         "max_position_embeddings": 512,
         "bos_token_id": 0,
         "eos_token_id": 1,
         "pad_token_id": 2,
         "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10_000.0},
     }
-    vision = {"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "patch_size": 14, "mlp_ratio": 2}
+    vision = {
+        "depth": 1,
+        "embed_dim": width,
+        "hidden_size": width,
+        "num_heads": heads,
+        "patch_size": 14,
+        "mlp_ratio": 2,
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(8)
         config = Qwen2VLConfig(text_config=text | LOUD, vision_config=vision | LOUD, **ids, **LOUD)

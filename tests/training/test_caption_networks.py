@@ -1,9 +1,7 @@
 """Random networks of the real classes write captions, alone and in batches the same."""
 
-import io
 from pathlib import Path
 
-import numpy as np
 import PIL.Image
 import pytest
 import torch
@@ -12,21 +10,14 @@ from diptych_api.dataset import Captioning, Dataset
 from diptych_api.errors import SpecInvalid
 from diptych_training.captioning import networks
 from diptych_training.captioning.networks import Network
-from diptych_training.captioning.provider import Shown, Silence, captioner
+from diptych_training.captioning.provider import Silence, captioner
 from diptych_training.captioning.writing import one_by_one
 from diptych_training.data.manifest import prepare
 from support.judges import make_clip
-from support.seers import make_blip, make_florence2, make_qwen2_vl
+from support.seers import make_blip, make_florence2, make_qwen2_vl, shown
 
 pytestmark = pytest.mark.slow
 MAKERS = {"BLIP": make_blip, "Florence2": make_florence2, "Qwen2VL": make_qwen2_vl}
-
-
-def shown(key: str, width: int, height: int) -> Shown:
-    pixels = np.random.default_rng(len(key)).integers(0, 255, (height, width, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(file, "PNG")
-    return Shown(key, file.getvalue())
 
 
 PICTURES = (shown("a", 40, 30), shown("bb", 64, 64), shown("ccc", 20, 50))

@@ -118,7 +118,7 @@ def test_a_server_that_is_down_to_the_end_costs_a_bounded_time() -> None:
 def test_the_token_is_read_anew_for_every_report_and_refusals_are_tried_again(tmp_path: Path) -> None:
     account, told = write_account(tmp_path / "account"), list[str]()
     with listening() as server:
-        server.token = "second"
+        server.accepts = "second"
         server.refusals += [503]
         api = ApiServer(server.url, account)
 

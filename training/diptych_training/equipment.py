@@ -49,6 +49,11 @@ def substitutes(spec: FineTuneJobSpec) -> Iterator[str]:
             f"spec.training.optimizer.name: AdamW8bit needs {EIGHT_BIT}, which is not installed here; AdamW takes its "
             "place, with 6 bytes more of memory for each trained parameter."
         )
+    if spec.dataset.captioning.provider == "Qwen2VL" and spec.resources.gpus_per_worker and not has(EIGHT_BIT):
+        yield (
+            f"spec.dataset.captioning.provider: Qwen2VL in four bits needs {EIGHT_BIT}, which is not installed here; "
+            "it is loaded in bfloat16, with up to four times the memory."
+        )
 
 
 def check_equipped(spec: FineTuneJobSpec) -> None:

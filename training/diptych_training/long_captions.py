@@ -1,10 +1,13 @@
 """Captions that are longer than the text encoder reads."""
 
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 from unicodedata import normalize
 
+from diptych_api.sources import Base
+from diptych_diffusion.base_files import resolve_base
 from diptych_diffusion.loading import loading
 from diptych_diffusion.safe_files import read_json
 from diptych_training.data.entry import Entry
@@ -29,6 +32,17 @@ def told_long_captions(base: Path, entries: Iterable[Entry], policy: str) -> str
         f"{len(long):,} of {len(captions):,} captions have more than {limit} tokens; what is over has "
         f"no effect. The first: {long[0][:80]!r}."
     )
+
+
+def told_before(base: Base, entries: Iterable[Entry], policy: str) -> str | None:
+    """Return the same sentence while the base is not here yet: of one on the hub its small files are downloaded.
+
+    A base in an archive or an object store comes as a whole, so nothing is told of it.
+    """
+    if base.uri is not None and "://" in base.uri and not base.uri.startswith("file://"):
+        return None
+    with tempfile.TemporaryDirectory(prefix="diptych-") as scratch:
+        return told_long_captions(resolve_base(base, Path(scratch), only_configs=True), entries, policy)
 
 
 def _longer_than(limit: int, captions: Iterable[str], base: Path) -> list[str]:

@@ -25,7 +25,16 @@ from diptych_training.checkpoint import newest_step
 from diptych_training.data.buckets import counted, shapes_of
 from diptych_training.data.card import describe
 from diptych_training.data.listing import SUMMARY
-from diptych_training.data.manifest import Manifest, left_out, prepare, told_dropped, write
+from diptych_training.data.manifest import (
+    Manifest,
+    Selection,
+    divide,
+    left_out,
+    select,
+    told_dropped,
+    with_captions,
+    write,
+)
 from diptych_training.earlier_runs import begin_with_earlier
 from diptych_training.gate import told
 from diptych_training.letters import Ending, Finished
@@ -40,7 +49,7 @@ from diptych_training.ray_train import POLL_S, fit
 from diptych_training.reporter import Reporter, now
 from diptych_training.run_store import RunStore
 from diptych_training.share import Share
-from diptych_training.site import DATA, encoded, run_folder, shared_folder
+from diptych_training.site import DATA, encoded, run_folder, shared_data, shared_folder
 from diptych_training.supported import NETWORKS
 from diptych_training.worker import finish_run
 
@@ -89,7 +98,8 @@ def prepare_pictures(run: Run) -> Manifest:
         manifest = bring_manifest(run.spec, run.store)
     else:
         eyes = RayEyes(run.check) if _has_many_nodes() else None
-        manifest = prepare(run.spec.dataset, run.shared(DATA), run.on_progress, _captions_at(run.spec), eyes)
+        selection = select(run.spec.dataset, run.shared(DATA), run.on_progress, eyes)
+        manifest = divide(_caption(run, selection), run.spec.dataset)
         describe(manifest, run.given.dataset, run.job.metadata.name, folder)
         write(manifest, folder)
         keep_manifest(run.store)
@@ -109,6 +119,18 @@ def prepare_pictures(run: Run) -> Manifest:
     if shapes := shapes_of(sizes, run.spec.dataset.image):
         run.reporter.update(message=counted(shapes))
     return manifest
+
+
+def _caption(run: Run, selection: Selection) -> Selection:
+    """Write the captions that pictures lack, a phase of its own where there are any."""
+    count = len(selection.entries)
+    run.reporter.update(pictures=count, bad_pictures=len(selection.rejected), done=count, total=count)
+    dataset = run.spec.dataset
+    if not (dataset.writes_captions and selection.without_caption):
+        return selection
+    run.reporter.phase("Captioning")
+    here, everywhere = run.shared(DATA), shared_data(run.store)
+    return with_captions(selection, dataset, here, run.on_progress, _captions_at(run.spec), everywhere)
 
 
 def _has_many_nodes() -> bool:

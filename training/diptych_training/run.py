@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,15 +10,16 @@ from itertools import chain
 from pathlib import Path
 
 from diptych_api.diffusionmodel import ModelPointer
-from diptych_api.errors import Interrupted, RetryLater, StoreUnwritable
+from diptych_api.errors import DiptychError, Interrupted, RetryLater, StoreUnwritable
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.presets import resolve
 from diptych_api.report import Report
 from diptych_api.runstore import LOCAL_NAMESPACE, MANIFEST, STATUS_FILE, run_name
 from diptych_diffusion.base_files import part_digests, resolve_base, whole_digest
 from diptych_training.clock import Clock, kept_within
+from diptych_training.data.entry import Entry
 from diptych_training.equipment import check_equipped, substitutes
-from diptych_training.long_captions import told_long_captions
+from diptych_training.long_captions import told_before, told_long_captions
 from diptych_training.phases import (
     Run,
     cache_pictures,
@@ -166,19 +167,29 @@ def _early_ray(run: Run, options: RunOptions) -> AbstractContextManager[None]:
     return nullcontext()
 
 
+def _told_before(run: Run, entries: Sequence[Entry]) -> str | None:
+    """Return what will be cut of captions; what keeps that from being told is no reason to prepare nothing."""
+    try:
+        return told_before(run.spec.base, entries, run.spec.dataset.caption_policy)
+    except DiptychError as error:
+        return f"Whether captions are too long cannot be told: {error}"[:1024]
+
+
 def _phases(run: Run, options: RunOptions) -> int | None:
     in_vain = ignored(run.given, in_pod=options.mounts is not None, on_cluster=options.address is not None)
     for sentence in chain(in_vain, warned(run.given), substitutes(run.given)):
         run.reporter.update(message=sentence)
     manifest = prepare_pictures(run)
+    entries = (*manifest.train, *manifest.held_out)
     if options.prepare_only:
+        if told := _told_before(run, entries):
+            run.reporter.update(message=told)
         run.reporter.update(phase="Suspended", message="The data set is prepared.")
         return None
     pack_pictures(run, manifest)
     base = resolve_base(run.spec.base, run.shared(BASES))
     parts = part_digests(base, need_unet=run.spec.method != "FromScratch")
     digests = {"data set": manifest.digest, "base": whole_digest(parts)}
-    entries = (*manifest.train, *manifest.held_out)
     if told := told_long_captions(base, entries, run.spec.dataset.caption_policy):
         run.reporter.update(message=told)
     name_first_adapter(run, digests)

@@ -37,3 +37,8 @@ def run_folder(store: RunStore, *parts: str) -> Path:
 def encoded(store: RunStore) -> RunStore:
     """Return where the store keeps encoded pictures and captions for all runs of the namespace."""
     return store.beside(CACHE, ENCODED)
+
+
+def shared_data(store: RunStore) -> RunStore:
+    """Return where the store keeps what was learned of data sets, for all runs of the namespace."""
+    return store.beside(CACHE, DATA)

@@ -34,13 +34,20 @@ def told(status: FineTuneJobStatus, report: Report | None) -> dict[str, Any]:
 
 def columns(job: FineTuneJob, phase: JobPhase, progress: Progress | None) -> JobColumns:
     """Return the texts of `kubectl get`."""
-    percent = 100 if phase == "Succeeded" else progress.percent if progress else 0
     eta_s = progress.eta_seconds if progress and phase == "Running" else None
     return JobColumns(
-        progress=f"{percent}%",
+        progress="100%" if phase == "Succeeded" else _share(progress or Progress(), running=phase == "Running"),
         eta="" if eta_s is None else duration(eta_s),
         base=base_name(job.spec.base)[:LONGEST_BASE],
     )
+
+
+def _share(progress: Progress, *, running: bool) -> str:
+    """Return how much of training is done or, while something else is done that counts items, how much of that."""
+    activity = progress.activity
+    if running and activity not in (None, "Training") and progress.total:
+        return f"{activity} {min(100 * progress.done // progress.total, 100)}%"
+    return f"{progress.percent}%"
 
 
 def duration(seconds: float) -> str:
@@ -67,13 +74,21 @@ def base_name(base: Base) -> str:
 def _progress(before: Progress, report: Report) -> Progress:
     if report.phase in BEFORE_TRAINING and report.step == 0:
         return before.model_copy(
-            update={"activity": report.phase, "eta_seconds": None, "last_updated_time": report.time}
+            update={
+                "activity": report.phase,
+                "done": report.done,
+                "total": report.total,
+                "eta_seconds": None,
+                "last_updated_time": report.time,
+            }
         )
     total = report.total_steps or before.total_steps
     return Progress(
         activity=report.phase,
         step=report.step,
         total_steps=total,
+        done=report.done if report.phase != "Training" else 0,
+        total=report.total if report.phase != "Training" else 0,
         percent=min(100 * report.step // total, 100) if total else 0,
         eta_seconds=report.eta_seconds,
         loss=_short(report.loss),

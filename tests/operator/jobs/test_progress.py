@@ -15,6 +15,16 @@ def test_a_report_becomes_percent_eta_and_a_loss_of_four_digits() -> None:
     assert (status.columns.progress, status.columns.eta, status.columns.base) == ("71%", "41s", "tiny-emoji")
 
 
+def test_what_is_done_beside_training_counts_in_its_own_items() -> None:
+    story = JobStory().run().says("Captioning", step=0, done=300, total=2500)
+    assert story.status.columns.progress == "Captioning 12%"
+    assert story.status.progress is not None
+    assert (story.status.progress.done, story.status.progress.total) == (300, 2500)
+    assert story.says("Caching", step=0, done=0, total=0).status.columns.progress == "0%"
+    assert story.says("Training", step=71, done=2500, total=2500).status.columns.progress == "71%"
+    assert story.says("Evaluating", step=100, done=40, total=40).status.columns.progress == "Evaluating 100%"
+
+
 def test_what_takes_most_time_and_memory_is_copied() -> None:
     story = JobStory().run().says("Training", step=7, bottleneck="data takes 60 % of training", peakMemoryBytes=2**30)
     progress = story.status.progress

@@ -13,7 +13,9 @@ from diptych_training.captioning import endpoint as endpoint_module
 from diptych_training.captioning.cleanup import MAX_LETTERS, cleaned
 from diptych_training.captioning.provider import Captions, Shown, TooLarge
 from diptych_training.captioning.writing import one_by_one
-from diptych_training.data.manifest import Manifest, prepare
+from diptych_training.data.manifest import Manifest, Selection, Tell, prepare, select, with_captions
+from diptych_training.run_store import RunStore
+from support.bucket import Bucket
 from support.vision_endpoint import Answer, VisionEndpoint, said, vision_endpoint
 
 Make = Callable[..., Dataset]
@@ -75,6 +77,33 @@ def test_an_interrupted_writer_goes_on_where_it_was(bare: Path, tmp_path: Path, 
             prepare(spec, tmp_path / "work", stop)
         assert len(server.asked) == 4
         assert len(prepared(spec, tmp_path / "work").train) == 6
+        assert len(server.asked) == 6
+
+
+def test_a_machine_that_takes_over_a_run_takes_its_captions_from_the_object_store(
+    bare: Path, tmp_path: Path, dataset: Make
+) -> None:
+    shared = RunStore(Bucket(), "bucket/local/cache/data")
+
+    def stop(done: int, _total: int) -> None:
+        if done == 4:
+            raise Interrupted("the machine goes")
+
+    def written(machine: str, tell: Tell) -> Selection:
+        folder = tmp_path / machine
+        return with_captions(select(spec, folder, tell), spec, folder, tell, shared=shared)
+
+    with vision_endpoint(colour) as server:
+        spec = dataset(bare, captioning=asking(server))
+        selection = select(spec, tmp_path / "first", lambda _done, _total: None)
+        with pytest.raises(Interrupted):
+            with_captions(selection, spec, tmp_path / "first", stop, shared=shared)
+        (book,) = shared.list("captions")
+        shared.write_bytes(f"captions/{book}/damaged.jsonl", b'{"key": 7}\n\xff\n[')
+        said = written("second", lambda _done, _total: None)
+        assert [entry.captions[0] for entry in said.entries] == [f"a square of ({i}, 0, 9)." for i in range(6)]
+        assert len(server.asked) == 6, "four of the first machine, two of the second"
+        written("third", lambda _done, _total: None)
         assert len(server.asked) == 6
 
 

@@ -1,6 +1,7 @@
 """Data sets of the hub: the real client, and a hub on this machine."""
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import PIL.Image
@@ -8,10 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from diptych_api.dataset import Dataset
 from diptych_api.errors import DatasetInvalid, HubAuth, RetryLater
 from diptych_api.sources import DatasetSource
+from diptych_training.data.manifest import prepare
 from diptych_training.data.source import open_source
 from support.hub import COMMIT, REPO, Hub, hub_of, impatient
+
+Make = Callable[..., Dataset]
 
 
 @pytest.fixture
@@ -60,6 +65,31 @@ def test_of_tables_only_the_split_that_is_asked_for_comes(hub: Hub, tmp_path: Pa
     assert names_in(open_source(source(split="test"), tmp_path / "work")) == ["README.md", "data/test-0.parquet"]
     with pytest.raises(DatasetInvalid, match="no split nothing"):
         open_source(source(split="nothing"), tmp_path / "work")
+
+
+def test_of_a_split_come_no_more_tables_than_its_limit_needs(hub: Hub, tmp_path: Path, dataset: Make) -> None:
+    """A table counts for the rows that are asked for and have a picture, as if the whole split were here."""
+    (hub.folder / "data").mkdir()
+    pixels = io.BytesIO()
+    PIL.Image.new("RGB", (8, 8)).save(pixels, "PNG")
+    for number in range(4):
+        pictures = [{"bytes": None if row == 1 else pixels.getvalue()} for row in range(4)]
+        about = {"text": [f"{number} {row}" for row in range(4)], "kind": ["ink", "ink", "oil", "ink"]}
+        pq.write_table(pa.table({"image": pictures} | about), hub.folder / "data" / f"train-{number}.parquet")
+
+    def prepared(folder: Path, **changes: object) -> list[str]:
+        spec = dataset(tmp_path, layout="HubDataset", where={"kind": "ink"}, badSamples={"maxFraction": 0.5}, **changes)
+        spec = spec.model_copy(update={"source": source()})
+        return [entry.captions[0] for entry in prepare(spec, folder, lambda _done, _total: None).train]
+
+    assert prepared(tmp_path / "work", limit=3) == ["0 0", "0 3", "1 0"]
+    (found,) = (tmp_path / "work").glob("hub-*/data")
+    assert names_in(found) == ["train-0.parquet", "train-1.parquet"]
+    assert len(prepared(tmp_path / "work", limit=2)) == 2
+    every = prepared(tmp_path / "work")
+    assert (len(every), len(names_in(found))) == (8, 4)
+    hub.refusal = 500
+    assert prepared(tmp_path / "work", limit=5) == every[:5], "it is all here"
 
 
 def test_what_a_cut_left_out_comes_in_the_next_try(hub: Hub, tmp_path: Path) -> None:

@@ -179,7 +179,12 @@ def _in_four_bits(folder: Path, kind: Any, device: torch.device) -> Any:  # noqa
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
     return kind.from_pretrained(
-        folder, quantization_config=how, device_map={"": device}, use_safetensors=True, local_files_only=True
+        folder,
+        quantization_config=how,
+        dtype=torch.bfloat16,
+        device_map={"": device},
+        use_safetensors=True,
+        local_files_only=True,
     ).eval()
 
 

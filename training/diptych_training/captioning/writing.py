@@ -3,10 +3,8 @@
 What was written is found again by the content of the picture and by what it depends on, in later runs too.
 """
 
-import hashlib
 import io
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -14,18 +12,15 @@ from typing import Final
 import PIL.Image
 
 from diptych_api.dataset import Dataset
+from diptych_training.captioning.book import Book
 from diptych_training.captioning.cleanup import cleaned
 from diptych_training.captioning.provider import Captioner, Captions, Shown, Silence, TooLarge, captioner
 from diptych_training.captioning.template import filled
 from diptych_training.data.entry import Entry, verify
-from diptych_training.data.lines import bounded_lines
 from diptych_training.data.picture import decode, rgb
 from diptych_training.data.sample import Rejected
-from diptych_training.run_store_errors import writing
-from diptych_training.run_store_local import append
-from diptych_training.run_store_lock import folder_lock
+from diptych_training.run_store import RunStore
 
-FOLDER: Final = "captions"
 VERSION: Final = 1
 """Raise it when pictures are shown otherwise, or captions are cut otherwise."""
 Tell = Callable[[int, int], None]
@@ -58,9 +53,16 @@ def one_by_one(write: Captioner, batch: Sequence[Shown]) -> Captions:
 
 
 def write_captions(
-    entries: Sequence[Entry], dataset: Dataset, workdir: Path, tell: Tell, batches: Batches = inline
+    entries: Sequence[Entry],
+    dataset: Dataset,
+    workdir: Path,
+    tell: Tell,
+    batches: Batches = inline,
+    shared: RunStore | None = None,
 ) -> Written:
     """Return the entries, those without a caption with a new one; ``tell(done, total)`` hears of these.
+
+    What is written is kept below ``workdir`` and, where ``shared`` is in an object store, there for other machines.
 
     Raises:
         SpecInvalid: when the captioner cannot be used as the settings say.
@@ -73,20 +75,21 @@ def write_captions(
         return Written(list(entries), [])
     settings = dataset.captioning
     if settings.provider == "Template":
+        tell(len(wanted), len(wanted))
         return _put(entries, lambda entry: filled(settings.prompt or "", entry))
     identity, write = captioner(settings)
     shown_as = (VERSION, identity, settings.image_size, dataset.image.background)
-    book = workdir / FOLDER / f"{hashlib.sha256(repr(shown_as).encode()).hexdigest()}.jsonl"
-    texts: dict[str, str | Silence] = dict(_read(book, wanted))
-    tell(len(texts), len(wanted))
-    missing = [entry for key, entry in wanted.items() if key not in texts]
-    size = settings.batch_size
-    shown = (_shown(missing[at : at + size], dataset) for at in range(0, len(missing), size))
-    for batch, captions in batches(write, shown):
-        fresh = {each.key: _usable(text) for each, text in zip(batch, captions, strict=True)}
-        _keep(book, {key: text for key, text in fresh.items() if isinstance(text, str)})
-        texts |= fresh
+    with Book.of(shown_as, workdir, shared) as book:
+        texts: dict[str, str | Silence] = {**book.read(wanted)}
         tell(len(texts), len(wanted))
+        missing = [entry for key, entry in wanted.items() if key not in texts]
+        size = settings.batch_size
+        shown = (_shown(missing[at : at + size], dataset) for at in range(0, len(missing), size))
+        for batch, captions in batches(write, shown):
+            fresh = {each.key: _usable(text) for each, text in zip(batch, captions, strict=True)}
+            book.keep({key: text for key, text in fresh.items() if isinstance(text, str)})
+            texts |= fresh
+            tell(len(texts), len(wanted))
     return _put(entries, lambda entry: texts[entry.sha256])
 
 
@@ -119,24 +122,3 @@ def _png(entry: Entry, dataset: Dataset) -> bytes:
     file = io.BytesIO()
     picture.save(file, "PNG", compress_level=1)
     return file.getvalue()
-
-
-def _read(book: Path, wanted: Mapping[str, Entry]) -> Iterator[tuple[str, str]]:
-    """Yield the captions of an earlier attempt; broken lines are passed over."""
-    if not book.is_file():
-        return
-    for _, line in bounded_lines(book.parent, book.name):
-        try:
-            told = json.loads(line or b"")
-            key, caption = str(told["key"]), told["caption"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue
-        if key in wanted and isinstance(caption, str) and caption:
-            yield key, caption
-
-
-def _keep(book: Path, captions: Mapping[str, str]) -> None:
-    lines = [json.dumps({"key": key, "caption": text}, ensure_ascii=False) for key, text in captions.items()]
-    if lines:
-        with writing(str(book), is_remote=False), folder_lock(book.parent, wait=True):
-            append(book, "".join(f"{line}\n" for line in lines).encode())

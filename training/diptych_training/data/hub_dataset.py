@@ -6,8 +6,10 @@ The chosen rows become a folder of picture files and a listing, once; from there
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from diptych_api.dataset import Dataset
 from diptych_api.errors import DatasetInvalid
@@ -49,14 +51,45 @@ def unpack(root: Path, dataset: Dataset, workdir: Path, report: Callable[[int, i
     return final / FILES
 
 
+@dataclass(slots=True)
+class First:
+    """Takes tables until they hold as many rows with a picture as the data set's limit asks for."""
+
+    dataset: Dataset
+    kept: int = 0
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self | None:
+        """Return what takes the data set's tables; None where it takes all of them."""
+        return None if dataset.limit is None or dataset.layout != "HubDataset" else cls(dataset)
+
+    @property
+    def choice(self) -> object:
+        """All that decides which rows are taken."""
+        return _choice(self.dataset)
+
+    def enough(self, root: Path, table: Path) -> bool:
+        """Count the rows of one more table."""
+        for row in hub_rows(table, self.dataset):
+            with suppress(OSError, ValueError):
+                _picture(root, row.picture)
+                self.kept += 1
+            if self.kept == self.dataset.limit:
+                return True
+        return False
+
+
+def _choice(dataset: Dataset) -> list[object]:
+    return [dataset.image_column, dataset.caption_column, sorted(dataset.where.items()), dataset.limit]
+
+
 def _identity(files: list[Path], dataset: Dataset) -> str:
     """Return what the unpacked folder depends on, as a digest."""
     digests = []
     for path in files:
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    choice = [dataset.image_column, dataset.caption_column, sorted(dataset.where.items()), dataset.limit]
-    return hashlib.sha256(json.dumps([VERSION, digests, choice]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([VERSION, digests, _choice(dataset)]).encode()).hexdigest()
 
 
 def _lines(root: Path, files: list[Path], dataset: Dataset, folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from diptych_api.errors import DatasetInvalid
 from diptych_api.sources import HuggingFaceDataset
@@ -18,33 +19,61 @@ from diptych_training.data.walk import SUFFIXES
 LISTINGS: Final = (".jsonl", ".csv", ".tsv", ".txt", ".token", ".caption")
 
 
-def hub_folder(source: HuggingFaceDataset, workdir: Path) -> Path:
+class Taken(Protocol):
+    """Looks into tables as they come, in their order."""
+
+    @property
+    def choice(self) -> object:
+        """What it depends on beside the tables."""
+
+    def enough(self, root: Path, table: Path) -> bool:
+        """Return whether no further table is needed."""
+
+
+def hub_folder(source: HuggingFaceDataset, workdir: Path, taken: Taken | None = None) -> Path:
     """Return the folder below ``workdir`` with the data set's files; a complete copy is used without asking the hub.
 
-    Raises DatasetInvalid, HubAuth, RetryLater and StoreUnwritable.
+    Tables come one by one until ``taken`` has enough. Raises DatasetInvalid, HubAuth, RetryLater and StoreUnwritable.
     """
-    choice = json.dumps([source.repo, source.revision, source.config, source.split])
-    folder = workdir / f"hub-{hashlib.sha256(choice.encode()).hexdigest()}"
-    done = folder.with_name(f"{folder.name}{COMPLETE}")
-    if done.exists():
+    folder = workdir / f"hub-{_digest([source.repo, source.revision, source.config, source.split])}"
+    done = whole = folder.with_name(f"{folder.name}{COMPLETE}")
+    if taken is not None:
+        done = folder.with_name(f"{folder.name}-{_digest(taken.choice)}{COMPLETE}")
+    if done.exists() or whole.exists():
         return folder
     repository = Repository("dataset", source.repo, source.revision, source.token, DatasetInvalid)
     sizes = {name: size for name, size in repository.sizes().items() if safe_parts(name)}
     if README in sizes:
         repository.download(folder, [README])
-    names = _wanted(folder, source, list(sizes))
-    _refuse_excess(source.repo, [sizes[name] for name in names])
-    repository.download(folder, names)
+    plain, tables = _wanted(folder, source, list(sizes))
+    for names in _portions(folder, plain, tables, taken):
+        _refuse_excess(source.repo, [sizes[name] for name in names])
+        repository.download(folder, names)
     with full_disk_named(workdir):
         done.touch()
     return folder
 
 
-def _wanted(folder: Path, source: HuggingFaceDataset, names: list[str]) -> list[str]:
-    """Return pictures and listings; of tables with pictures in them, the split's."""
+def _digest(choice: object) -> str:
+    return hashlib.sha256(json.dumps(choice).encode()).hexdigest()
+
+
+def _portions(folder: Path, plain: list[str], tables: list[str], taken: Taken | None) -> Iterator[list[str]]:
+    """Yield what is wanted so far, to be downloaded before the next is asked for."""
+    if taken is None or not tables:
+        yield [*plain, *tables]
+        return
+    for count, table in enumerate(tables, start=1):
+        yield [*plain, *tables[:count]]
+        if taken.enough(folder, folder / table):
+            return
+
+
+def _wanted(folder: Path, source: HuggingFaceDataset, names: list[str]) -> tuple[list[str], list[str]]:
+    """Return pictures with listings, and of tables with pictures in them the split's."""
     plain = [name for name in names if name.lower().endswith((*SUFFIXES, *LISTINGS)) or is_credit(name)]
     tables = [name for name in names if name.endswith(TABLES)]
-    return [*plain, *(split_names(folder, tables, source.config, source.split) if tables else [])]
+    return plain, split_names(folder, tables, source.config, source.split) if tables else []
 
 
 def _refuse_excess(repo: str, sizes: list[int]) -> None:

@@ -1,7 +1,7 @@
 """Prepare a data set: source, layout, a look into every picture, filters, duplicates, split."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diptych_api.dataset import PHASH, Dataset
@@ -12,13 +12,14 @@ from diptych_training.data.entry import Entry, Manifest, digest_of, read_entry, 
 from diptych_training.data.eyes import Asked, Eyes, Here
 from diptych_training.data.filters import Dropped, filtered
 from diptych_training.data.fingerprint import Fingerprint
-from diptych_training.data.hub_dataset import unpack
+from diptych_training.data.hub_dataset import First, unpack
 from diptych_training.data.layout import read_layout, rows_of
 from diptych_training.data.listing import left_out, read, told_dropped, write, write_rejected
 from diptych_training.data.looks import Journal, look_at
 from diptych_training.data.sample import Rejected
 from diptych_training.data.source import open_source
 from diptych_training.data.split import split
+from diptych_training.run_store import RunStore
 from diptych_training.supported import refused_data
 
 __all__ = [
@@ -38,17 +39,23 @@ Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """A data set whose pictures were looked at."""
+class Selection:
+    """The pictures of a data set that are used, each looked at once; not all of them may have a caption yet."""
 
+    root: Path
     entries: list[Entry]
-    prints: list[Fingerprint]
-    """Of each entry, where duplicates are looked for by them."""
+    alike: dict[str, str]
+    """Of each key, what the keys have in common that may not come apart in the split."""
     rejected: list[Rejected]
     dropped: list[Dropped]
     rows: int
     """Of the layout, and how many of them cannot be used."""
     lost: int
+
+    @property
+    def without_caption(self) -> int:
+        """How many pictures lack a caption."""
+        return sum(not entry.captions for entry in self.entries)
 
 
 def prepare(
@@ -56,45 +63,86 @@ def prepare(
 ) -> Manifest:
     """Return the data set with every picture decoded once and hashed; ``report(done, total)`` hears of each.
 
-    ``batches`` says where captions are written, if any are, and ``eyes`` where pictures are looked at. Archives are
-    unpacked below ``workdir``, and rejected.jsonl is written there. Raises DatasetInvalid where too many samples are
-    unusable or none is left to train on.
+    It is made by ``select``, ``with_captions`` and ``divide``, whose errors it raises.
+    """
+    selection = select(dataset, workdir, report, eyes)
+    return divide(with_captions(selection, dataset, workdir, report, batches), dataset)
+
+
+def select(dataset: Dataset, workdir: Path, report: Tell, eyes: Eyes | None = None) -> Selection:
+    """Return the pictures that are used, looked at by ``eyes``: without what filters and duplicates leave out.
+
+    Archives are unpacked below ``workdir``, and rejected.jsonl is written there.
+
+    Raises:
+        UnsupportedHere: when the data set asks for what nothing does yet.
+        DatasetInvalid: when too many samples cannot be used.
+
     """
     if problems := list(refused_data(dataset)):
         raise UnsupportedHere("\n".join(problems), hint="Leave the fields out.")
     root = open_root(dataset, workdir, report)
-    seen = _see(dataset, root, workdir, report, eyes or Here())
-    groups = _groups(dataset, seen, workdir, report)
-    entries, dropped, alike = seen.entries, seen.dropped, {entry.key: entry.sha256 for entry in seen.entries}
+    seen, prints = _see(dataset, root, workdir, report, eyes or Here())
+    groups = _groups(dataset, seen.entries, prints, workdir, report)
     if dataset.dedup.remove:
-        entries = without_copies(entries, groups)
-        dropped += (each for group in groups for each in group.dropped())
-    else:
-        alike |= together(groups)
-    if dataset.writes_captions:
-        written = write_captions(entries, dataset, workdir, report, batches)
-        entries = written.entries
-        seen.rejected.extend(written.rejected)
-        _check_usable(dataset, seen.rejected, seen.lost + len(written.rejected), seen.rows, workdir)
-    train, held_out = split(entries, dataset.split, alike)
+        copies = [each for group in groups for each in group.dropped()]
+        return replace(seen, entries=without_copies(seen.entries, groups), dropped=[*seen.dropped, *copies])
+    return replace(seen, alike=seen.alike | together(groups))
+
+
+def with_captions(
+    selection: Selection,
+    dataset: Dataset,
+    workdir: Path,
+    report: Tell,
+    batches: Batches = inline,
+    shared: RunStore | None = None,
+) -> Selection:
+    """Return the same pictures, those without a caption with a new one, written where ``batches`` says.
+
+    They are kept below ``workdir`` and in ``shared`` as ``write_captions`` tells.
+
+    Raises:
+        SpecInvalid: when the captioner cannot be used as the settings say.
+        RetryLater: when it is away.
+        DatasetInvalid: when too many pictures are left without a caption.
+
+    """
+    if not dataset.writes_captions:
+        return selection
+    written = write_captions(selection.entries, dataset, workdir, report, batches, shared)
+    rejected, lost = [*selection.rejected, *written.rejected], selection.lost + len(written.rejected)
+    _check_usable(dataset, rejected, lost, selection.rows, workdir)
+    return replace(selection, entries=written.entries, rejected=rejected, lost=lost)
+
+
+def divide(selection: Selection, dataset: Dataset) -> Manifest:
+    """Return the pictures split for training and validation. Raises DatasetInvalid where none is left to train on."""
+    train, held_out = split(selection.entries, dataset.split, selection.alike)
     if not train:
+        dropped = f", {len(selection.dropped)} left out as asked" if selection.dropped else ""
         raise DatasetInvalid(
-            f"The data set at {root} leaves no samples to train on: {len(entries)} are usable, "
-            f"{len(held_out)} of them are held out{f', {len(dropped)} left out as asked' if dropped else ''}.",
+            f"The data set at {selection.root} leaves no samples to train on: {len(selection.entries)} are usable, "
+            f"{len(held_out)} of them are held out{dropped}.",
             hint="Hold out fewer by spec.dataset.split, or add pictures.",
         )
-    sides = tuple(train), tuple(held_out)
-    return Manifest(root, *sides, tuple(seen.rejected), digest_of(train, held_out), tuple(dropped))
+    digest = digest_of(train, held_out)
+    return Manifest(
+        selection.root, tuple(train), tuple(held_out), tuple(selection.rejected), digest, tuple(selection.dropped)
+    )
 
 
 def open_root(dataset: Dataset, workdir: Path, report: Tell = lambda _done, _total: None) -> Path:
     """Return the local folder with the data set's pictures; what is not local comes below ``workdir``, once."""
-    root = open_source(dataset.source, workdir)
+    root = open_source(dataset.source, workdir, First.of(dataset))
     return unpack(root, dataset, workdir, report) if dataset.layout == "HubDataset" else root
 
 
-def _see(dataset: Dataset, root: Path, workdir: Path, report: Tell, eyes: Eyes) -> _Seen:
-    """Look at every picture. Raises DatasetInvalid where too many cannot be used."""
+def _see(dataset: Dataset, root: Path, workdir: Path, report: Tell, eyes: Eyes) -> tuple[Selection, list[Fingerprint]]:
+    """Look at every picture; return what filters leave, and what duplicates are known by.
+
+    Raises DatasetInvalid where too many cannot be used.
+    """
     samples, rejected = read_layout(root, dataset)
     rows, lost = rows_of(samples, rejected), len(rejected)
     entries, prints, left_out = list[Entry](), list[Fingerprint](), list[Dropped]()
@@ -110,19 +158,22 @@ def _see(dataset: Dataset, root: Path, workdir: Path, report: Tell, eyes: Eyes) 
             if look.fingerprint is not None:
                 prints.append(look.fingerprint)
     _check_usable(dataset, rejected, lost, rows, workdir)
-    return _Seen(entries, prints, rejected, left_out, rows, lost)
+    alike = {entry.key: entry.sha256 for entry in entries}
+    return Selection(root, entries, alike, rejected, left_out, rows, lost), prints
 
 
-def _groups(dataset: Dataset, seen: _Seen, workdir: Path, report: Tell) -> list[Group]:
+def _groups(
+    dataset: Dataset, entries: list[Entry], prints: list[Fingerprint], workdir: Path, report: Tell
+) -> list[Group]:
     if not dataset.dedup.enabled:
         return []
     if dataset.dedup.embedder == PHASH:
-        likeness: Likeness = ByHash(seen.prints, dataset.dedup.threshold)
+        likeness: Likeness = ByHash(prints, dataset.dedup.threshold)
     else:
         from diptych_training.data.embeddings import by_network  # noqa: PLC0415 -- PyTorch, for networks only
 
-        likeness = by_network(seen.entries, dataset.dedup, workdir, report)
-    return find_groups(seen.entries, likeness, dataset.dedup)
+        likeness = by_network(entries, dataset.dedup, workdir, report)
+    return find_groups(entries, likeness, dataset.dedup)
 
 
 def _check_usable(dataset: Dataset, rejected: Sequence[Rejected], lost: int, rows: int, workdir: Path) -> None:

@@ -12,7 +12,7 @@ from diptych_diffusion.archive import SUFFIXES, kind_of
 from diptych_diffusion.archives import compare, fetched, unpacked
 from diptych_diffusion.download import file_system, public
 from diptych_diffusion.staging import full_disk_named
-from diptych_training.data.hub_source import hub_folder
+from diptych_training.data.hub_source import Taken, hub_folder
 from diptych_training.data.remote_folder import mirror
 from diptych_training.run_store_location import check_credentials
 
@@ -20,14 +20,15 @@ LISTED = 10
 FIELD = "spec.dataset.source"
 
 
-def open_source(source: DatasetSource, workdir: Path) -> Path:
+def open_source(source: DatasetSource, workdir: Path, taken: Taken | None = None) -> Path:
     """Return the local folder with the source's files; archives are checked, unpacked once and found again.
 
-    A folder that stands alone at the top of an archive is itself the root. Raises DatasetInvalid, SpecInvalid,
+    A folder that stands alone at the top of an archive is itself the root. Of the hub's tables come as many as are
+    ``taken``. Raises DatasetInvalid, SpecInvalid,
     UnsupportedHere, HubAuth, StoreUnwritable and RetryLater.
     """
     if source.hugging_face is not None:
-        return hub_folder(source.hugging_face, workdir)
+        return hub_folder(source.hugging_face, workdir, taken)
     uri = _supported_uri(source)
     with full_disk_named(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
