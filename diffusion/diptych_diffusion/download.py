@@ -107,7 +107,7 @@ def explanation(uri: str, error: BaseException | None) -> DatasetInvalid | Retry
         what = error.strerror or str(error)  # of our own object stores; others may put secrets into their words
     else:
         cause = error.__cause__ if error is not None and error.__cause__ is not None else error
-        status = getattr(cause, "status", None)
+        status = getattr(cause, "status", None) or getattr(getattr(cause, "response", None), "status_code", None)
         what = f"HTTP status {status}" if status is not None else type(cause).__name__
     is_refused = status in CLIENT_ERRORS and status not in {TIMEOUT, TOO_MANY_REQUESTS}
     if is_refused or isinstance(cause, FileNotFoundError | PermissionError | ssl.SSLError):

@@ -47,6 +47,8 @@ def file_system(uri: str, **options: Any) -> tuple[AbstractFileSystem, str]:  # 
     scheme, separator, rest = uri.partition("://")
     if separator and scheme in SCHEMES:
         return ObjectStore(scheme), rest.strip("/")
+    if separator and scheme == "hf":
+        options |= {"endpoint": os.environ.get("HF_ENDPOINT")}  # what else asks the hub reads it at the same moment
     return cast("tuple[AbstractFileSystem, str]", fsspec.core.url_to_fs(uri, **options))
 
 

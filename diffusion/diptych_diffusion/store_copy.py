@@ -5,10 +5,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from fsspec import AbstractFileSystem
 
 from diptych_api.errors import DiptychError, RetryLater, UnsupportedHere, UserError
+
+REFUSED: Final = frozenset({401, 403, 404})
+"""What a server answers to a wrong name or wrong credentials."""
 
 
 @contextmanager
@@ -23,6 +27,8 @@ def refusals(uri: str, invalid: type[UserError]) -> Iterator[None]:
     except (FileNotFoundError, PermissionError) as cause:
         raise invalid(f"{uri} cannot be read: {cause}", hint="Check the name and the credentials.") from cause
     except Exception as cause:  # each store's package raises kinds of its own
+        if getattr(getattr(cause, "response", None), "status_code", None) in REFUSED:
+            raise invalid(f"{uri} cannot be read: {cause}", hint="Check the name and the credentials.") from cause
         raise RetryLater(f"{uri} cannot be read: {cause}", hint="Check the network and the credentials.") from cause
 
 

@@ -51,9 +51,10 @@ class Hub:
         name = unquote(path.removeprefix(f"{prefix}/{REPO}/resolve/{COMMIT}/"))
         return self.folder / name if name in self.names else None
 
-    def listing(self) -> bytes:
-        """Return the list of the commit's files."""
-        found = [(name, (self.folder / name).read_bytes()) for name in self.names]
+    def listing(self, below: str = "") -> bytes:
+        """Return the list of the commit's files, of those below a folder where one is named."""
+        names = [name for name in self.names if name.startswith(below)]
+        found = [(name, (self.folder / name).read_bytes()) for name in names]
         entries = [
             {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}  # noqa: S324 -- git's
             for name, data in found
@@ -119,8 +120,12 @@ class _Handler(QuietHandler, BaseHTTPRequestHandler):
             return self.hub.refusal, b"", ""
         if self.hub.reader and self.headers["Authorization"] != f"Bearer {self.hub.reader}":
             return 401, b"", ""
-        if path == f"/api/{self.hub.kind}/{REPO}/tree/{COMMIT}":
-            return 200, self.hub.listing(), "list"
+        about = f"/api/{self.hub.kind}/{REPO}"
+        if path == f"{about}/revision/{COMMIT}":
+            return 200, json.dumps({"id": REPO, "sha": COMMIT}).encode(), "revision"
+        if path.startswith(f"{about}/tree/{COMMIT}"):
+            below = unquote(path.removeprefix(f"{about}/tree/{COMMIT}")).lstrip("/")
+            return 200, self.hub.listing(below), "list"
         if (file := self.hub.file(path)) is not None:
             data = file.read_bytes()
             return 200, data, hashlib.sha1(data).hexdigest()  # noqa: S324 -- git's

@@ -123,3 +123,19 @@ def test_captions_beside_pictures_and_whose_they_are_come_along(hub: Hub, tmp_pa
         (hub.folder / name).write_text("x")
     folder = open_source(source(), tmp_path / "work")
     assert {"images/a.jfif", "images/a.caption", "LICENSE", "CREDITS.md", "table.tsv"} <= set(names_in(folder))
+
+
+def test_a_folder_of_a_repository_may_be_named_by_its_uri(hub: Hub, tmp_path: Path) -> None:
+    filled(hub)
+    place = f"hf://datasets/{REPO}@{COMMIT}"
+    assert names_in(open_source(DatasetSource(uri=place), tmp_path / "work")) == names_in(hub.folder)
+    assert names_in(open_source(DatasetSource(uri=f"{place}/images"), tmp_path / "work")) == ["a[1].png"]
+    with pytest.raises(DatasetInvalid, match=r"There is nothing at hf://|Cannot read hf://"):
+        open_source(DatasetSource(uri=f"{place}/nothing"), tmp_path / "work")
+
+
+@pytest.mark.parametrize(("status", "error"), [(401, DatasetInvalid), (404, DatasetInvalid), (418, DatasetInvalid)])
+def test_a_refused_uri_says_what_the_hub_said(hub: Hub, tmp_path: Path, status: int, error: type[Exception]) -> None:
+    hub.refusal = status
+    with pytest.raises(error, match=rf"hf://datasets/{REPO}.*{status}"):
+        open_source(DatasetSource(uri=f"hf://datasets/{REPO}@{COMMIT}"), tmp_path / "work")
