@@ -6,6 +6,7 @@ Every pytest process loads this module, so what takes time to import is imported
 import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cluster.object_server import Bucket, ObjectServer
     from cluster.player import Player
     from cluster.ray_pods import RayPods
+    from cluster.registry_server import RegistryServer
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 NUMBERS = itertools.count(1)
@@ -29,6 +31,7 @@ PROGRAMS = {
     "control_plane": ("etcd", "kube-apiserver", "kube-controller-manager"),
     "kuberay": ("ray-operator",),
     "object_server": ("versitygw",),
+    "registry_server": ("registry", "oras"),
 }
 
 
@@ -92,6 +95,17 @@ def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ObjectS
         for name, value in server.environment.items():
             patch.setenv(name, value)
         yield server
+    server.stop()
+
+
+@pytest.fixture
+def registry_server(tmp_path: Path) -> Iterator["RegistryServer"]:
+    """Yield a real OCI registry with nothing in it."""
+    from cluster.registry_server import RegistryServer  # noqa: PLC0415 - takes time
+
+    server = RegistryServer(tmp_path)
+    server.start()
+    yield server
     server.stop()
 
 

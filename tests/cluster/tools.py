@@ -46,6 +46,8 @@ CONTROL_PLANE = {
     "kube-score": Tool("kube-score", "github.com/zegl/kube-score/cmd/kube-score"),
     "monitoring": Tool("monitoring", "diptych.dev/tests/cluster/monitoring"),
     "versitygw": Tool("versitygw", "github.com/versity/versitygw/cmd/versitygw"),
+    "registry": Tool("registry", "diptych.dev/tests/cluster/registry"),
+    "oras": Tool("registry", "oras.land/oras/cmd/oras"),
 }
 NODE = {
     "kube-scheduler": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler", STAMPED),

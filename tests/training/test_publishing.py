@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,73 +11,25 @@ import pytest
 import yaml
 
 from diptych_api.after import Publish
-from diptych_api.artifact import ArtifactRecord, BaseRecord, FileRecord
+from diptych_api.artifact import ArtifactRecord, FileRecord
 from diptych_api.errors import ArtifactInvalid, HubAuth, RetryLater, SpecInvalid, UnsupportedHere, UserError
-from diptych_api.evaluation_report import EvaluationReport, GateDecision, Interval, MetricResult, PairResult
+from diptych_api.evaluation_report import GateDecision
 from diptych_training.publishing.publish import Published, publish, withheld
 from diptych_training.run_store import RunStore
 from diptych_training.supported import check_supported
 from support.bucket import Bucket
+from support.finished_run import NAMES, finished_run
 from support.model_hub import REPO, TOKEN, ModelHub, model_hub
 from support.registry import TOKEN as SECRET
 from support.registry import OciRegistry, oci_registry
 from support.tracking import past_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")  # the hub client's own
-AT = datetime(2026, 1, 31, tzinfo=UTC)
-FILES = {
-    "peft/adapter_model.safetensors": b"peft weights",
-    "peft/adapter_config.json": b"{}",
-    "diffusers/pytorch_lora_weights.safetensors": b"diffusers weights",
-    "kohya/noto.safetensors": b"kohya weights",
-}
-NAMES = {
-    *("README.md", "provenance.json", "artifact.json", "noto.safetensors", "pytorch_lora_weights.safetensors"),
-    *("peft/adapter_model.safetensors", "peft/adapter_config.json"),
-    *("evaluation/report.json", "evaluation/report.html", "evaluation/compare.png"),
-}
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> RunStore:
-    """A run that finished, of a base on the hub."""
-    store, _ = past_run(tmp_path, uri="unused")
-    store.remove("artifact")
-    files = {name: FileRecord(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)) for name, data in FILES.items()}
-    base = BaseRecord(source="huggingFace:owner/sd", revision="a" * 40, digest=f"sha256:{'b' * 64}")
-    record = ArtifactRecord(
-        name="noto",
-        run=store.name,
-        method="LoRA",
-        rank=4,
-        base=base,
-        trainable_parameters=8,
-        step=300,
-        dataset_digest=f"sha256:{'c' * 64}",
-        formats=["PEFT", "Diffusers", "Kohya"],
-        files=files,
-        created=AT,
-    )
-    for name, data in FILES.items():
-        store.write_bytes(f"artifact/{name}", data)
-    store.write_json("artifact/artifact.json", record)
-    kid = MetricResult(name="KID", base=0.2, tuned=0.1, interval=Interval(low=-0.2, high=-0.05), n=40)
-    report = EvaluationReport(
-        run=store.name,
-        base=base.digest,
-        seed=7,
-        inference_steps=20,
-        guidance_scale=3,
-        scheduler="DDIM",
-        size=64,
-        pairs=[PairResult(prompt="red apple", seed=7)],
-        metrics=[kid],
-        verdict="Better",
-        time=AT,
-    )
-    store.write_json("evaluation/report.json", report)
-    store.write_bytes("evaluation/compare.png", b"png")
-    return store
+    return finished_run(tmp_path)
 
 
 @pytest.fixture

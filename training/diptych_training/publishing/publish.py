@@ -1,6 +1,7 @@
 """Publishing a run: where to, whether it may be, and what came of it."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,15 +62,16 @@ def publish(
         HubAuth, RetryLater, StoreUnwritable: as the place answers.
 
     """
-    places = list(destinations(settings, environ))
-    with packed(store, environ) as parcel:
+    with ExitStack() as open_ones:
+        places = list(_destinations(settings, environ, open_ones))
+        parcel = open_ones.enter_context(packed(store, environ))
         for place in places:
             plan = place.plan(parcel)
             yield Published(plan, None if dry_run or plan.is_done else place.send(plan, parcel))
 
 
-def destinations(settings: Publish, environ: Mapping[str, str]) -> Iterator[Destination]:
-    """Yield the places that a job names; local paths are absolute.
+def _destinations(settings: Publish, environ: Mapping[str, str], open_ones: ExitStack) -> Iterator[Destination]:
+    """Yield the places that a job names; local paths are absolute. What they keep open is closed with ``open_ones``.
 
     Raises:
         UnsupportedHere: for a place that cannot be written to, or a token that the environment lacks.
@@ -83,7 +85,9 @@ def destinations(settings: Publish, environ: Mapping[str, str]) -> Iterator[Dest
     if settings.uri is not None and settings.uri.startswith(OCI):
         from diptych_training.publishing.oci import Registry  # noqa: PLC0415 -- the same
 
-        yield Registry.at(settings.uri, token, environ)
+        registry = Registry.at(settings.uri, token, environ)
+        open_ones.enter_context(registry.client)
+        yield registry
     elif settings.uri is not None:
         from diptych_training.publishing.folder import PublishedFolder  # noqa: PLC0415 -- the same
 
