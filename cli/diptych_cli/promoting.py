@@ -13,6 +13,7 @@ from diptych_api.sources import Output
 from diptych_cli.artifact_files import fetch_artifact
 from diptych_cli.promote_request import PromoteRequest
 from diptych_cli.runs import record_of, report_of, shown
+from diptych_cli.tracking import tell_promotion
 from diptych_training.promotion import PERSON, change_pointer, pinned, read_pointer, unpinned, version_of
 from diptych_training.run_store import RunStore
 
@@ -34,6 +35,8 @@ def promote_here(request: PromoteRequest, output: str) -> None:
         after = change_pointer(anywhere, request.model, partial(pinned, version=version))
         typer.echo(request.told(version.run))
     if after.current is not None:
+        if told := tell_promotion(anywhere.beside(after.current.run)):
+            typer.echo(f"  {told}")
         place = shlex.quote(shown(anywhere.beside(after.current.run).uri()))
         typer.echo(f'next: diptych generate "red apple" --run {place}')
 

@@ -1,5 +1,6 @@
 """`diptych promote` on one machine, with runs that left an artifact."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from diptych_api.diffusionmodel import ModelPointer
 from support.recorded_run import diptych
+from support.tracking import ARTIFACT, MemoryPlace, report
 
 
 @pytest.fixture
@@ -53,3 +55,30 @@ def test_what_cannot_be_promoted_is_told_and_nothing_changes(runs: tuple[str, st
     assert promote(second).startswith("1: ")
     assert "Use one side" in promote("-n", "art")
     assert pointer() == before
+
+
+def test_mlflow_hears_which_run_the_model_stands_for_or_is_told_later(
+    runs: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = runs
+    for name in runs:
+        record = Path("runs/local", name, "run.json")
+        told = json.loads(record.read_text())
+        told["spec"] |= {"tracking": {"uri": "http://mlflow"}, "promotion": {"model": "noto"}}
+        record.write_text(json.dumps(told | {"run": name}))
+        ended = report("Succeeded", artifact=ARTIFACT)
+        record.with_name("status.json").write_text(ended.model_dump_json(by_alias=True))
+    mlflow = MemoryPlace()
+    monkeypatch.setattr("diptych_cli.tracking.place_of", lambda _tracking, _environ: mlflow)
+    assert "  http://mlflow calls it champion.\n" in promote(first)
+    promote(second)
+    assert mlflow.aliases["noto@champion"] == "2"
+    promote("--rollback")
+    assert mlflow.aliases["noto@champion"] == "1"
+    mlflow.calls = 0
+    told = promote(second)
+    assert "MLflow was not told: nobody answers" in told
+    assert f"Later: diptych track runs/local/{second}" in told
+    current = pointer().current
+    assert current is not None
+    assert current.run == second

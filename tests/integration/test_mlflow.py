@@ -6,18 +6,21 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from diptych_api.diffusionmodel import ModelVersion
+from diptych_training.promotion import change_pointer, pinned
 from diptych_training.reporter import Reporter
 from diptych_training.tracking.delivery import Delivery
 from diptych_training.tracking.place import place_of
 from diptych_training.tracking.tracker import Tracker
 from support.ports import free_ports
-from support.tracking import ARTIFACT, past_run, report, train_on
+from support.tracking import ARTIFACT, BEGAN, past_run, report, train_on
 from support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -95,6 +98,13 @@ def test_a_run_is_told_once_though_the_server_dies_in_the_middle(tmp_path: Path)
             until(lambda: tracker.is_told, timeout_s=120)
             Delivery(store, spec.tracking, place).bring(DONE)
             _expect(server)
+            version = ModelVersion(
+                run=store.name, uri="x", digest=f"sha256:{'0' * 64}", promoted_at=BEGAN, promoted_by="a person"
+            )
+            change_pointer(store, "noto", partial(pinned, version=version))
+            Delivery(store, spec.tracking, place).bring(DONE)
+            named = server.get("registered-models/alias", name="noto", alias="champion")["model_version"]
+            assert named["run_id"] == server.runs()[0]["info"]["run_id"]
     assert any("it is told later" in message for message in heard)
 
 

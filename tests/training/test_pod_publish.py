@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from typing import Any
 import pytest
 import yaml
 
+from diptych_api.after import Tracking
 from diptych_api.artifact import ArtifactRecord, BaseRecord, FileRecord
 from diptych_api.publication import LONGEST, LastWord
 from diptych_api.report import Failure
+from diptych_api.sources import Output
 from diptych_training.pod_publish import fitted, publish_run
+from diptych_training.run_store import RunStore
 from support.registry import TOKEN, OciRegistry, oci_registry
-from support.tracking import past_run
+from support.tracking import ARTIFACT, MemoryPlace, past_run, report
 
 WEIGHTS = b"peft weights"
 
@@ -46,7 +50,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def publishes(root: Path, environ: dict[str, str] | None = None, **publish: Any) -> tuple[int, LastWord]:
+def publishes(
+    root: Path, environ: dict[str, str] | None = None, tracking: Mapping[str, Any] | None = None, **publish: Any
+) -> tuple[int, LastWord]:
     """Publish as the pod does; return its exit code and its last word."""
     spec = {
         "base": {"builtin": "tiny-emoji"},
@@ -54,6 +60,7 @@ def publishes(root: Path, environ: dict[str, str] | None = None, **publish: Any)
         "output": {"uri": str(root / "runs")},
         "promotion": {"model": "best"},
         "publish": publish,
+        "tracking": tracking,
     }
     metadata = {"name": "noto", "namespace": "local", "uid": "x"}
     head = {"apiVersion": "diptych.dev/v1alpha1", "kind": "FineTuneJob", "metadata": metadata}
@@ -75,7 +82,7 @@ def test_what_was_published_is_the_last_word_whether_it_was_sent_now_or_before(
     root: Path, registry: OciRegistry
 ) -> None:
     place = f"oci://{registry.host}/me/noto:v1"
-    to = {"uri": place, "token": {"name": "registry", "key": "password"}}
+    to: dict[str, Any] = {"uri": place, "token": {"name": "registry", "key": "password"}}
     code, word = publishes(root, {"DIPTYCH_PUBLISH_TOKEN": TOKEN}, **to)
     digest = hashlib.sha256(registry.manifests["v1"]).hexdigest()
     assert (code, word.published, word.failure) == (0, [f"{place}@sha256:{digest}"], None)
@@ -92,8 +99,32 @@ def test_a_dry_run_says_what_it_would_send(root: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "public").exists()
 
 
+def test_mlflow_calls_what_was_published_champion_and_keeps_nothing_from_being_published(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore.open(Output(uri="runs"), "local", "noto-12345678", root)
+    store.write_json("status.json", report("Succeeded", artifact=ARTIFACT))
+    mlflow, asked = MemoryPlace(), list[str]()
+
+    def place_of(tracking: Tracking, environ: Mapping[str, str]) -> MemoryPlace:
+        asked.append(environ[tracking.token.key] if tracking.token else "")
+        return mlflow
+
+    monkeypatch.setattr("diptych_training.tracking.place.place_of", place_of)
+    told = {"uri": "http://mlflow", "token": {"name": "mlflow", "key": "password"}}
+    environ = {"MLFLOW_TRACKING_TOKEN": "secret"}
+    code, word = publishes(root, environ, tracking=told, uri=str(root / "public"))
+    assert (code, word.message.endswith("http://mlflow calls it champion.")) == (0, True)
+    assert (asked, mlflow.aliases) == (["secret"], {"noto@champion": "1"})
+    store.remove("tracking.json")
+    mlflow.calls = 0
+    code, word = publishes(root, environ, tracking=told, uri=str(root / "public"))
+    assert (code, word.published) == (0, [str(root / "public")])
+    assert "MLflow was not told of the promotion: nobody answers" in word.message
+
+
 def test_a_refusal_is_final_and_an_outage_is_not(root: Path, registry: OciRegistry) -> None:
-    to = {"uri": f"oci://{registry.host}/me/noto:v1", "token": {"name": "registry", "key": "password"}}
+    to: dict[str, Any] = {"uri": f"oci://{registry.host}/me/noto:v1", "token": {"name": "registry", "key": "password"}}
     code, word = publishes(root, {"DIPTYCH_PUBLISH_TOKEN": "wrong"}, **to)
     assert (code, word.failure.reason if word.failure else "") == (2, "HubAuth")
     code, word = publishes(root, uri="oci://127.0.0.1:1/me/noto:v1")

@@ -1,13 +1,16 @@
 """MLflow is told all of a run once, whatever is away or killed meanwhile, and training never waits for it."""
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from diptych_api.diffusionmodel import ModelVersion
 from diptych_api.errors import UnsupportedHere
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_training.places import localized
+from diptych_training.promotion import change_pointer, pinned
 from diptych_training.reporter import Reporter
 from diptych_training.run_store import RunStore
 from diptych_training.supported import check_supported
@@ -70,6 +73,26 @@ def test_what_is_there_is_not_sent_again_and_a_run_that_goes_on_is_one_run(tmp_p
     delivery(store, spec, place).bring(DONE)
     place.calls = 0
     delivery(store, spec, place).bring(DONE)
+
+
+def test_champion_is_the_run_that_the_model_stands_for_whoever_promoted_it(tmp_path: Path) -> None:
+    store, spec = past_run(tmp_path, uri="http://mlflow")
+    place = MemoryPlace()
+
+    def stand_for(run: str) -> None:
+        version = ModelVersion(run=run, uri="x", digest=f"sha256:{'0' * 64}", promoted_at=BEGAN, promoted_by="a person")
+        change_pointer(store, "noto", partial(pinned, version=version))
+        delivery(store, spec, place).bring(DONE)
+
+    stand_for("another-12345678")
+    assert set(place.aliases) == {"noto@candidate"}
+    stand_for(store.name)
+    assert place.aliases["noto@champion"] == "1"
+    heard = len(place.figures), len(place.puts)
+    del place.aliases["noto@champion"]
+    stand_for("another-12345678")
+    assert "noto@champion" not in place.aliases, "what is told later of an old champion does not bring it back"
+    assert (len(place.figures), len(place.puts)) == heard
 
 
 def test_a_server_that_is_away_is_told_later_and_nobody_waits_for_it(tmp_path: Path) -> None:

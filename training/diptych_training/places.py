@@ -54,8 +54,12 @@ def localized(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None = Non
 
 
 def with_published_places(spec: FineTuneJobSpec, base_dir: Path, mounts: Mounts | None) -> FineTuneJobSpec:
-    """Return the spec with the run store and the places to publish to as this process finds them, and no others."""
-    places = {"output": _output(spec.output, mounts), "publish": _publish(spec.publish, base_dir, mounts)}
+    """Return the spec with the run store and the places that hear of a promotion as this process finds them."""
+    places = {
+        "output": _output(spec.output, mounts),
+        "publish": _publish(spec.publish, base_dir, mounts),
+        "tracking": _tracking(spec.tracking, base_dir, mounts),
+    }
     return spec.model_copy(update=places)
 
 

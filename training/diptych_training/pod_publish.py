@@ -4,18 +4,24 @@ The pod has no account: what it has to say is its last word, which Kubernetes ke
 """
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from diptych_api.after import Tracking
 from diptych_api.errors import DiptychError, RetryLater, StoreUnwritable, UserError
 from diptych_api.finetunejob import FineTuneJob
 from diptych_api.presets import resolve
 from diptych_api.publication import LONGEST, LastWord
-from diptych_api.runstore import LOCAL_NAMESPACE, run_name
+from diptych_api.report import Report
+from diptych_api.runstore import LOCAL_NAMESPACE, STATUS_FILE, run_name
 from diptych_training.pod import read_job
 from diptych_training.pod_settings import PodSettings
 from diptych_training.reporter import failure_of
+
+if TYPE_CHECKING:
+    from diptych_training.run_store import RunStore
 
 LAST_WORD: Final = Path("/dev/termination-log")
 
@@ -62,5 +68,23 @@ def _published(job: FineTuneJob, settings: PodSettings, environ: Mapping[str, st
     dry = spec.publish.dry_run
     with store.lock():
         done = list(publish(store, spec.publish, environ, dry_run=dry))
+        told = [] if dry else [*_champion(store, spec.tracking, environ)]
     places = [] if dry else [each.at for each in done]
-    return LastWord(published=[place for place in places if place], message=" ".join(map(str, done))[:1024])
+    return LastWord(published=[place for place in places if place], message=" ".join([*map(str, done), *told])[:1024])
+
+
+def _champion(store: "RunStore", tracking: Tracking | None, environ: Mapping[str, str]) -> Iterator[str]:
+    """Have MLflow call the run's version champion; what keeps it from that keeps nothing from being published."""
+    from diptych_training.tracking.delivery import Delivery  # noqa: PLC0415 - only where it is tracked
+    from diptych_training.tracking.place import TrackingAwayError, place_of  # noqa: PLC0415 - the same
+
+    report = store.read_json(STATUS_FILE, Report)
+    if tracking is None or report is None:
+        return
+    try:
+        with closing(place_of(tracking, environ)) as place:
+            Delivery(store, tracking, place, stands=True).bring(report)
+    except (TrackingAwayError, DiptychError) as error:
+        yield f"MLflow was not told of the promotion: {error}"
+    else:
+        yield f"{tracking.uri} calls it champion."

@@ -28,10 +28,10 @@ def secret_variables(spec: FineTuneJobSpec) -> tuple[Manifest, ...]:
 
 
 def publish_variables(spec: FineTuneJobSpec) -> Iterator[Manifest]:
-    """Yield the variables that publishing needs: of the run store and of the place. Raises SpecInvalid."""
-    if spec.publish and spec.publish.token:
-        check_secret(spec.publish.token, "publish.token")
-        yield from_secret("DIPTYCH_PUBLISH_TOKEN", spec.publish.token)
+    """Yield the variables that publishing needs: of the run store and of places that hear of it. Raises SpecInvalid."""
+    for name, field, secret in _tokens_of_promotion(spec):
+        check_secret(secret, field)
+        yield from_secret(name, secret)
     if spec.output.credentials:
         yield from store_variables(spec.output.credentials, "output.credentials")
 
@@ -51,10 +51,14 @@ def _tokens(spec: FineTuneJobSpec) -> Iterator[tuple[str, str, SecretKey]]:
         yield "HF_TOKEN", "base.huggingFace.token" if base_token else "dataset.source.huggingFace.token", token
     if dataset_token:
         yield "DIPTYCH_DATASET_TOKEN", "dataset.source.huggingFace.token", dataset_token
-    if spec.publish and spec.publish.token:
-        yield "DIPTYCH_PUBLISH_TOKEN", "publish.token", spec.publish.token
+    yield from _tokens_of_promotion(spec)
     if spec.dataset.captioning.api_key:
         yield "OPENAI_API_KEY", "dataset.captioning.apiKey", spec.dataset.captioning.api_key
+
+
+def _tokens_of_promotion(spec: FineTuneJobSpec) -> Iterator[tuple[str, str, SecretKey]]:
+    if spec.publish and spec.publish.token:
+        yield "DIPTYCH_PUBLISH_TOKEN", "publish.token", spec.publish.token
     if spec.tracking and spec.tracking.token:
         yield "MLFLOW_TRACKING_TOKEN", "tracking.token", spec.tracking.token
 

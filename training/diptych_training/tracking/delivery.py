@@ -15,6 +15,7 @@ from diptych_api.fields import Location, Record, Text
 from diptych_api.report import Report
 from diptych_api.runstore import ARTIFACT, EVALUATION, METRICS_FILE, RUN_FILE, SAMPLES, RunRecord
 from diptych_training.letters import Row
+from diptych_training.promotion import read_pointer
 from diptych_training.run_store import RunStore
 from diptych_training.sample_files import sample_path, sample_steps
 from diptych_training.tracking.facts import STATUS, closing, figures, params, tags
@@ -38,6 +39,7 @@ class Sent(Record):
     at_ms: int = Field(default=0, ge=0, description="Time of those; sent again, they are the same figures.")
     files: dict[str, str] = Field(default={}, description="Files that are there, with what they were when sent.")
     version: Text | None = Field(default=None, description="Version in the model registry.")
+    alias: Text | None = Field(default=None, description="Alias that this version was given.")
     ended: Text | None = Field(default=None, description="Digest of the last report that was told.")
 
 
@@ -48,6 +50,8 @@ class Delivery:
     store: RunStore
     tracking: Tracking
     place: Place
+    stands: bool | None = None
+    """Whether the run's model stands for it; None asks the models that the run store remembers."""
     sent: Sent | None = None
     record: RunRecord | None = field(default=None, init=False)
     goes_on: bool = field(default=False, init=False)
@@ -60,12 +64,14 @@ class Delivery:
             return
         last = _digest(report.model_dump_json(exclude={"time", "active_seconds", "gpu_seconds", "phases"}).encode())
         known = self.sent or self.store.read_json(TRACKING_FILE, Sent)
-        if known is not None and known.uri == self.tracking.uri and known.ended == last:
+        alias = self._alias(self.record, report)
+        told = known is not None and (known.uri, known.ended, known.alias) == (self.tracking.uri, last, alias)
+        if told and alias != CHAMPION:  # which another run may have been called meanwhile
             return
         sent = self._begun(self.record, known)
         sent = self._files(self._rows(sent), report)
         if report.phase in STATUS:
-            self._keep(self._ended(sent, report, last))
+            self._keep(self._ended(sent, report, last, alias))
 
     def _begun(self, record: RunRecord, known: Sent | None) -> Sent:
         if self.sent is not None and self.goes_on:
@@ -114,22 +120,33 @@ class Delivery:
             if (data := self.store.read_bytes(f"{EVALUATION}/{name}")) is not None:
                 yield f"{EVALUATION}/{name}", len(data), _digest(data)
 
-    def _ended(self, sent: Sent, report: Report, last: str) -> Sent:
+    def _ended(self, sent: Sent, report: Report, last: str, alias: str | None) -> Sent:
         version, ended = sent.version, int(report.time.timestamp() * 1000)
         self.place.tell(sent.run, {}, list(closing(report)), ended)
-        if report.artifact is not None and self.record is not None:
-            promotion, gate = self.record.spec.promotion, report.gate
-            model = self.record.name if promotion is None else promotion.model
-            alias = CHAMPION if gate is not None and gate.outcome == "Promoted" else CANDIDATE
+        if alias is not None and report.artifact is not None and self.record is not None:
             facts = {"diptych.run": f"{self.record.namespace}/{self.record.run}", "digest": report.artifact.digest}
-            version = self.place.register(Begun(sent.run, sent.artifacts), model, alias, facts)
+            version = self.place.register(Begun(sent.run, sent.artifacts), _model(self.record), alias, facts)
         self.place.end(sent.run, STATUS[report.phase], ended)
-        return sent.model_copy(update={"version": version, "ended": last})
+        return sent.model_copy(update={"version": version, "alias": alias, "ended": last})
+
+    def _alias(self, record: RunRecord, report: Report) -> str | None:
+        """Return what the run's version is called in the registry; None where there is none."""
+        if report.phase not in STATUS or report.artifact is None:
+            return None
+        stands = self.stands
+        if stands is None:
+            pointer = read_pointer(self.store, _model(record))
+            stands = pointer is not None and pointer.current is not None and pointer.current.run == record.run
+        return CHAMPION if stands else CANDIDATE
 
     def _keep(self, sent: Sent) -> Sent:
         self.store.write_json(TRACKING_FILE, sent)
         self.sent = sent
         return sent
+
+
+def _model(record: RunRecord) -> str:
+    return record.name if record.spec.promotion is None else record.spec.promotion.model
 
 
 def _digest(data: bytes) -> str:
