@@ -6,7 +6,7 @@ from pydantic import Field
 
 from diptych_api.evaluation_report import GateDecision
 from diptych_api.fields import Location, Record, Time
-from diptych_api.report import ArtifactRef, CheckpointRef, Failure, MetricValue, Phase, SampleRef
+from diptych_api.report import ArtifactRef, CheckpointRef, Failure, MetricValue, Phase, SampleRef, Spent
 from diptych_api.resource import Status
 
 JobPhase = Literal[
@@ -38,6 +38,8 @@ class Progress(Record):
     images_per_second: float | None = Field(
         default=None, ge=0, description="Pictures trained on in a second, all workers."
     )
+    phases: list[Spent] = Field(default=[], max_length=16, description="Time of each phase, over all attempts.")
+    parts: list[Spent] = Field(default=[], max_length=16, description="Time of each part of training.")
     bottleneck: str = Field(default="", max_length=1024, description="What takes most of training's time.")
     peak_memory_bytes: int | None = Field(
         default=None, ge=0, le=2**53, description="Most memory that the first worker's process had, in bytes."

@@ -43,6 +43,10 @@ class Metrics:
             "imagesPerSecond": Gauge("diptych_job_images_per_second", "Pictures a second, all workers.", job, **here),
             "peakGpuMemoryBytes": Gauge("diptych_job_peak_gpu_memory_bytes", "Of its first worker.", job, **here),
         }
+        self._spent = {
+            "phases": Gauge("diptych_job_phase_seconds", "Time of a running job's phases.", (*job, "phase"), **here),
+            "parts": Gauge("diptych_job_part_seconds", "Time of the parts of training.", (*job, "part"), **here),
+        }
 
     def page(self) -> bytes:
         """Return all figures in Prometheus' text form."""
@@ -90,6 +94,10 @@ class Metrics:
             else:
                 with suppress(KeyError):
                     gauge.remove(ref.namespace, ref.name)
+        for name, gauge in self._spent.items():
+            gauge.remove_by_labels({"namespace": ref.namespace, "name": ref.name})
+            for one in progress.get(name) or ():
+                gauge.labels(ref.namespace, ref.name, one["name"]).set(one["seconds"])
 
     def _leave(self, ref: Ref, phase: str | None) -> None:
         if phase is not None:

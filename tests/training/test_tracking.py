@@ -33,7 +33,8 @@ def test_a_run_is_told_with_settings_figures_files_and_a_version_of_its_model(tm
     store, spec = past_run(tmp_path, uri="http://mlflow")
     place = MemoryPlace()
     first = delivery(store, spec, place)
-    first.bring(report("Training"))
+    first.bring(report("Training", imagesPerSecond=31, parts=[{"name": "UNet", "seconds": 9}]))
+    assert {("images_per_second", 31, 5), ("training_seconds/UNet", 9, 5)} <= {figure[:3] for figure in place.figures}
     assert (place.status, place.losses()[-1], set(place.files)) == ("RUNNING", (5, 0.2), {"samples/step-000000.png"})
     assert (place.params["training.learningRate"], place.params["lora.rank"]) == ("0.0001", "16")
     assert not any("uri" in name for name in place.params if name.startswith("tracking"))

@@ -78,6 +78,7 @@ def _progress(before: Progress, report: Report) -> Progress:
                 "activity": report.phase,
                 "done": report.done,
                 "total": report.total,
+                "phases": report.phases,
                 "eta_seconds": None,
                 "last_updated_time": report.time,
             }
@@ -94,6 +95,8 @@ def _progress(before: Progress, report: Report) -> Progress:
         loss=_short(report.loss),
         val_loss=_short(report.val_loss),
         images_per_second=_short(report.images_per_second),
+        phases=report.phases,
+        parts=report.parts,
         bottleneck=report.bottleneck,
         peak_memory_bytes=report.peak_memory_bytes,
         peak_gpu_memory_bytes=report.peak_gpu_memory_bytes,

@@ -18,7 +18,7 @@ from diptych_training.letters import Row
 from diptych_training.promotion import read_pointer
 from diptych_training.run_store import RunStore
 from diptych_training.sample_files import sample_path, sample_steps
-from diptych_training.tracking.facts import STATUS, closing, figures, params, tags
+from diptych_training.tracking.facts import STATUS, closing, figures, params, tags, under_way
 from diptych_training.tracking.place import Begun, Place
 
 TRACKING_FILE: Final = "tracking.json"
@@ -69,7 +69,7 @@ class Delivery:
         if told and alias != CHAMPION:  # which another run may have been called meanwhile
             return
         sent = self._begun(self.record, known)
-        sent = self._files(self._rows(sent), report)
+        sent = self._files(self._rows(sent, report), report)
         if report.phase in STATUS:
             self._keep(self._ended(sent, report, last, alias))
 
@@ -85,15 +85,17 @@ class Delivery:
         self.place.tell(begun.run, params(record), [], began)
         return self._keep(Sent(uri=self.tracking.uri, run=begun.run, artifacts=begun.artifacts))
 
-    def _rows(self, sent: Sent) -> Sent:
-        """Send the lines of metrics.jsonl from where the last call came to."""
+    def _rows(self, sent: Sent, report: Report) -> Sent:
+        """Send the lines of metrics.jsonl from where the last call came to; with the newest, how the run goes."""
         lines = self.store.read_lines(METRICS_FILE)
         while sent.lines < len(lines):
             if sent.until <= sent.lines:
                 until = min(len(lines), sent.lines + ROWS_AT_ONCE)
                 sent = self._keep(sent.model_copy(update={"until": until, "at_ms": _now_ms()}))
             rows = [Row(**json.loads(line)) for line in lines[sent.lines : sent.until]]
-            self.place.tell(sent.run, {}, list(chain.from_iterable(map(figures, rows))), sent.at_ms)
+            told = [*chain.from_iterable(map(figures, rows))]
+            told += under_way(report) if sent.until == len(lines) else ()
+            self.place.tell(sent.run, {}, told, sent.at_ms)
             sent = self._keep(sent.model_copy(update={"lines": sent.until}))
         return sent
 

@@ -61,11 +61,11 @@ def figures(row: Row) -> Iterator[Figure]:
         "grad_norm": row.grad_norm,
         "learning_rate": row.learning_rate,
     }
-    yield from (Figure(key, value, row.step) for key, value in named.items() if value is not None)
+    yield from _figures(named, row.step)
 
 
-def closing(report: Report) -> Iterator[Figure]:
-    """Yield what is known at the end: the evaluation, and what the run took."""
+def under_way(report: Report) -> Iterator[Figure]:
+    """Yield how fast a run is, what it takes of memory, and where its time goes."""
     named: dict[str, float | None] = {
         "images_per_second": report.images_per_second,
         "peak_memory_bytes": report.peak_memory_bytes,
@@ -74,9 +74,19 @@ def closing(report: Report) -> Iterator[Figure]:
     }
     named |= {f"phase_seconds/{phase.name}": phase.seconds for phase in report.phases}
     named |= {f"training_seconds/{part.name}": part.seconds for part in report.parts}
+    yield from _figures(named, report.step)
+
+
+def closing(report: Report) -> Iterator[Figure]:
+    """Yield what is known at the end: the evaluation, and what the run took."""
+    yield from under_way(report)
     for metric in report.metrics:
-        named |= {f"evaluation/{metric.name}/base": metric.base, f"evaluation/{metric.name}/tuned": metric.tuned}
-    yield from (Figure(key, float(value), report.step) for key, value in named.items() if value is not None)
+        values = {f"evaluation/{metric.name}/base": metric.base, f"evaluation/{metric.name}/tuned": metric.tuned}
+        yield from _figures(values, report.step)
+
+
+def _figures(values: Mapping[str, float | None], step: int) -> Iterator[Figure]:
+    yield from (Figure(key, float(value), step) for key, value in values.items() if value is not None)
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 -- JSON
