@@ -14,6 +14,7 @@ from diptych_training.batch import BatchMaker
 from diptych_training.cache import caches_text, open_cache
 from diptych_training.data.buckets import shapes_of
 from diptych_training.data.manifest import Manifest, read
+from diptych_training.heap import keep_pages
 from diptych_training.letters import Tell
 from diptych_training.live import LiveLatents
 from diptych_training.loop import Loop
@@ -39,6 +40,8 @@ def held_out_visits(spec: FineTuneJobSpec, manifest: Manifest) -> list[Visit]:
 
 def build_loop(share: Share, device: torch.device, tell: Tell, *, rank: int = 0, world: int = 1) -> Loop:
     """Return the loop of one worker at step 0: the same code in a bare process and under Ray."""
+    if device.type == "cpu":
+        keep_pages()
     spec, manifest = share.spec, read(share.manifest_folder)
     components = load_components(share)
     trainee = build_trainee(spec, components, device)

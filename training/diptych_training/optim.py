@@ -40,7 +40,6 @@ def build_optimizer(spec: FineTuneJobSpec, parameters: Mapping[str, Parameter]) 
     groups: dict[float, list[Parameter]] = {}
     for name, parameter in parameters.items():
         groups.setdefault(faster if ".lora_B." in name else 1.0, []).append(parameter)
-    on_gpu = any(p.is_cuda for p in parameters.values())
     options: dict[str, Any] = {
         "lr": spec.training.learning_rate,
         "betas": settings.betas,
@@ -50,7 +49,7 @@ def build_optimizer(spec: FineTuneJobSpec, parameters: Mapping[str, Parameter]) 
     kinds = [{"params": group, "ratio": ratio} for ratio, group in groups.items()]
     if settings.name == "AdamW8bit" and has(EIGHT_BIT):
         return cast("torch.optim.Optimizer", importlib.import_module(EIGHT_BIT).optim.AdamW8bit(kinds, **options))
-    return torch.optim.AdamW(kinds, fused=on_gpu or None, **options)
+    return torch.optim.AdamW(kinds, fused=True, **options)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

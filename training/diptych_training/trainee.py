@@ -14,7 +14,7 @@ from transformers import CLIPTextModel
 
 from diptych_api.errors import SpecInvalid
 from diptych_api.finetunejob import FineTuneJobSpec
-from diptych_diffusion import lora
+from diptych_diffusion import lora, lora_linear
 from diptych_diffusion.adapter_files import load_adapter
 from diptych_diffusion.adapter_weights import text_settings
 from diptych_diffusion.components import Components
@@ -101,6 +101,9 @@ def _adapted(
     if spec.lora.init_from is not None:
         weights = load_adapter(Path(spec.lora.init_from))
         start_all_from(unet, text_encoder, weights, spec.lora, f"sha256:{components.digest}")
+    if spec.training.compile == "Off":  # a compiler sees more of peft's own steps
+        for network in filter(None, (unet, text_encoder)):
+            lora_linear.fuse(cast("nn.Module", network))
     return {"unet": unet} if text_encoder is None else {"unet": unet, "text_encoder": text_encoder}
 
 
