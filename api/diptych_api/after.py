@@ -30,6 +30,13 @@ EXTRACTOR_OF: Final[Mapping[Metric, str]] = {
 """The field of Extractors that a metric needs."""
 
 
+class FillerPrompts(Model):
+    """A language model behind an OpenAI-compatible endpoint. Its key, where it wants one, is OPENAI_API_KEY."""
+
+    endpoint: Location = Field(description="Address of the endpoint, such as http://127.0.0.1:11434/v1.")
+    model: Text = Field(description="Name of the model there.")
+
+
 class Evaluation(Model):
     """Pictures and figures of base and tuned for the same prompts and seeds."""
 
@@ -62,6 +69,9 @@ class Evaluation(Model):
         default="Off",
         description="Also draw an 8×8 sheet with the first 16 pictures of the tuned model among 48 fillers: training "
         "pictures, or what the base draws of prompts in seven categories.",
+    )
+    filler_prompts: FillerPrompts | None = Field(
+        default=None, description="Who writes the prompts of mosaic Prompts; a small grammar without it."
     )
     extractors: Extractors = Field(default=Extractors(), description="Networks that metrics need.")
 

@@ -30,8 +30,8 @@ def scaling(steps: int) -> None:
         workers = _workers(Wanted(batch_size=16, steps=steps), Path(scratch))
         base = str(make_base(Path(scratch) / "base", TINY))
         wanted = Wanted(base=base, steps=steps, side=TINY.pixels)
-        ranks = _costs([replace(wanted, rank=rank) for rank in RANKS], Path(scratch))
-        sides = _costs([replace(wanted, side=side, steps=max(2, steps // 2)) for side in SIDES], Path(scratch))
+        ranks = _costs([replace(wanted, rank=rank) for rank in RANKS], Path(scratch, "ranks"))
+        sides = _costs([replace(wanted, side=side, steps=max(2, steps // 2)) for side in SIDES], Path(scratch, "sides"))
     show("ms of a step, batch 16, one thread a worker", ("workers", "clock", "CPU of one"), workers["rows"])
     print("two workers are", workers["speed_up"], "times as fast")
     columns = ("", "ms of a step, CPU", "reading a picture, CPU ms", "encoding it, CPU ms")
@@ -50,7 +50,7 @@ def _costs(runs: list[Wanted], scratch: Path) -> list[tuple[Wanted, tuple[Any, .
     prepared = {}
     for run in runs:
         folder = scratch / f"rank-{run.rank}-side-{run.side}"
-        folder.mkdir()
+        folder.mkdir(parents=True)
         prepared[run] = share_of(run, folder)
     turns: dict[Wanted, list[float]] = {run: [] for run in runs}
     for _ in range(ROUNDS):

@@ -61,7 +61,21 @@ def test_a_killed_run_goes_on_elsewhere_and_ends_like_the_undisturbed_one(
     assert report.phase == "Succeeded"
     assert (losses(bucket.folder), checkpoint_hashes(run_folder(bucket.folder))) == expected
     assert sorted((bucket.folder / "runs/local/cache/encoded").iterdir()) == encoded, "nothing was encoded twice"
-    people_find_it_by_its_uri(f"{bucket.uri}/runs/local/{run_folder(bucket.folder).name}", tmp_path)
+    uri = f"{bucket.uri}/runs/local/{run_folder(bucket.folder).name}"
+    people_find_it_by_its_uri(uri, tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "three"))
+    it_is_evaluated_by_itself_on_a_machine_that_has_nothing(uri, bucket)
+    assert sorted((bucket.folder / "runs/local/cache/encoded").iterdir()) == encoded, "nor for its evaluation"
+
+
+def it_is_evaluated_by_itself_on_a_machine_that_has_nothing(uri: str, bucket: Bucket) -> None:
+    wanted = ("--set", "evaluation.enabled=true", "--set", "evaluation.prompts=[red apple]")
+    told = CliRunner().invoke(app, ["eval", uri, *wanted, "--json"])
+    assert told.exit_code == 0, told.output
+    assert [pair["prompt"] for pair in json.loads(told.stdout)["pairs"]] == ["red apple"]
+    folder = run_folder(bucket.folder) / "evaluation"
+    assert (folder / "tuned/000.png").is_file()
+    assert "red apple" in (folder / "report.html").read_text()
 
 
 def people_find_it_by_its_uri(uri: str, folder: Path) -> None:

@@ -1,3 +1,5 @@
+import io
+import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +14,7 @@ from diptych_api.errors import RunFailed
 from diptych_api.evaluation_report import EvaluationReport, Interval, MetricResult, PairResult
 from diptych_api.sources import Output
 from diptych_training.gate import decide
+from diptych_training.mosaic import BLOCKS, FILLERS, Filler, compose, slot_map, slots
 from diptych_training.report_page.files import write_page
 from diptych_training.report_page.page import bar, html
 from diptych_training.run_store import RunStore
@@ -127,3 +130,37 @@ def test_the_file_needs_nothing_from_elsewhere_and_shows_every_picture(tmp_path:
     assert "href" not in page
     assert "://" not in page
     assert "red apple" in words(page)
+
+
+def test_the_mosaic_is_on_the_page_with_its_answers_behind_one_click(tmp_path: Path) -> None:
+    store = RunStore.open(Output(uri="runs"), "local", "noto-12345678", tmp_path)
+    store.write_json("evaluation/report.json", report())
+    pictures = [np.full((8, 8, 3), shade, np.uint8) for shade in range(BLOCKS)]
+    fillers = [Filler(np.zeros((8, 8, 3), np.uint8), f"{n}.png") for n in range(FILLERS)]
+    sheet = io.BytesIO()
+    compose(pictures, fillers, seed=7).save(sheet, "PNG")
+    store.write_bytes("evaluation/mosaic.png", sheet.getvalue())
+    prompts = [f"picture {n}" for n in range(BLOCKS)]
+    store.write_bytes("evaluation/mosaic.json", json.dumps(slot_map(prompts, fillers, seed=7)).encode())
+    write_page(store)
+    page = (store.read_bytes("evaluation/report.html") or b"").decode()
+    _, hidden = page.split("<details>")
+    place = ("upper left", "upper right", "lower left", "lower right")[slots(7)[5]]
+    assert f"Row 2, column 2: {place} picture 5" in words(hidden)
+    assert "picture 5" not in words(page.split("<details>")[0])
+
+
+def test_the_page_tells_how_exact_the_exported_network_is(tmp_path: Path) -> None:
+    store = RunStore.open(Output(uri="runs"), "local", "noto-12345678", tmp_path)
+    store.write_json("evaluation/report.json", report())
+    write_page(store)
+    assert "ONNX" not in words((store.read_bytes("evaluation/report.html") or b"").decode())
+    cases = [
+        {"inputs": {"sample": [n, 4, 8, 8], "timestep": []}, "max_abs_diff": 2e-6, "largest_output": 3.5}
+        for n in (1, 2)
+    ]
+    told = {"parts": {"vae_decoder": {"bytes": 9, "max_abs_diff": 2e-6, "cases": cases}}}
+    store.write_bytes("artifact/onnx/parity.json", json.dumps(told).encode())
+    write_page(store)
+    page = words((store.read_bytes("evaluation/report.html") or b"").decode())
+    assert "vae decoder 2 1 × 4 × 8 × 8, 2 × 4 × 8 × 8 2e-06 at most, where outputs reach 3.5" in page

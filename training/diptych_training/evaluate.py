@@ -24,7 +24,7 @@ from diptych_diffusion.sampler import SampleRequest, sample
 from diptych_training.data.entry import Entry, read_entry
 from diptych_training.distances import Picture, Pictures
 from diptych_training.evaluation_files import Album, publish
-from diptych_training.filler_prompts import filler_prompts
+from diptych_training.filler_prompts import write_prompts
 from diptych_training.gate import decide, not_comparable
 from diptych_training.incumbent import Contest
 from diptych_training.measure import Views, measure
@@ -193,12 +193,13 @@ def _fillers(models: Models, exam: Exam, request: SampleRequest) -> tuple[Filler
     if settings.mosaic == "Dataset":
         chosen = random.Random(settings.seed).sample(exam.learned, FILLERS)  # noqa: S311 - the same for the same seed
         return tuple(Filler(read_entry(entry, exam.image.square), entry.key) for entry in chosen)
-    prompts = tuple(filler_prompts(FILLERS, settings.seed))
+    written = write_prompts(settings.filler_prompts, FILLERS, settings.seed)
+    prompts = written.prompts
     first = settings.seed + len(request.prompts)
     asked = replace(request, prompts=prompts, seeds=tuple(range(first, first + FILLERS)))
     with _without_adapter(models):
         pictures = sample(models.base or models.tuned, asked)
-    return tuple(Filler(picture, prompt) for picture, prompt in zip(pictures, prompts, strict=True))
+    return tuple(Filler(picture, prompt, written.writer) for picture, prompt in zip(pictures, prompts, strict=True))
 
 
 def _without_adapter(models: Models) -> AbstractContextManager[None]:

@@ -3,18 +3,21 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from diptych_api.errors import RunFailed, UnsupportedHere, UserError
+from diptych_api.errors import RunFailed, UserError
 from diptych_api.evaluation_report import EvaluationReport
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.runstore import EVALUATION, EVALUATION_FILE, MANIFEST, RUN_FILE, RunRecord
-from diptych_diffusion.base_files import resolve_base
+from diptych_diffusion.base_files import part_digests, resolve_base
+from diptych_training.bringing import bring_manifest
+from diptych_training.cache import caches_text, inline, prepare_cache
+from diptych_training.cache_sync import through
 from diptych_training.finish import reassess
 from diptych_training.letters import PhaseProgress
 from diptych_training.places import localized
 from diptych_training.promotion import promote_decided
 from diptych_training.run_store import RunStore
 from diptych_training.share import Share
-from diptych_training.site import BASES, ENCODED, run_folder, shared_folder
+from diptych_training.site import BASES, ENCODED, encoded, run_folder, shared_folder
 from diptych_training.supported import check_supported
 
 
@@ -27,14 +30,11 @@ def evaluate_run(
 
     Raises:
         UserError: when the run is not finished, or the spec is of another run.
-        UnsupportedHere: for a run in an object store.
 
     """
     record = store.read_json(RUN_FILE, RunRecord)
     if record is None:
         raise UserError(f"{store.uri()} was not begun.", hint="Start it with diptych run.")
-    if not store.is_local:
-        raise UnsupportedHere(f"{store.uri()} is not on a disk.", hint="Copy the run and its cache here first.")
     if _but_after(spec) != _but_after(record.spec):
         raise UserError(
             "Only spec.evaluation and spec.promotion may change: the rest is what the run was made of.",
@@ -52,9 +52,26 @@ def evaluate_run(
 
 def _share(store: RunStore, record: RunRecord, spec: FineTuneJobSpec) -> Share:
     base = resolve_base(spec.base, shared_folder(store, BASES))
+    if not store.is_local:
+        _bring_encoded(store, spec, base)
     digests = {"data set": record.dataset_digest, "base": record.base_digest}
     identity = {name: str(digest).removeprefix("sha256:") for name, digest in digests.items()}
     return Share(spec, base, run_folder(store, MANIFEST), shared_folder(store, ENCODED), store, identity)
+
+
+def _bring_encoded(store: RunStore, spec: FineTuneJobSpec, base: Path) -> None:
+    """Bring the run's pictures and captions as they were encoded to this machine; what the store lost is made anew."""
+    manifest, parts = bring_manifest(spec, store), part_digests(base, need_unet=False)
+    prepare_cache(
+        base,
+        manifest,
+        spec.dataset,
+        shared_folder(store, ENCODED),
+        text=caches_text(spec),
+        pictures=spec.training.cache_latents,
+        map_fn=through(encoded(store), inline),
+        digests=parts,
+    )
 
 
 def _but_after(spec: FineTuneJobSpec) -> dict[str, object]:

@@ -27,6 +27,8 @@ class Filler:
 
     picture: Picture
     source: str
+    writer: str = ""
+    """Of the prompt: a language model or a grammar."""
 
 
 def check_mosaic(settings: Evaluation, prompts: int, pictures: int) -> None:
@@ -70,4 +72,6 @@ def slot_map(prompts: Sequence[str], fillers: Sequence[Filler], seed: int) -> di
         {"prompt": prompts[block], "slot": chosen, "fillers": [f.source for f in fillers[3 * block : 3 * block + 3]]}
         for block, chosen in enumerate(slots(seed))
     ]
-    return {"format": "diptych.mosaic/1", "seed": seed, "blocks": blocks}
+    writer = fillers[0].writer
+    told = {"promptsBy": writer} if writer else {}
+    return {"format": "diptych.mosaic/1", "seed": seed, **told, "blocks": blocks}

@@ -42,4 +42,5 @@ def _ports(job: FineTuneJob) -> set[int]:
     places = [spec.base.uri, spec.dataset.source.uri, spec.output.uri, spec.dataset.captioning.endpoint]
     places += [spec.dataset.publish_to, spec.evaluation.rivals, spec.lora.init_from]
     places += [spec.tracking.uri if spec.tracking else None, spec.publish.uri if spec.publish else None]
+    places += [spec.evaluation.filler_prompts.endpoint if spec.evaluation.filler_prompts else None]
     return ports_of(places)

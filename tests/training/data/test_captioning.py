@@ -9,7 +9,7 @@ import pytest
 
 from diptych_api.dataset import Dataset
 from diptych_api.errors import DatasetInvalid, Interrupted, RetryLater, SpecInvalid, UnsupportedHere
-from diptych_training.captioning import endpoint as endpoint_module
+from diptych_training import chat
 from diptych_training.captioning.cleanup import MAX_LETTERS, cleaned
 from diptych_training.captioning.provider import Captions, Shown, TooLarge
 from diptych_training.captioning.writing import one_by_one
@@ -28,7 +28,7 @@ def colour(picture: PIL.Image.Image, _number: int) -> Answer:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint_module, "LONGEST_PAUSE_S", 0)
+    monkeypatch.setattr(chat, "LONGEST_PAUSE_S", 0)
 
 
 @pytest.fixture

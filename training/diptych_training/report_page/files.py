@@ -6,15 +6,19 @@ from typing import Final
 
 from PIL import Image
 
+from diptych_api.artifact import FOLDERS
 from diptych_api.errors import RunFailed
 from diptych_api.evaluation_report import EvaluationReport
 from diptych_api.report import Report
-from diptych_api.runstore import EVALUATION, EVALUATION_FILE, STATUS_FILE
+from diptych_api.runstore import ARTIFACT, EVALUATION, EVALUATION_FILE, STATUS_FILE
+from diptych_diffusion.folder_kinds import PARITY
+from diptych_training.report_page.beside import Beside, Mosaic, answers, exported
 from diptych_training.report_page.page import SHOWN, SIDES, SMALL, Progress, html
 from diptych_training.run_store import RunStore
 from diptych_training.sample_files import MOST, sample_path, sample_steps
 
 PAGE_FILE: Final = "report.html"
+MOSAIC_FILE: Final = "mosaic"
 CURVE_FILE: Final = "loss.png"
 QUALITY: Final = 88
 WIDE: Final = 1100
@@ -32,8 +36,15 @@ def write_page(store: RunStore) -> None:
     progress = Progress(
         data_uri(curve, "png") if curve else "", on_the_way(store), store.read_json(STATUS_FILE, Report)
     )
-    text = html(report, sources, progress)
+    text = html(report, sources, progress, _beside(store))
     store.write_bytes(f"{EVALUATION}/{PAGE_FILE}", text.encode())
+
+
+def _beside(store: RunStore) -> Beside:
+    sheet, told = (store.read_bytes(f"{EVALUATION}/{MOSAIC_FILE}{end}") for end in (".png", ".json"))
+    mosaic = Mosaic(picture_uri(sheet, WIDE), tuple(answers(told))) if sheet and told else None
+    parity = store.read_bytes(f"{ARTIFACT}/{FOLDERS['ONNX']}/{PARITY}")
+    return Beside(mosaic, tuple(exported(parity)) if parity else ())
 
 
 def on_the_way(store: RunStore) -> list[tuple[int, str]]:

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from diptych_api.evaluation_report import EvaluationReport, GateCheck, GateDecision, MetricResult, PairResult
 from diptych_api.report import Report
+from diptych_training.report_page.beside import NOTHING, Beside
 
 SHOWN: Final = 64
 SIDES: Final = ("real", "base", "incumbent", "tuned", "variant")
@@ -76,7 +77,12 @@ class Progress:
     report: Report | None = None
 
 
-def html(report: EvaluationReport, sources: Mapping[str, str], progress: Progress = Progress()) -> str:
+def html(
+    report: EvaluationReport,
+    sources: Mapping[str, str],
+    progress: Progress = Progress(),
+    beside: Beside = NOTHING,
+) -> str:
     """Return the page. ``sources`` are the pictures as data URIs, by their location beside the report."""
     columns = [side for side in SIDES if any(getattr(pair, side) for pair in report.pairs)]
     shown = report.pairs[:SHOWN]
@@ -91,6 +97,8 @@ def html(report: EvaluationReport, sources: Mapping[str, str], progress: Progres
         cell=CELL_OF_SMALL if report.size < SMALL else CELL,
         curve=progress.curve,
         samples=progress.samples,
+        mosaic=beside.mosaic,
+        exported=beside.exported,
         spent=[] if progress.report is None else list(spent(progress.report)),
         rows=[row(metric) for metric in report.metrics],
         variants=[row(metric) for metric in report.variants],
