@@ -65,14 +65,13 @@ def figures(row: Row) -> Iterator[Figure]:
 
 
 def under_way(report: Report) -> Iterator[Figure]:
-    """Yield how fast a run is, what it takes of memory, and where its time goes."""
+    """Yield how fast a run is, what it takes of memory, and where training's time goes."""
     named: dict[str, float | None] = {
         "images_per_second": report.images_per_second,
         "peak_memory_bytes": report.peak_memory_bytes,
         "peak_gpu_memory_bytes": report.peak_gpu_memory_bytes,
         "gpu_seconds": report.gpu_seconds,
     }
-    named |= {f"phase_seconds/{phase.name}": phase.seconds for phase in report.phases}
     named |= {f"training_seconds/{part.name}": part.seconds for part in report.parts}
     yield from _figures(named, report.step)
 
@@ -80,6 +79,7 @@ def under_way(report: Report) -> Iterator[Figure]:
 def closing(report: Report) -> Iterator[Figure]:
     """Yield what is known at the end: the evaluation, and what the run took."""
     yield from under_way(report)
+    yield from _figures({f"phase_seconds/{phase.name}": phase.seconds for phase in report.phases}, report.step)
     for metric in report.metrics:
         values = {f"evaluation/{metric.name}/base": metric.base, f"evaluation/{metric.name}/tuned": metric.tuned}
         yield from _figures(values, report.step)
