@@ -9,18 +9,14 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from diptych_api.errors import UserError
 from diptych_api.evaluation_report import EvaluationReport, MetricResult
-from diptych_api.finetunejob import FineTuneJob, FineTuneJobSpec
-from diptych_api.presets import resolve
-from diptych_api.resource import ObjectMeta
-from diptych_api.runstore import EVALUATION, RUN_FILE
-from diptych_api.yaml_reader import read_resources, write_resource
+from diptych_api.runstore import EVALUATION
 from diptych_cli import phrases
-from diptych_cli.runs import find_run, record_of, shown
+from diptych_cli.run_spec import changed_spec
+from diptych_cli.runs import find_run, shown
+from diptych_cli.tracking import tell_promotion
 from diptych_diffusion.loading import loading
 from diptych_training.letters import PhaseProgress
-from diptych_training.run_store import RunStore
 
 VERDICTS = {"Better": "✓ tuned is better", "Worse": "✗ tuned is worse", "NotSure": "? not sure which is better"}
 
@@ -34,23 +30,13 @@ def evaluate(target: str, overrides: Sequence[str], *, as_json: bool) -> None:
 
     with _bar(quiet=as_json) as tell:
         report = evaluate_run(store, spec, Path.cwd(), tell)
+    promoted = report.gate is not None and report.gate.outcome == "Promoted"
+    told = tell_promotion(store) if promoted else None
     if as_json:
         typer.echo(report.model_dump_json(by_alias=True))
         return
-    typer.echo("\n".join(lines(report)))
+    typer.echo("\n".join([*lines(report), *([f"  {told}"] if told else [])]))
     typer.echo(f"next: open {shown(store.uri(EVALUATION, 'report.html'))}")
-
-
-def changed_spec(store: RunStore, overrides: Sequence[str]) -> FineTuneJobSpec:
-    """Return the spec of a run with other settings of its evaluation. Raises SpecInvalid, UserError."""
-    record = record_of(store)
-    if record is None:
-        raise UserError(f"{shown(store.uri())} was not begun.", hint="Start it with diptych run.")
-    job = FineTuneJob(metadata=ObjectMeta(name=record.name), spec=record.spec)
-    (changed,) = read_resources(write_resource(job), RUN_FILE, overrides)
-    if not isinstance(changed, FineTuneJob):
-        raise TypeError(changed.kind)
-    return resolve(changed.spec)
 
 
 def lines(report: EvaluationReport) -> Iterator[str]:

@@ -8,7 +8,7 @@ import typer
 
 from diptych_api.errors import UserError
 from diptych_cli import phrases
-from diptych_cli.evaluating import changed_spec
+from diptych_cli.run_spec import changed_spec
 from diptych_cli.runs import find_run, report_of, shown
 from diptych_training.places import localized
 from diptych_training.promotion import read_pointer

@@ -11,7 +11,7 @@ import typer
 from diptych_api.after import Tracking
 from diptych_api.errors import DiptychError, RetryLater, UserError
 from diptych_api.report import Report
-from diptych_cli.evaluating import changed_spec
+from diptych_cli.run_spec import changed_spec
 from diptych_cli.runs import find_run, report_of, shown
 from diptych_training.places import localized
 from diptych_training.run_store import RunStore
@@ -45,14 +45,14 @@ def track(target: str, overrides: Sequence[str]) -> None:
 
 def tell_promotion(store: RunStore) -> str | None:
     """Tell MLflow that a model stands for a run now; return a sentence on it, None where the run is not tracked."""
-    report = report_of(store)
-    tracking = localized(changed_spec(store, ()), Path.cwd()).tracking
-    if tracking is None or report is None:
-        return None
     try:
+        report, tracking = report_of(store), localized(changed_spec(store, ()), Path.cwd()).tracking
+        if tracking is None or report is None:
+            return None
         sent = _bring(store, tracking, report)
-    except DiptychError as error:
-        return f"MLflow was not told: {error.message} Later: diptych track {shlex.quote(shown(store.uri()))}"
+    except Exception as error:  # noqa: BLE001 - whatever it is, the model stands for the run
+        why = error.message if isinstance(error, DiptychError) else f"{type(error).__name__}: {error}"
+        return f"MLflow was not told: {why} Later: diptych track {shlex.quote(shown(store.uri()))}"
     return f"{tracking.uri} calls it champion." if sent is not None and sent.version is not None else None
 
 

@@ -23,7 +23,7 @@ def refusals(uri: str, invalid: type[UserError]) -> Iterator[None]:
     except DiptychError:
         raise
     except (ImportError, ValueError) as cause:
-        raise UnsupportedHere(f"{uri} cannot be opened: {cause}", hint="Give s3://, gs:// or a local path.") from cause
+        raise UnsupportedHere(f"{uri} cannot be opened: {cause}", hint="Give s3://, gs://, hf:// or a path.") from cause
     except (FileNotFoundError, PermissionError) as cause:
         raise invalid(f"{uri} cannot be read: {cause}", hint="Check the name and the credentials.") from cause
     except Exception as cause:  # each store's package raises kinds of its own

@@ -48,6 +48,9 @@ class Metrics:
             "parts": Gauge("diptych_job_part_seconds", "Time of the parts of training.", (*job, "part"), **here),
         }
 
+        self._named: dict[tuple[Ref, str], frozenset[str]] = {}
+        """Phases and parts that are shown of a job."""
+
     def page(self) -> bytes:
         """Return all figures in Prometheus' text form."""
         return generate_latest(self.registry)
@@ -95,9 +98,13 @@ class Metrics:
                 with suppress(KeyError):
                     gauge.remove(ref.namespace, ref.name)
         for name, gauge in self._spent.items():
-            gauge.remove_by_labels({"namespace": ref.namespace, "name": ref.name})
-            for one in progress.get(name) or ():
-                gauge.labels(ref.namespace, ref.name, one["name"]).set(one["seconds"])
+            told = {one["name"]: one["seconds"] for one in progress.get(name) or ()}
+            for part, seconds in told.items():
+                gauge.labels(ref.namespace, ref.name, part).set(seconds)
+            for part in self._named.pop((ref, name), frozenset()) - told.keys():
+                gauge.remove(ref.namespace, ref.name, part)
+            if told:
+                self._named[ref, name] = frozenset(told)
 
     def _leave(self, ref: Ref, phase: str | None) -> None:
         if phase is not None:

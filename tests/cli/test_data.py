@@ -43,7 +43,9 @@ def test_a_data_set_is_prepared_and_looked_at(pictures: Path) -> None:
 
 
 def test_captions_are_written_in_a_phase_of_their_own_and_told_where_they_are_too_long(pictures: Path) -> None:
-    (pictures / "metadata.jsonl").unlink()
+    lines = (pictures / "metadata.jsonl").read_text().splitlines()
+    told = [line if number < 7 else line.partition(', "text"')[0] + "}" for number, line in enumerate(lines)]
+    (pictures / "metadata.jsonl").write_text("\n".join(told))
     long = "a picture of many words " * 20
     ended = diptych(
         "data",
@@ -53,10 +55,10 @@ def test_captions_are_written_in_a_phase_of_their_own_and_told_where_they_are_to
         *("--set", f"dataset.captioning.prompt={long}" + "{name}"),
     )
     assert ended.exit_code == 0, ended.output
-    assert "12 of 12 captions have more than 16 tokens" in " ".join(ended.stderr.split())
+    assert "5 of 12 captions have more than 16 tokens" in " ".join(ended.stderr.split())
     (log,) = Path().rglob("log.jsonl")
     last = {line["phase"]: line for line in map(json.loads, log.read_text().splitlines())}
-    assert (last["Captioning"]["done"], last["Captioning"]["total"]) == (12, 12)
+    assert (last["Captioning"]["done"], last["Captioning"]["total"]) == (5, 5)
     assert last["Preparing"]["pictures"] == 12
 
 

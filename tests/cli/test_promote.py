@@ -82,3 +82,7 @@ def test_mlflow_hears_which_run_the_model_stands_for_or_is_told_later(
     current = pointer().current
     assert current is not None
     assert current.run == second
+    shutil.rmtree(Path("runs/local") / second)
+    told = promote("--unpin")
+    assert "follows promotion again" in told
+    assert "MLflow was not told: " in told

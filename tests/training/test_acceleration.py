@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from diptych_api.errors import UnsupportedHere
 from diptych_training.building import build_loop
 from diptych_training.equipment import check_equipped
+from diptych_training.optim import optimizer_tensors, restore_optimizer
 from support.bare_runs import CPU, Listener
 from support.tiny_jobs import tiny_share
 
@@ -57,3 +59,32 @@ def test_a_missing_library_or_compiler_is_named_before_a_run(folder: Path, monke
         check_equipped(spec)
     assert "xformers is not installed" in refused.value.message
     assert "needs a C++ compiler" in refused.value.message
+
+
+def test_moments_come_back_in_the_memory_format_of_their_weights(folder: Path) -> None:
+    share = tiny_share(folder, method="FullUNet", training={"steps": 1, "channelsLast": True})
+    loop = build_loop(share, CPU, Listener())
+    loop.held_out = []
+    loop.run()
+    again = build_loop(share, CPU, Listener())
+    saved = optimizer_tensors(loop.optimizer, loop.trainee.parameters)
+    restore_optimizer(
+        again.optimizer, again.trainee.parameters, {name: value.contiguous() for name, value in saved.items()}
+    )
+    states = [(p, again.optimizer.state[p]["exp_avg"]) for p in again.trainee.parameters.values()]
+    assert any(not p.is_contiguous() for p, _ in states)
+    for (parameter, moment), before in zip(states, loop.trainee.parameters.values(), strict=True):
+        assert moment.stride() == parameter.stride()
+        assert torch.equal(moment, loop.optimizer.state[before]["exp_avg"])
+
+
+def test_the_layers_of_an_adapter_are_fused_unless_they_are_compiled(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fused(**training: Any) -> int:
+        unet = build_loop(tiny_share(folder, training=training), CPU, Listener()).trainee.unet
+        return sum("forward" in vars(module) for module in unet.modules())
+
+    assert fused() > 0
+    monkeypatch.setattr("diptych_training.trainee.accelerate", lambda _unet, _spec: None)
+    assert fused(compile="Regional") == 0

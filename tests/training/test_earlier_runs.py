@@ -45,7 +45,7 @@ STARTS: tuple[dict[str, Any], ...] = (
         "promotion": {"model": "best", "gates": [{"metric": "KID"}]},
         "tracking": {"uri": "mlruns", "token": TOKEN},
         "publish": {"uri": "public", "token": TOKEN},
-        "evaluation": {"prompts": ["red apple"]},
+        "evaluation": {"prompts": ["red apple"], "fillerPrompts": {"endpoint": "http://x", "model": "m"}},
         "output": {"uri": "s3://b/runs", "credentials": TOKEN},
     },
     {

@@ -164,3 +164,30 @@ def test_the_page_tells_how_exact_the_exported_network_is(tmp_path: Path) -> Non
     write_page(store)
     page = words((store.read_bytes("evaluation/report.html") or b"").decode())
     assert "vae decoder 2 1 × 4 × 8 × 8, 2 × 4 × 8 × 8 2e-06 at most, where outputs reach 3.5" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "damaged"),
+    [
+        ("evaluation/mosaic.json", b'{"blocks": [{"slot": 4, "prompt": "x"}]}'),
+        ("evaluation/mosaic.json", b'{"blocks": [{"slot": -1, "prompt": "x"}]}'),
+        ("evaluation/mosaic.json", b"[" * 100_000),
+        ("evaluation/mosaic.png", b"no picture"),
+        ("artifact/onnx/parity.json", b'{"parts": {"unet": {"cases": []}}}'),
+        ("artifact/onnx/parity.json", b'{"parts": {"unet": {"max_abs_diff": null, "cases": [{"inputs": {}}]}}}'),
+    ],
+)
+def test_a_damaged_file_beside_the_report_costs_its_place_on_the_page(
+    tmp_path: Path, name: str, damaged: bytes
+) -> None:
+    store = RunStore.open(Output(uri="runs"), "local", "noto-12345678", tmp_path)
+    store.write_json("evaluation/report.json", report())
+    sheet = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(sheet, "PNG")
+    store.write_bytes("evaluation/mosaic.png", sheet.getvalue())
+    store.write_bytes("evaluation/mosaic.json", b'{"blocks": []}')
+    store.write_bytes(name, damaged)
+    write_page(store)
+    page = words((store.read_bytes("evaluation/report.html") or b"").decode())
+    assert "Tuned is better" in page
+    assert "ONNX" not in page

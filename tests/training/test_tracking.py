@@ -50,7 +50,7 @@ def test_wherever_a_delivery_is_cut_short_the_next_one_tells_the_rest_and_nothin
     whole = MemoryPlace()
     store, spec = past_run(tmp_path / "whole", steps=700, uri="http://mlflow")
     delivery(store, spec, whole).bring(DONE)
-    for answers in range(11):
+    for answers in range(12):
         store, spec = past_run(tmp_path / str(answers), steps=700, uri="http://mlflow")
         place = MemoryPlace(calls=answers)
         with pytest.raises(TrackingAwayError):
@@ -94,6 +94,17 @@ def test_champion_is_the_run_that_the_model_stands_for_whoever_promoted_it(tmp_p
     stand_for("another-12345678")
     assert "noto@champion" not in place.aliases, "what is told later of an old champion does not bring it back"
     assert (len(place.figures), len(place.puts)) == heard
+    assert (place.status, len(place.runs)) == ("FINISHED", 1)
+
+
+def test_what_a_run_is_called_on_a_cluster_stays_where_no_model_is_remembered(tmp_path: Path) -> None:
+    store, spec = past_run(tmp_path, uri="http://mlflow")
+    assert spec.tracking is not None
+    place = MemoryPlace()
+    Delivery(store, spec.tracking, place, stands=True).bring(DONE)
+    del place.aliases["noto@champion"]
+    delivery(store, spec, place).bring(DONE)
+    assert place.aliases == {}, "it is not called a candidate again, and takes no other run's place"
 
 
 def test_a_server_that_is_away_is_told_later_and_nobody_waits_for_it(tmp_path: Path) -> None:

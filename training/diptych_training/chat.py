@@ -52,8 +52,7 @@ class Chat:
     @classmethod
     def at(cls, endpoint: str, model: str, field: str, hint: str = hint) -> Self:
         """Return the chat with a model. Raises SpecInvalid for what is no address."""
-        parts = urlsplit(endpoint)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        if not is_address(endpoint):
             raise SpecInvalid(f"{field}.endpoint: {endpoint} is no http:// or https:// address.")
         return cls(f"{endpoint.rstrip('/')}/chat/completions", model, field, hint)
 
@@ -93,7 +92,7 @@ class Chat:
     def _post(self, body: bytes) -> tuple[int, http.client.HTTPMessage, bytes]:
         parts = urlsplit(self.url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(parts.netloc, timeout=TIMEOUT_S)
+        connection = kind(str(parts.hostname), parts.port, timeout=TIMEOUT_S)
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if key := os.environ.get(KEY):
             headers["Authorization"] = f"Bearer {key}"
@@ -103,8 +102,19 @@ class Chat:
             return answer.status, answer.headers, _bounded(answer)
         except (OSError, http.client.HTTPException) as error:
             raise _BusyError(str(error) or type(error).__name__) from error
+        except ValueError as error:  # a key or a path that no request can hold
+            raise SpecInvalid(f"{self.field}: {self.url} cannot be asked: {type(error).__name__}.") from error
         finally:
             connection.close()
+
+
+def is_address(endpoint: str) -> bool:
+    """Whether an endpoint can be asked: http:// or https://, a host and, where there is a port, a number."""
+    try:
+        parts = urlsplit(endpoint)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _bounded(answer: http.client.HTTPResponse) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from diptych_api.errors import RunFailed, UserError
+from diptych_api.errors import RetryLater, RunFailed, UserError
 from diptych_api.evaluation_report import EvaluationReport
 from diptych_api.finetunejob import FineTuneJobSpec
 from diptych_api.runstore import EVALUATION, EVALUATION_FILE, MANIFEST, RUN_FILE, RunRecord
@@ -30,6 +30,8 @@ def evaluate_run(
 
     Raises:
         UserError: when the run is not finished, or the spec is of another run.
+        RetryLater: when another process has the run, or a store is away.
+        StoreUnwritable: when the report cannot be kept.
 
     """
     record = store.read_json(RUN_FILE, RunRecord)
@@ -41,8 +43,11 @@ def evaluate_run(
             hint="Another run: diptych run.",
         )
     check_supported(spec)
-    with store.lock():
-        finished = reassess(_share(store, record, localized(spec, base_dir)), record.name, tell)
+    with store.lock() as hold:
+        share = _share(store, record, localized(spec, base_dir))
+        finished = reassess(share, record.name, lambda letter: tell(letter) or bool(hold.lost))
+        if hold.lost:
+            raise RetryLater(f"{hold.lost} took over {store.uri()}.", hint="Stop one of the two.")
         promote_decided(store, record.name, finished)
     report = store.read_json(f"{EVALUATION}/{EVALUATION_FILE}", EvaluationReport)
     if report is None:

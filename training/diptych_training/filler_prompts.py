@@ -73,6 +73,8 @@ def write_prompts(settings: FillerPrompts | None, count: int, seed: int) -> Writ
         different.setdefault(prompt.casefold(), prompt)
     prompts = tuple(different.values())[:count]
     missing = sum(prompt in own for prompt in prompts)
+    if missing == count:
+        return Written(prompts, f"{GRAMMAR}, because {settings.model} wrote no prompts")
     return Written(prompts, settings.model + (f", and {missing} of them a {GRAMMAR}" if missing else ""))
 
 

@@ -49,7 +49,18 @@ def build_optimizer(spec: FineTuneJobSpec, parameters: Mapping[str, Parameter]) 
     kinds = [{"params": group, "ratio": ratio} for ratio, group in groups.items()]
     if settings.name == "AdamW8bit" and has(EIGHT_BIT):
         return cast("torch.optim.Optimizer", importlib.import_module(EIGHT_BIT).optim.AdamW8bit(kinds, **options))
-    return torch.optim.AdamW(kinds, fused=True, **options)
+    return torch.optim.AdamW(kinds, fused=_fits_one_kernel(spec, parameters) or None, **options)
+
+
+def _fits_one_kernel(spec: FineTuneJobSpec, parameters: Mapping[str, Parameter]) -> bool:
+    """Whether PyTorch's fused kernel may do the update.
+
+    On a CPU it heeds no memory format, so it is for plain matrices there. It takes no count of workers that overflow,
+    as sharding in fp16 makes one.
+    """
+    if spec.training.precision == "fp16" and spec.training.sharding != "None":
+        return False
+    return all(p.is_cuda or p.is_contiguous() for p in parameters.values())
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -87,7 +98,14 @@ def restore_optimizer(
         name, moment = key.rsplit("/", 1)
         if (parameter := parameters.get(name)) is not None:
             in_int = moment == "step" and kind == "AdamW8bit"
-            optimizer.state[parameter][moment] = int(value) if in_int else value.to(parameter.device).clone()
+            optimizer.state[parameter][moment] = int(value) if in_int else _laid_out(value, parameter)
+
+
+def _laid_out(value: Tensor, parameter: Parameter) -> Tensor:
+    """Return a copy beside the parameter and, where it has its shape, in its memory format."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device).clone()
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 class Average:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -104,11 +105,11 @@ def prepare_pictures(run: Run) -> Manifest:
         write(manifest, folder)
         keep_manifest(run.store)
     used = len(manifest.train) + len(manifest.held_out)
+    counts: dict[str, Any] = {} if _writes(run) else {"done": used, "total": used}
     run.reporter.update(
         pictures=used,
         bad_pictures=len(manifest.rejected),
-        done=used,
-        total=used,
+        **counts,
         total_steps=total_steps(run.spec, len(order_of(run.spec, manifest))),
     )
     if manifest.rejected:
@@ -133,6 +134,11 @@ def _caption(run: Run, selection: Selection) -> Selection:
     return with_captions(selection, dataset, here, run.on_progress, _captions_at(run.spec), everywhere)
 
 
+def _writes(run: Run) -> bool:
+    """Whether captions were the last that was counted."""
+    return run.reporter.report.phase == "Captioning"
+
+
 def _has_many_nodes() -> bool:
     """Whether Ray has CPUs that threads of this process do not have."""
     return ray.is_initialized() and sum(node["Alive"] for node in ray.nodes()) > 1
@@ -149,7 +155,8 @@ def pack_pictures(run: Run, manifest: Manifest) -> None:
     if run.spec.dataset.publish_to is None:
         return
     name = run.job.metadata.name
-    packed = pack_manifest(manifest, run.store, run.given, run.spec, name, run.on_progress)
+    tell = (lambda _done, _total: run.check()) if _writes(run) else run.on_progress
+    packed = pack_manifest(manifest, run.store, run.given, run.spec, name, tell)
     run.reporter.update(message=f"The data set is packed: {packed.uri}, SHA-256 {packed.sha256}.")
 
 

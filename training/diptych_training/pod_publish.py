@@ -76,15 +76,19 @@ def _published(job: FineTuneJob, settings: PodSettings, environ: Mapping[str, st
 def _champion(store: "RunStore", tracking: Tracking | None, environ: Mapping[str, str]) -> Iterator[str]:
     """Have MLflow call the run's version champion; what keeps it from that keeps nothing from being published."""
     from diptych_training.tracking.delivery import Delivery  # noqa: PLC0415 - only where it is tracked
-    from diptych_training.tracking.place import TrackingAwayError, place_of  # noqa: PLC0415 - the same
+    from diptych_training.tracking.place import place_of  # noqa: PLC0415 - the same
 
-    report = store.read_json(STATUS_FILE, Report)
-    if tracking is None or report is None:
+    if tracking is None:
         return
     try:
+        report = store.read_json(STATUS_FILE, Report)
+        if report is None:
+            return
         with closing(place_of(tracking, environ)) as place:
-            Delivery(store, tracking, place, stands=True).bring(report)
-    except (TrackingAwayError, DiptychError) as error:
-        yield f"MLflow was not told of the promotion: {error}"
+            delivery = Delivery(store, tracking, place, stands=True)
+            delivery.bring(report)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the artifact is public
+        yield f"MLflow was not told of the promotion: {str(error) or type(error).__name__}"
     else:
-        yield f"{tracking.uri} calls it champion."
+        if delivery.sent is not None and delivery.sent.version is not None:
+            yield f"{tracking.uri} calls it champion."

@@ -12,6 +12,7 @@ from diptych_api.artifact import ArtifactFormat
 from diptych_api.dataset import Captioning, Dataset
 from diptych_api.errors import UnsupportedHere
 from diptych_api.finetunejob import FineTuneJobSpec
+from diptych_training.chat import is_address
 from diptych_training.suites import SUITES, is_file, unknown
 
 IGNORED_LOCALLY = (
@@ -67,6 +68,9 @@ def _refused_forms(spec: FineTuneJobSpec) -> Iterator[str]:
 def _refused_evaluation(settings: Evaluation) -> Iterator[str]:
     if settings.suite is not None and settings.suite not in SUITES and not is_file(settings.suite):
         yield unknown(settings.suite)
+    writer = settings.filler_prompts
+    if writer is not None and not is_address(writer.endpoint):
+        yield f"spec.evaluation.fillerPrompts.endpoint: {writer.endpoint} is no http:// or https:// address."
     for name in settings.metrics:
         network = EXTRACTOR_OF.get(name)
         if network is not None and getattr(settings.extractors, network) is None:
@@ -96,6 +100,8 @@ def warned(spec: FineTuneJobSpec) -> Iterator[str]:
             "teaches it the loss of all timesteps, which can cost sharpness in few steps: short runs and small ranks "
             "are safer, or an adapter of the base that it was distilled from."
         )
+    if spec.evaluation.filler_prompts is not None and spec.evaluation.mosaic != "Prompts":
+        yield "spec.evaluation.fillerPrompts has no effect without mosaic: Prompts."
     yield from (
         f"spec.export.formats: {name} is skipped. {SKIPPED[name]}" for name in spec.export.formats if name in SKIPPED
     )

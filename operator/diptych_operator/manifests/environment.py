@@ -23,9 +23,10 @@ def plain(name: str, value: str) -> Manifest:
     return {"name": name, "value": value}
 
 
-def from_secret(name: str, secret: SecretKey) -> Manifest:
-    """Return a variable that is filled from a Secret when the pod starts."""
-    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": secret.key}}}
+def from_secret(name: str, secret: SecretKey, *, optional: bool = False) -> Manifest:
+    """Return a variable that is filled from a Secret when the pod starts; an optional one may be missing."""
+    more = {"optional": True} if optional else {}
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": secret.key, **more}}}
 
 
 def variable_of(secret: SecretKey, field: str) -> str:

@@ -28,10 +28,13 @@ def secret_variables(spec: FineTuneJobSpec) -> tuple[Manifest, ...]:
 
 
 def publish_variables(spec: FineTuneJobSpec) -> Iterator[Manifest]:
-    """Yield the variables that publishing needs: of the run store and of places that hear of it. Raises SpecInvalid."""
+    """Yield the variables that publishing needs: of the run store and of places that hear of it. Raises SpecInvalid.
+
+    That of tracking may be missing: nothing else waits for it.
+    """
     for name, field, secret in _tokens_of_promotion(spec):
         check_secret(secret, field)
-        yield from_secret(name, secret)
+        yield from_secret(name, secret, optional=field == "tracking.token")
     if spec.output.credentials:
         yield from store_variables(spec.output.credentials, "output.credentials")
 

@@ -105,6 +105,15 @@ def test_a_machine_that_takes_over_a_run_takes_its_captions_from_the_object_stor
         assert len(server.asked) == 6, "four of the first machine, two of the second"
         written("third", lambda _done, _total: None)
         assert len(server.asked) == 6
+        for piece in shared.list(f"captions/{book}"):
+            shared.remove(f"captions/{book}/{piece}")
+        path = next((tmp_path / "first").rglob("captions/*.jsonl"))
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+        written("first", lambda _done, _total: None)
+        told = b"".join(
+            shared.read_bytes(f"captions/{book}/{piece}") or b"" for piece in shared.list(f"captions/{book}")
+        )
+        assert len(told.splitlines()) == 6, "what a process that died had not shared yet is shared by the next one"
 
 
 def test_pictures_that_have_a_caption_keep_it(bare: Path, tmp_path: Path, dataset: Make) -> None:
@@ -154,6 +163,13 @@ def test_an_answer_without_a_caption_costs_that_picture(
         assert reason in rejected.reason
         with pytest.raises(DatasetInvalid, match="1 of 6 samples are unusable"):
             prepared(dataset(bare, captioning=asking(server), badSamples={"maxFraction": 0}), tmp_path / "work")
+
+
+def test_an_address_that_is_none_is_refused_before_anything_is_asked(bare: Path, tmp_path: Path, dataset: Make) -> None:
+    for endpoint in ("http://ollama:PORT/v1", "http://[x/v1", "ftp://here", "http://"):
+        spec = dataset(bare, captioning={"provider": "OpenAI", "endpoint": endpoint, "model": "seer"})
+        with pytest.raises(SpecInvalid, match="is no http:// or https:// address"):
+            prepared(spec, tmp_path / "work")
 
 
 @pytest.mark.parametrize("status", [301, 401, 404])

@@ -134,8 +134,8 @@ def test_a_folder_of_a_repository_may_be_named_by_its_uri(hub: Hub, tmp_path: Pa
         open_source(DatasetSource(uri=f"{place}/nothing"), tmp_path / "work")
 
 
-@pytest.mark.parametrize(("status", "error"), [(401, DatasetInvalid), (404, DatasetInvalid), (418, DatasetInvalid)])
-def test_a_refused_uri_says_what_the_hub_said(hub: Hub, tmp_path: Path, status: int, error: type[Exception]) -> None:
+@pytest.mark.parametrize("status", [401, 404, 418])
+def test_a_refused_uri_says_what_the_hub_said(hub: Hub, tmp_path: Path, status: int) -> None:
     hub.refusal = status
-    with pytest.raises(error, match=rf"hf://datasets/{REPO}.*{status}"):
+    with pytest.raises(DatasetInvalid, match=rf"hf://datasets/{REPO}.*{status}"):
         open_source(DatasetSource(uri=f"hf://datasets/{REPO}@{COMMIT}"), tmp_path / "work")

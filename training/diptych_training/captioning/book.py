@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -17,6 +18,7 @@ from diptych_training.run_store_lock import folder_lock
 
 FOLDER: Final = "captions"
 SHARE_EVERY_S: Final = 30.0
+THREADS: Final = 16
 
 
 @dataclass(slots=True)
@@ -51,16 +53,19 @@ class Book:
 
     def read(self, wanted: Mapping[str, object]) -> dict[str, str]:
         """Return the captions of the pictures that are wanted, by their SHA-256; broken lines are passed over."""
-        here = bounded_lines(self.path.parent, self.path.name) if self.path.is_file() else iter(())
-        texts = dict(_captions(line for _, line in here if line is not None))
-        if self.shared is not None and not wanted.keys() <= texts.keys():
-            for name in self.shared.list():
-                texts = dict(_captions((self.shared.read_bytes(name) or b"").splitlines())) | texts
-        return {key: text for key, text in texts.items() if key in wanted}
+        lines = bounded_lines(self.path.parent, self.path.name) if self.path.is_file() else iter(())
+        here = {key: text for key, text in _captions(line for _, line in lines if line is not None) if key in wanted}
+        if self.shared is None or len(here) == len(wanted):
+            return here
+        with ThreadPoolExecutor(THREADS) as threads:
+            pieces = list(threads.map(self.shared.read_bytes, self.shared.list()))
+        there = {key: text for piece in pieces for key, text in _captions((piece or b"").splitlines()) if key in wanted}
+        self.waiting += [_line(key, text) for key, text in here.items() if key not in there]  # of a process that died
+        return there | here
 
     def keep(self, captions: Mapping[str, str]) -> None:
         """Write captions down. Raises StoreUnwritable."""
-        lines = [json.dumps({"key": key, "caption": text}, ensure_ascii=False) for key, text in captions.items()]
+        lines = [_line(key, text) for key, text in captions.items()]
         if not lines:
             return
         with writing(str(self.path), is_remote=False), folder_lock(self.path.parent, wait=True):
@@ -76,6 +81,10 @@ class Book:
             self.shared.write_bytes(f"{hashlib.sha256(data).hexdigest()}.jsonl", data)
         self.waiting.clear()
         self.shared_at = time.monotonic()
+
+
+def _line(key: str, caption: str) -> str:
+    return json.dumps({"key": key, "caption": caption}, ensure_ascii=False)
 
 
 def _captions(lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:

@@ -46,8 +46,10 @@ def hub_folder(source: HuggingFaceDataset, workdir: Path, taken: Taken | None = 
     if README in sizes:
         repository.download(folder, [README])
     plain, tables = _wanted(folder, source, list(sizes))
+    wanted = list[str]()
     for names in _portions(folder, plain, tables, taken):
-        _refuse_excess(source.repo, [sizes[name] for name in names])
+        wanted += names
+        _refuse_excess(source.repo, [sizes[name] for name in wanted])
         repository.download(folder, names)
     with full_disk_named(workdir):
         done.touch()
@@ -59,14 +61,16 @@ def _digest(choice: object) -> str:
 
 
 def _portions(folder: Path, plain: list[str], tables: list[str], taken: Taken | None) -> Iterator[list[str]]:
-    """Yield what is wanted so far, to be downloaded before the next is asked for."""
+    """Yield what is wanted, each to be downloaded before the next is asked for."""
     if taken is None or not tables:
         yield [*plain, *tables]
         return
-    for count, table in enumerate(tables, start=1):
-        yield [*plain, *tables[:count]]
+    yield [*plain, tables[0]]
+    for table, following in zip(tables, [*tables[1:], None], strict=True):
         if taken.enough(folder, folder / table):
             return
+        if following is not None:
+            yield [following]
 
 
 def _wanted(folder: Path, source: HuggingFaceDataset, names: list[str]) -> tuple[list[str], list[str]]:

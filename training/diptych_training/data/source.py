@@ -23,8 +23,8 @@ FIELD = "spec.dataset.source"
 def open_source(source: DatasetSource, workdir: Path, taken: Taken | None = None) -> Path:
     """Return the local folder with the source's files; archives are checked, unpacked once and found again.
 
-    A folder that stands alone at the top of an archive is itself the root. Of the hub's tables come as many as are
-    ``taken``. Raises DatasetInvalid, SpecInvalid,
+    A folder that stands alone at the top of an archive is itself the root. Of the hub's tables come as many as
+    ``taken`` needs. Raises DatasetInvalid, SpecInvalid,
     UnsupportedHere, HubAuth, StoreUnwritable and RetryLater.
     """
     if source.hugging_face is not None:

@@ -11,6 +11,10 @@ PICTURES: Final = "latent_sample", "sample"
 """Inputs whose last two sides are those of pictures."""
 
 
+DAMAGED: Final = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError)
+"""What reading a file of another's making may raise; RecursionError is a RuntimeError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mosaic:
     """A sheet as a data URI, and where the tuned model's picture of each prompt is on it."""
@@ -44,7 +48,7 @@ def answers(slot_map: bytes) -> Iterator[tuple[str, str]]:
     """Yield place and prompt of each block of a mosaic, as mosaic.json tells them."""
     for number, block in enumerate(json.loads(slot_map)["blocks"]):
         row, column = divmod(number, ACROSS)
-        yield f"Row {row + 1}, column {column + 1}: {PLACES[block['slot']]}", block["prompt"]
+        yield f"Row {row + 1}, column {column + 1}: {dict(enumerate(PLACES))[block['slot']]}", str(block["prompt"])
 
 
 def exported(parity: bytes) -> Iterator[Exported]:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from contextlib import suppress
 from typing import Final
 
 from PIL import Image
@@ -12,7 +13,7 @@ from diptych_api.evaluation_report import EvaluationReport
 from diptych_api.report import Report
 from diptych_api.runstore import ARTIFACT, EVALUATION, EVALUATION_FILE, STATUS_FILE
 from diptych_diffusion.folder_kinds import PARITY
-from diptych_training.report_page.beside import Beside, Mosaic, answers, exported
+from diptych_training.report_page.beside import DAMAGED, Beside, Exported, Mosaic, answers, exported
 from diptych_training.report_page.page import SHOWN, SIDES, SMALL, Progress, html
 from diptych_training.run_store import RunStore
 from diptych_training.sample_files import MOST, sample_path, sample_steps
@@ -41,10 +42,15 @@ def write_page(store: RunStore) -> None:
 
 
 def _beside(store: RunStore) -> Beside:
+    """Return what lies beside the report; a damaged file costs its place on the page, and no run its end."""
+    mosaic, parts = None, tuple[Exported, ...]()
     sheet, told = (store.read_bytes(f"{EVALUATION}/{MOSAIC_FILE}{end}") for end in (".png", ".json"))
-    mosaic = Mosaic(picture_uri(sheet, WIDE), tuple(answers(told))) if sheet and told else None
     parity = store.read_bytes(f"{ARTIFACT}/{FOLDERS['ONNX']}/{PARITY}")
-    return Beside(mosaic, tuple(exported(parity)) if parity else ())
+    with suppress(*DAMAGED):
+        mosaic = Mosaic(picture_uri(sheet, WIDE), tuple(answers(told))) if sheet and told else None
+    with suppress(*DAMAGED):
+        parts = tuple(exported(parity)) if parity else ()
+    return Beside(mosaic, parts)
 
 
 def on_the_way(store: RunStore) -> list[tuple[int, str]]:

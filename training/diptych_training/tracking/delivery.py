@@ -64,9 +64,9 @@ class Delivery:
             return
         last = _digest(report.model_dump_json(exclude={"time", "active_seconds", "gpu_seconds", "phases"}).encode())
         known = self.sent or self.store.read_json(TRACKING_FILE, Sent)
-        alias = self._alias(self.record, report)
-        told = known is not None and (known.uri, known.ended, known.alias) == (self.tracking.uri, last, alias)
-        if told and alias != CHAMPION:  # which another run may have been called meanwhile
+        alias = self._alias(self.record, report, known)
+        if known is not None and (known.uri, known.ended) == (self.tracking.uri, last):
+            self._call(self.record, report, known, alias)
             return
         sent = self._begun(self.record, known)
         sent = self._files(self._rows(sent, report), report)
@@ -86,16 +86,16 @@ class Delivery:
         return self._keep(Sent(uri=self.tracking.uri, run=begun.run, artifacts=begun.artifacts))
 
     def _rows(self, sent: Sent, report: Report) -> Sent:
-        """Send the lines of metrics.jsonl from where the last call came to; with the newest, how the run goes."""
+        """Send the lines of metrics.jsonl from where the last call came to and, with any, how the run goes."""
         lines = self.store.read_lines(METRICS_FILE)
+        if sent.lines < len(lines):
+            self.place.tell(sent.run, {}, list(under_way(report)), int(report.time.timestamp() * 1000))
         while sent.lines < len(lines):
             if sent.until <= sent.lines:
                 until = min(len(lines), sent.lines + ROWS_AT_ONCE)
                 sent = self._keep(sent.model_copy(update={"until": until, "at_ms": _now_ms()}))
             rows = [Row(**json.loads(line)) for line in lines[sent.lines : sent.until]]
-            told = [*chain.from_iterable(map(figures, rows))]
-            told += under_way(report) if sent.until == len(lines) else ()
-            self.place.tell(sent.run, {}, told, sent.at_ms)
+            self.place.tell(sent.run, {}, list(chain.from_iterable(map(figures, rows))), sent.at_ms)
             sent = self._keep(sent.model_copy(update={"lines": sent.until}))
         return sent
 
@@ -125,21 +125,37 @@ class Delivery:
     def _ended(self, sent: Sent, report: Report, last: str, alias: str | None) -> Sent:
         version, ended = sent.version, int(report.time.timestamp() * 1000)
         self.place.tell(sent.run, {}, list(closing(report)), ended)
-        if alias is not None and report.artifact is not None and self.record is not None:
-            facts = {"diptych.run": f"{self.record.namespace}/{self.record.run}", "digest": report.artifact.digest}
-            version = self.place.register(Begun(sent.run, sent.artifacts), _model(self.record), alias, facts)
+        if alias is not None and self.record is not None:
+            version = self._register(self.record, report, sent, alias)
         self.place.end(sent.run, STATUS[report.phase], ended)
         return sent.model_copy(update={"version": version, "alias": alias, "ended": last})
 
-    def _alias(self, record: RunRecord, report: Report) -> str | None:
-        """Return what the run's version is called in the registry; None where there is none."""
+    def _alias(self, record: RunRecord, report: Report, known: Sent | None) -> str | None:
+        """Return what the run's version is called in the registry; None where there is none.
+
+        Where no model is remembered beside the run, as on a cluster, what it was called last stays.
+        """
         if report.phase not in STATUS or report.artifact is None:
             return None
-        stands = self.stands
-        if stands is None:
-            pointer = read_pointer(self.store, _model(record))
-            stands = pointer is not None and pointer.current is not None and pointer.current.run == record.run
-        return CHAMPION if stands else CANDIDATE
+        if self.stands is not None:
+            return CHAMPION if self.stands else CANDIDATE
+        pointer = read_pointer(self.store, _model(record))
+        if pointer is None or pointer.current is None:
+            return CANDIDATE if known is None or known.alias is None else known.alias
+        return CHAMPION if pointer.current.run == record.run else CANDIDATE
+
+    def _call(self, record: RunRecord, report: Report, known: Sent, alias: str | None) -> None:
+        """Give a version that is there its alias, unless it has it: a champion's another run may have got meanwhile."""
+        is_champion = alias == CHAMPION and (self.stands or read_pointer(self.store, _model(record)) is not None)
+        if alias is None or (alias == known.alias and not is_champion):
+            return
+        version = self._register(record, report, known, alias)
+        self._keep(known.model_copy(update={"version": version, "alias": alias}))
+
+    def _register(self, record: RunRecord, report: Report, sent: Sent, alias: str) -> str | None:
+        digest = "" if report.artifact is None else report.artifact.digest
+        facts = {"diptych.run": f"{record.namespace}/{record.run}", "digest": digest}
+        return self.place.register(Begun(sent.run, sent.artifacts), _model(record), alias, facts)
 
     def _keep(self, sent: Sent) -> Sent:
         self.store.write_json(TRACKING_FILE, sent)
