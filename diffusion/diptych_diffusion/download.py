@@ -11,6 +11,7 @@ from obstore.exceptions import BaseError
 
 from diptych_api.errors import DatasetInvalid, RetryLater, SpecInvalid
 from diptych_diffusion import object_store
+from diptych_diffusion.store_copy import answered
 
 REMOTE = ("https", "s3", "gs", "hf", "memory")
 """Allowed schemes; ``memory`` is this process's own and serves tests."""
@@ -107,7 +108,7 @@ def explanation(uri: str, error: BaseException | None) -> DatasetInvalid | Retry
         what = error.strerror or str(error)  # of our own object stores; others may put secrets into their words
     else:
         cause = error.__cause__ if error is not None and error.__cause__ is not None else error
-        status = getattr(cause, "status", None) or getattr(getattr(cause, "response", None), "status_code", None)
+        status = getattr(cause, "status", None) or answered(cause)
         what = f"HTTP status {status}" if status is not None else type(cause).__name__
     is_refused = status in CLIENT_ERRORS and status not in {TIMEOUT, TOO_MANY_REQUESTS}
     if is_refused or isinstance(cause, FileNotFoundError | PermissionError | ssl.SSLError):

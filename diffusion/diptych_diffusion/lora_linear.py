@@ -6,7 +6,7 @@ thin and a long matrix are several times slower than the same products the other
 
 from collections.abc import Iterator
 from types import MethodType
-from typing import Any, Final
+from typing import Any
 
 import torch
 from peft.tuners.lora import Linear
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 Gradients = tuple[Tensor | None, Tensor, Tensor, None, None]
-ADAPTERS: Final = 1
 
 
 class LoraProduct(torch.autograd.Function):
@@ -69,7 +68,7 @@ def _plain(network: nn.Module) -> Iterator[Linear]:
     for module in network.modules():
         if isinstance(module, Linear) and type(module.get_base_layer()) is nn.Linear and not module.lora_variant:
             dropouts = module.lora_dropout.values()
-            if len(module.lora_A) == ADAPTERS and all(isinstance(dropout, nn.Identity) for dropout in dropouts):
+            if len(module.lora_A) == 1 and all(isinstance(dropout, nn.Identity) for dropout in dropouts):
                 yield module
 
 

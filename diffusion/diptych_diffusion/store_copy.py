@@ -27,9 +27,15 @@ def refusals(uri: str, invalid: type[UserError]) -> Iterator[None]:
     except (FileNotFoundError, PermissionError) as cause:
         raise invalid(f"{uri} cannot be read: {cause}", hint="Check the name and the credentials.") from cause
     except Exception as cause:  # each store's package raises kinds of its own
-        if getattr(getattr(cause, "response", None), "status_code", None) in REFUSED:
+        if answered(cause) in REFUSED:
             raise invalid(f"{uri} cannot be read: {cause}", hint="Check the name and the credentials.") from cause
         raise RetryLater(f"{uri} cannot be read: {cause}", hint="Check the network and the credentials.") from cause
+
+
+def answered(error: BaseException | None) -> int | None:
+    """Return the status of the answer that an error of the hub's client carries; None for errors without one."""
+    status: int | None = getattr(getattr(error, "response", None), "status_code", None)
+    return status
 
 
 def download(files: AbstractFileSystem, places: Mapping[str, str], folder: Path) -> None:

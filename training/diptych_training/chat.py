@@ -47,7 +47,6 @@ class Chat:
     field: str
     """Where it stands in a spec."""
     hint: str = "Look at the endpoint, then run again."
-    pause_s: float = PAUSE_S
 
     @classmethod
     def at(cls, endpoint: str, model: str, field: str, hint: str = hint) -> Self:
@@ -75,7 +74,7 @@ class Chat:
                     raise RetryLater(
                         f"{self.url} did not answer after {TRIES} tries: {error}.", hint=self.hint
                     ) from error
-                time.sleep(min(LONGEST_PAUSE_S, self.pause_s * 2**attempt if error.after_s is None else error.after_s))
+                time.sleep(min(LONGEST_PAUSE_S, PAUSE_S * 2**attempt if error.after_s is None else error.after_s))
         raise AssertionError
 
     def _answer(self, body: bytes) -> str:

@@ -16,13 +16,13 @@ from diptych_diffusion.fingerprint import file_digest
 from diptych_training.distances import Picture, Pictures
 from diptych_training.grids import GridRow, compare_grid, strip
 from diptych_training.mosaic import Filler, compose, slot_map
+from diptych_training.report_page.beside import MOSAIC_FILE, MOSAIC_MAP
 from diptych_training.run_store import RunStore
 from diptych_training.run_store_errors import writing
 
 COMPARE_FILE: Final = "compare.png"
 ALL_FILE: Final = "grid-all.png"
 STRIPS: Final = {"base": "before.png", "tuned": "after.png"}
-MOSAIC_FILE: Final = "mosaic.png"
 PAIRS: Final = "pairs"
 SLUG: Final = 50
 SHOWN: Final = 16
@@ -110,7 +110,7 @@ def _save_mosaic(album: Album, seed: int, folder: Path) -> None:
     if album.fillers:
         compose(list(album.tuned), album.fillers, seed).save(folder / MOSAIC_FILE)
         told = json.dumps(slot_map(album.prompts, album.fillers, seed), indent=2, ensure_ascii=False)
-        (folder / MOSAIC_FILE).with_suffix(".json").write_text(f"{told}\n", encoding="utf-8")
+        (folder / MOSAIC_MAP).write_text(f"{told}\n", encoding="utf-8")
 
 
 def _save_grids(report: EvaluationReport, album: Album, folder: Path) -> None:

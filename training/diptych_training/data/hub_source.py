@@ -65,12 +65,10 @@ def _portions(folder: Path, plain: list[str], tables: list[str], taken: Taken | 
     if taken is None or not tables:
         yield [*plain, *tables]
         return
-    yield [*plain, tables[0]]
-    for table, following in zip(tables, [*tables[1:], None], strict=True):
+    for count, table in enumerate(tables):
+        yield [table] if count else [*plain, table]
         if taken.enough(folder, folder / table):
             return
-        if following is not None:
-            yield [following]
 
 
 def _wanted(folder: Path, source: HuggingFaceDataset, names: list[str]) -> tuple[list[str], list[str]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+MOSAIC_FILE, MOSAIC_MAP = "mosaic.png", "mosaic.json"
 PLACES: Final = ("upper left", "upper right", "lower left", "lower right")
 ACROSS: Final = 4
 PICTURES: Final = "latent_sample", "sample"

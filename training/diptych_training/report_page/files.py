@@ -13,13 +13,21 @@ from diptych_api.evaluation_report import EvaluationReport
 from diptych_api.report import Report
 from diptych_api.runstore import ARTIFACT, EVALUATION, EVALUATION_FILE, STATUS_FILE
 from diptych_diffusion.folder_kinds import PARITY
-from diptych_training.report_page.beside import DAMAGED, Beside, Exported, Mosaic, answers, exported
+from diptych_training.report_page.beside import (
+    DAMAGED,
+    MOSAIC_FILE,
+    MOSAIC_MAP,
+    Beside,
+    Exported,
+    Mosaic,
+    answers,
+    exported,
+)
 from diptych_training.report_page.page import SHOWN, SIDES, SMALL, Progress, html
 from diptych_training.run_store import RunStore
 from diptych_training.sample_files import MOST, sample_path, sample_steps
 
 PAGE_FILE: Final = "report.html"
-MOSAIC_FILE: Final = "mosaic"
 CURVE_FILE: Final = "loss.png"
 QUALITY: Final = 88
 WIDE: Final = 1100
@@ -44,7 +52,7 @@ def write_page(store: RunStore) -> None:
 def _beside(store: RunStore) -> Beside:
     """Return what lies beside the report; a damaged file costs its place on the page, and no run its end."""
     mosaic, parts = None, tuple[Exported, ...]()
-    sheet, told = (store.read_bytes(f"{EVALUATION}/{MOSAIC_FILE}{end}") for end in (".png", ".json"))
+    sheet, told = (store.read_bytes(f"{EVALUATION}/{name}") for name in (MOSAIC_FILE, MOSAIC_MAP))
     parity = store.read_bytes(f"{ARTIFACT}/{FOLDERS['ONNX']}/{PARITY}")
     with suppress(*DAMAGED):
         mosaic = Mosaic(picture_uri(sheet, WIDE), tuple(answers(told))) if sheet and told else None
